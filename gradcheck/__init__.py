@@ -1,0 +1,60 @@
+"""gradcheck: is a hand-written backward pass right, and how do you know?
+
+The public names are imported when they are first used, so that ``import gradcheck`` costs what NumPy costs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradcheck.adapters import *  # noqa: F403  (every adapter is public)
+    from gradcheck.check import check_backward as check_backward
+    from gradcheck.check import examine_backward as examine_backward
+    from gradcheck.derivation import Derivation as Derivation
+    from gradcheck.errors import ContractError as ContractError
+    from gradcheck.errors import GradientError as GradientError
+    from gradcheck.errors import InconclusiveError as InconclusiveError
+    from gradcheck.oracles import Estimate as Estimate
+    from gradcheck.oracles import OracleError as OracleError
+    from gradcheck.oracles import autodiff as autodiff
+    from gradcheck.oracles import central_difference as central_difference
+    from gradcheck.oracles import complex_step as complex_step
+    from gradcheck.report import Report as Report
+    from gradcheck.report import Verdict as Verdict
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "check_backward": "check",
+    "examine_backward": "check",
+    "Derivation": "derivation",
+    "ContractError": "errors",
+    "GradientError": "errors",
+    "InconclusiveError": "errors",
+    "Estimate": "oracles",
+    "OracleError": "oracles",
+    "autodiff": "oracles",
+    "central_difference": "oracles",
+    "complex_step": "oracles",
+    "Report": "report",
+    "Verdict": "report",
+    "from_autograd_function": "adapters",
+    "from_custom_vjp": "adapters",
+    "from_layer": "adapters",
+    "from_loss_and_grad": "adapters",
+    "from_value_and_gradient": "adapters",
+    "from_vjp": "adapters",
+}
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604  (strings, all of them)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gradcheck' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"gradcheck.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,33 @@
+"""What a check raises. Level 0."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradcheck.report import Report
+
+__all__ = ["ContractError", "GradientError", "InconclusiveError"]
+
+
+class GradientError(AssertionError):
+    """The backward is wrong: what it claims lies outside what was measured.
+
+    An ``AssertionError``, so that pytest and unittest show a failure and not an error.
+    ``report`` holds everything that was found.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
+class InconclusiveError(GradientError):
+    """The check could not decide, and says why. It is never green."""
+
+
+class ContractError(GradientError, TypeError, ValueError):
+    """The backward broke its contract before any number was compared.
+
+    Too few or too many gradients, another container, another shape or dtype, None, NaN or Inf.
+    """

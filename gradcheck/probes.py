@@ -1,0 +1,74 @@
+"""The one identity, and what agreeing with it proves. Level 2.
+
+For a forward f, a cotangent ȳ and a tangent ẋ:
+
+    ⟨backward(ȳ), ẋ⟩ = ⟨ȳ, J ẋ⟩
+
+The left side is claimed by the backward, the right side is measured by an oracle that pushes ẋ forward.
+
+The certificate. Let e = claimed − true gradient. For Gaussian u, ⟨e, u⟩ is N(0, ‖e‖²), so if ‖e‖ ≥ ε a probe stays
+within τ with probability at most √(2/π) τ/ε, and the probabilities of independent probes multiply. After k probes
+that stayed within τ₁ … τ_k, ‖e‖ < ε = √(2/π) (τ₁ ⋯ τ_k)^(1/k) δ^(−1/k)  but with probability δ, in any dimension.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradcheck.oracles.estimate import Pushforward
+from gradcheck.report import CONFIDENCE
+from gradcheck.trees import Array
+
+__all__ = ["Probe", "certificate", "probe"]
+
+EPS = float(np.finfo(np.float64).eps)
+ROUNDINGS = 16.0  # how many roundings of its own entries any claimed gradient may carry
+
+
+class Probe(NamedTuple):
+    """Both sides of the identity along one tangent, and how far apart they may be without a contradiction.
+
+    ``error`` bounds the measured side and the rounding of the claimed one; ``kink`` is half the jump of the slope.
+    """
+
+    claimed: float
+    measured: float
+    error: float
+    kink: float
+
+    @property
+    def gap(self) -> float:
+        """How far claimed and measured are apart."""
+        return abs(self.claimed - self.measured)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether a right backward can show this gap: the error explains it, or a convention at a kink does."""
+        return self.gap <= self.error + self.kink
+
+    @property
+    def reach(self) -> float:
+        """The largest error along this tangent that the probe leaves possible, conventions at a kink aside."""
+        return max(self.gap - self.kink, 0.0) + self.error
+
+
+def probe(gradient: Array, pushforward: Pushforward, tangent: Array) -> Probe:
+    """Compare ⟨gradient, tangent⟩ with what the oracle measures along ``tangent``."""
+    terms = gradient * tangent
+    claimed = float(terms.sum())
+    measured: Any = pushforward(tangent)
+    error = float(measured.error) + ROUNDINGS * EPS * float(np.linalg.norm(terms))
+    return Probe(claimed, float(measured.value), error, float(measured.kink))
+
+
+def certificate(probes: Sequence[Probe]) -> float:
+    """Return ε: an error of that norm would have been seen by one of ``probes``, but with probability CONFIDENCE."""
+    reaches = [max(one.reach, 1e-300) for one in probes]
+    if not reaches or not all(map(math.isfinite, reaches)):
+        return math.inf
+    mean = math.exp(math.fsum(map(math.log, reaches)) / len(reaches))
+    return math.sqrt(2 / math.pi) * mean * math.pow(CONFIDENCE, -1 / len(reaches))

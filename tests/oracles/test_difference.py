@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradcheck import central_difference
+
+seeds = st.integers(0, 2**32 - 1)
+scales = st.integers(-12, 12).map(lambda power: 10.0**power)
+
+
+@given(seed=seeds, in_scale=scales, out_scale=scales)
+def test_the_bound_holds_at_every_scale_of_value_and_gradient(seed, in_scale, out_scale):
+    rng = np.random.default_rng(seed)
+    W, x, y, v = rng.standard_normal((4, 3)), rng.standard_normal(3), rng.standard_normal(4), rng.standard_normal(3)
+    f = lambda u: out_scale * (y @ np.tanh(W @ (u / in_scale)))  # noqa: E731  (a formula)
+    true = out_scale * (y @ ((W @ v) / np.cosh(W @ x) ** 2)) / in_scale
+    value, error, kink, _ = central_difference(f, in_scale * x)(v)
+    assert abs(value - true) <= error
+    assert error <= 1e-8 * out_scale / in_scale
+    assert kink == 0
+
+
+def test_a_first_direction_costs_25_evaluations_and_each_further_one_12():
+    rng = np.random.default_rng(0)
+    calls = 0
+
+    def f(u):
+        nonlocal calls
+        calls += 1
+        return np.tanh(u).sum()
+
+    pushforward = central_difference(f, rng.standard_normal(50))
+    counts = []
+    for _ in range(5):
+        pushforward(rng.standard_normal(50))
+        counts.append(calls)
+    assert np.diff([0, *counts]).tolist() == [25, 12, 12, 12, 12]
+
+
+def test_steps_that_suited_one_direction_are_sampled_anew_where_they_do_not_suit_another():
+    f = lambda u: np.sin(1e5 * u[0]) + u[1]  # noqa: E731
+    pushforward = central_difference(f, np.ones(2))
+    pushforward(np.array([0.0, 1.0]))
+    value, error, *_ = pushforward(np.array([1.0, 0.0]))
+    true = 1e5 * np.cos(1e5)
+    assert abs(value - true) <= error <= 0.1 * abs(true)
+
+
+def test_fast_oscillation_does_not_fool_it():
+    for w in 10.0 ** np.arange(6):
+        f = lambda u, w=w: np.sin(w * u).sum()  # noqa: E731
+        value, error, *_ = central_difference(f, np.array([0.3, 0.7]))(np.array([1.0, -2.0]))
+        assert abs(value - w * (np.cos(0.3 * w) - 2 * np.cos(0.7 * w))) <= error
+
+
+def test_noise_widens_the_bound_by_itself():
+    noise = np.random.default_rng(0)
+    f = lambda u: np.tanh(u).sum() + 1e-6 * noise.standard_normal()  # noqa: E731
+    value, error, *_ = central_difference(f, np.array([0.5]))(np.array([1.0]))
+    assert abs(value - 1 / np.cosh(0.5) ** 2) <= error
+    assert 1e-7 < error < 1e-2
+
+
+def test_float32_inside_is_seen_as_noise():
+    x = np.array([0.1, 0.2, 0.3])
+    value, error, *_ = central_difference(lambda u: float(np.sin(u.astype(np.float32)).sum()), x)(np.ones(3))
+    assert abs(value - np.cos(x).sum()) <= error
+    assert 1e-8 < error < 1e-3
+
+
+def test_an_exactly_zero_derivative_still_has_a_bound():
+    value, error, *_ = central_difference(lambda u: np.cos(u).sum(), np.zeros(3))(np.ones(3))
+    assert value == 0
+    assert 0 < error < 1e-12
+
+
+def test_a_kink_at_the_point_is_reported_with_half_its_jump():
+    value, error, kink, _ = central_difference(lambda u: np.maximum(3 * u, 0).sum(), np.zeros(1))(np.ones(1))
+    assert value == pytest.approx(1.5, abs=error)
+    assert kink == pytest.approx(1.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("distance", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
+def test_a_kink_near_the_point_is_not_stepped_over(distance):
+    x = np.array([distance, 1.0, 2.0])
+    value, error, kink, _ = central_difference(lambda u: np.abs(u).sum(), x)(np.ones(3))
+    assert abs(value - 3) <= error < 1e-4
+    assert kink == 0
+
+
+def test_a_shut_relu_has_derivative_zero():
+    value, error, *_ = central_difference(lambda u: np.maximum(u, 0).sum(), np.array([-1.0]))(np.ones(1))
+    assert (value, error < 1e-12) == (0, True)
+
+
+def test_steps_that_leave_the_domain_are_not_used():
+    value, error, *_ = central_difference(lambda u: np.log(u).sum(), np.array([1e-3]))(np.array([1.0]))
+    assert abs(value - 1e3) <= error < 1e-3
+
+
+def test_a_function_that_is_nowhere_finite_nearby_has_an_infinite_bound():
+    f = lambda u: 1.0 if u[0] == 2.0 else np.nan  # noqa: E731
+    assert central_difference(f, np.array([2.0]))(np.ones(1)).error == np.inf
+
+
+def test_an_array_output_has_an_estimate_per_entry():
+    x, v = np.array([0.2, 0.4]), np.array([1.0, -1.0])
+    value, error, *_ = central_difference(lambda u: np.outer(u, u), x)(v)
+    true = np.outer(v, x) + np.outer(x, v)
+    assert value.shape == error.shape == (2, 2)
+    assert np.all(np.abs(value - true) <= error)
+
+
+def test_the_zero_direction_has_derivative_zero():
+    assert central_difference(lambda u: u.sum(), np.ones(2))(np.zeros(2))[:2] == (0, 0)
+
+
+def test_numpy_warnings_and_error_state_are_left_alone():
+    before = np.geterr()
+    central_difference(lambda u: np.exp(1000 * u).sum(), np.ones(1))(np.ones(1))
+    assert np.geterr() == before

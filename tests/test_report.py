@@ -1,0 +1,55 @@
+import json
+import math
+
+import numpy as np
+
+from gradcheck.report import Entry, Explanation, Finding, Report, Verdict
+
+GOOD = Finding(Verdict.PASS, (2, 3), 1e-12, 3e-10)
+BAD = Finding(Verdict.FAIL, (3,), 0.5, math.inf, Entry("db[0]", 2.0, 1.0, 1e-12), (Entry("db[0]", 2.0, 1.0, 1e-12),))
+OPEN = Finding(Verdict.INCONCLUSIVE, (3,), math.nan, math.inf, reason="the forward is not finite nearby")
+
+
+def report(**arguments):
+    return Report("affine", arguments, ("central_difference",), 7)
+
+
+def test_one_wrong_gradient_fails_the_whole_and_one_undecided_is_never_green():
+    assert report(x=GOOD).verdict is Verdict.PASS
+    assert report(x=GOOD, b=OPEN).verdict is Verdict.INCONCLUSIVE
+    assert report(x=GOOD, b=OPEN, W=BAD).verdict is Verdict.FAIL
+
+
+def test_the_text_names_each_gradient_and_the_wrong_entries():
+    assert str(report(x=GOOD, b=BAD)) == (
+        "affine: FAIL (1 of 2 gradients wrong; oracle central_difference, seed 7)\n"
+        "  dx  pass  within 3.0e-10 of the truth, relative to its norm, with probability 1 − 1e-06\n"
+        "  db  fail  relative error 0.5\n"
+        "  entry        claimed       measured  ± bound\n"
+        "  db[0]              2              1  1.0e-12"
+    )
+
+
+def test_the_dictionary_survives_strict_json():
+    explained = Report("f", {"b": BAD, "c": OPEN}, ("o",), 1, None, (Explanation("A1", ("b",), "…", verified=True),))
+    plain = explained.to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["arguments"]["b"]["bound"] == "inf"
+    assert plain["arguments"]["c"]["error"] == "nan"
+    assert plain["explanations"][0]["mistake"] == "A1"
+
+
+def test_numpy_numbers_become_plain_ones():
+    finding = Finding(Verdict.PASS, (1,), np.float64(1e-12), np.float64(3e-10))
+    assert type(report(x=finding).to_dict()["arguments"]["x"]["bound"]) is float
+
+
+def test_the_notebook_representation_is_escaped():
+    shown = Report("<script>", {"x": GOOD}, ("o",), 1)._repr_html_()
+    assert "&lt;script&gt;" in shown
+    assert "<script>" not in shown
+
+
+def test_the_report_is_as_wide_as_its_worst_argument():
+    both = report(x=GOOD, y=Finding(Verdict.PASS, (1,), 2e-9, 5e-8))
+    assert (both.error, both.bound) == (2e-9, 5e-8)
