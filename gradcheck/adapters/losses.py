@@ -1,0 +1,191 @@
+"""Scalar losses that come with a gradient and no upstream cotangent: CS231n, CS224n, scipy.optimize. Level 1."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gradcheck.adapters.gradients import by_key, copied, scaled
+from gradcheck.adapters.signatures import Pair, listed, must_be_callable, name_of, names_of, pair, signature_of
+from gradcheck.trees import describe
+
+__all__ = ["from_loss_and_grad", "from_value_and_gradient"]
+
+
+def from_loss_and_grad(f: Callable[..., Any], *, params: MutableMapping[str, Any] | None = None) -> Pair:
+    """Return the pair of a function that computes a loss and its gradients in one call.
+
+    ``f(*args)`` returns ``(loss, grads)``, as in CS231n and CS224n, or ``(loss, grad_1, grad_2, ...)``.
+    ``f`` takes no upstream cotangent, so the backward is ``dout * grads`` and linear in ``dout`` by
+    construction: a check of linearity says nothing about ``f``.
+
+    ``grads`` may be
+
+    - an array, or a tuple or list with one gradient per moving argument, in order;
+    - a dict keyed by argument names (``W1`` or ``dW1``) or keyed like the one dict among the arguments;
+      then the backward returns one gradient per argument, None where the dict has none.
+
+    Float arrays move unless ``check_backward`` is told otherwise: where ``f`` gives the gradient of ``W``
+    alone, name it there.
+
+    >>> def half_squares(W, X):
+    ...     return 0.5 * ((X @ W) ** 2).sum(), X.T @ X @ W
+    >>> forward, backward = from_loss_and_grad(half_squares)
+    >>> loss, cache = forward(np.array([3.0]), np.array([[2.0]]))
+    >>> backward(0.5, cache)  # and check_backward(forward, backward, (W, X), wrt="W")
+    array([6.])
+
+    Args:
+        f: The function, or a bound method such as ``net.loss``.
+        params: The dict in which the object behind ``f`` keeps its parameters (``net.params``). Then the
+            forward takes a first argument ``params``, a dict with the same keys; each call puts its
+            values into the object's dict and takes them out again, also when ``f`` raises. ``f`` must
+            read its parameters from that dict. ``grads`` is then a dict keyed like it.
+
+    Raises:
+        TypeError: ``f`` is not callable or returns something else; ``params`` is no dict.
+        ValueError: The loss is not a scalar, or the keys of a dict of gradients or parameters fit nothing.
+    """
+    must_be_callable("from_loss_and_grad", "f", f)
+    who, signature = name_of(f), signature_of(f)
+    parameters = list(signature.parameters.values())
+    if params is not None:
+        parameters = [_params_parameter(who, params, signature), *parameters]
+    names = inspect.Signature(parameters)
+
+    def forward(*args: Any) -> tuple[Any, Any]:
+        if params is None:
+            returned = f(*args)
+        else:
+            with _swapped(who, params, args[0] if args else None):
+                returned = f(*args[1:])
+        loss, grads = _loss_and_grads(who, returned)
+        return loss, _placed(who, grads, dict(zip(names_of(names, len(args)), args, strict=False)))
+
+    def backward(dout: Any, cache: Any) -> Any:
+        return scaled(cache, dout)
+
+    return pair(forward, backward, names=(who, who), parameters=parameters)
+
+
+def from_value_and_gradient(f: Callable[..., Any], grad: Callable[..., Any], *, args: Sequence[Any] = ()) -> Pair:
+    """Return the pair of a scalar function and a second function that computes its gradient.
+
+    The convention of ``scipy.optimize``: ``f(x, *args)`` is a scalar, ``grad(x, *args)`` an array of the
+    shape of ``x``. The backward is ``dout * grad(x, *args)``, linear in ``dout`` by construction.
+
+    Args:
+        f: The function.
+        grad: Its gradient with respect to its first argument (or a tuple, one for each moving argument).
+        args: Extra arguments that stay fixed, as in ``scipy.optimize.minimize``; the forward does not take
+            them. Those given to the forward instead move if they are float arrays, unless ``wrt=`` says
+            otherwise.
+
+    Raises:
+        TypeError: ``f`` or ``grad`` is not callable, or ``args`` is no tuple or list.
+        ValueError: ``f`` returns something that is not a scalar.
+    """
+    must_be_callable("from_value_and_gradient", "f", f)
+    must_be_callable("from_value_and_gradient", "grad", grad)
+    if not isinstance(args, tuple | list):
+        raise TypeError(
+            f"from_value_and_gradient must be given args as a tuple, but was given {describe(args)}. "
+            "Write args=(a,) for one extra argument."
+        )
+    who = name_of(f)
+    extra = tuple(args)
+
+    def forward(*given: Any) -> tuple[Any, Any]:
+        return _scalar(who, f(*given, *extra)), copied(given)
+
+    def backward(dout: Any, cache: Any) -> Any:
+        return scaled(grad(*copied(cache), *extra), dout)
+
+    parameters = list(signature_of(f).parameters.values())
+    moved = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    if not any(p.kind is p.VAR_POSITIONAL for p in moved):
+        moved = moved[: len(moved) - len(extra)]
+    return pair(forward, backward, names=(who, name_of(grad)), parameters=moved)
+
+
+def _params_parameter(who: str, params: object, signature: inspect.Signature) -> inspect.Parameter:
+    if not isinstance(params, MutableMapping):
+        raise TypeError(
+            f"from_loss_and_grad must be given params as the dict that {who} reads, but was given {describe(params)}. "
+            "Pass the object's own dict, such as params=net.params, or use from_layer."
+        )
+    if "params" in signature.parameters:
+        raise ValueError(
+            f"{who} must not take an argument called params of its own when params= is given, but takes "
+            f"{listed(signature.parameters)}. Leave params= out and pass the dict as that argument."
+        )
+    return inspect.Parameter("params", inspect.Parameter.POSITIONAL_ONLY)
+
+
+@contextmanager
+def _swapped(who: str, params: MutableMapping[str, Any], given: Any) -> Iterator[None]:
+    """Hold the values of ``given`` in ``params`` for the length of one call.
+
+    Entries are exchanged, not written into: the object's arrays may be of another precision.
+    """
+    if not isinstance(given, Mapping) or set(given) != set(params):
+        came = describe(given)
+        raise ValueError(
+            f"{who} must be given params with the keys {listed(map(repr, params))}, but was given {came}. "
+            "Pass the object's own dict, or a copy of it, as the first argument."
+        )
+    own = dict(params)
+    params.update(given)
+    try:
+        yield
+    finally:
+        params.clear()
+        params.update(own)
+
+
+def _loss_and_grads(who: str, returned: object) -> tuple[Any, Any]:
+    if not isinstance(returned, tuple | list) or len(returned) < 2:
+        raise TypeError(
+            f"{who} must return a pair (loss, grads), but returned {describe(returned)}. "
+            "Use from_value_and_gradient if the gradient is a function of its own."
+        )
+    loss, *several = returned
+    grads = several[0] if len(several) == 1 else tuple(several)
+    # A plain dict, because a defaultdict cannot be built again from its items alone.
+    return _scalar(who, loss), copied(dict(grads) if isinstance(grads, Mapping) else grads)
+
+
+def _scalar(who: str, loss: Any) -> Any:
+    array = np.asarray(loss)
+    if array.size != 1 or (array.dtype.kind not in "fciub" and array.dtype.name != "bfloat16"):
+        raise ValueError(
+            f"{who} must return a scalar loss, but returned {describe(loss)}. "
+            "Sum or average it, or write a backward that takes the upstream gradient dout."
+        )
+    return array.copy()
+
+
+def _placed(who: str, grads: Any, arguments: Mapping[str, Any]) -> Any:
+    """Return ``grads`` as one gradient per argument if they are a dict, and as they are otherwise."""
+    if not isinstance(grads, Mapping):
+        return grads
+    alike = [name for name, value in arguments.items() if isinstance(value, Mapping) and _fits(grads, value)]
+    if len(alike) == 1:
+        (only,) = alike
+        return tuple(by_key(grads, value) if name == only else None for name, value in arguments.items())
+    named = by_key(grads, arguments)
+    if named and len(named) == len(grads):
+        return tuple(named.get(name) for name in arguments)
+    keys = [f"{n} (keys {listed(map(repr, v))})" if isinstance(v, Mapping) else n for n, v in arguments.items()]
+    raise ValueError(
+        f"{who} must return a dict of gradients keyed by its arguments or like one dict among them, {listed(keys)}, "
+        f"but returned {describe(grads)}. Rename the keys, or return a tuple in the order of the arguments."
+    )
+
+
+def _fits(grads: Mapping[Any, Any], params: Mapping[Any, Any]) -> bool:
+    return len(grads) == len(params) == len(by_key(grads, params))

@@ -1,0 +1,75 @@
+"""The user's names on the house's pair: whom a message speaks of, and what its arguments are called. Level 1."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from gradcheck.trees import describe
+
+__all__ = ["Backward", "Forward", "Pair", "listed", "must_be_callable", "name_of", "names_of", "pair", "signature_of"]
+
+Forward = Callable[..., tuple[Any, Any]]
+Backward = Callable[[Any, Any], Any]
+Pair = tuple[Forward, Backward]
+
+
+def name_of(function: object) -> str:
+    """Return what a message calls ``function``: ``svm_loss``, or ``TwoLayerNet.loss`` for a bound method."""
+    if isinstance(function, functools.partial):
+        return name_of(function.func)
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        return type(function).__name__
+    owner = getattr(function, "__self__", None)
+    return name if owner is None or inspect.ismodule(owner) else f"{type(owner).__name__}.{name}"
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of ``function``; ``(*args)`` for a builtin that does not tell its own."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return inspect.Signature([inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)])
+
+
+def names_of(signature: inspect.Signature, count: int) -> tuple[str, ...]:
+    """Return the names of the first ``count`` positional arguments: ``x``, ``w``, ``rest[0]``."""
+    names: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}[{i}]" for i in range(count - len(names))]
+        elif parameter.kind is not parameter.KEYWORD_ONLY:
+            names.append(parameter.name)
+    return tuple(names[:count])
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return ``names`` as a message lists them: ``x, w, b``; ``none`` if there are none."""
+    return ", ".join(map(str, names)) or "none"
+
+
+def must_be_callable(adapter: str, role: str, function: object) -> None:
+    """Raise a TypeError unless ``function``, the ``role`` of ``adapter``, can be called."""
+    if not callable(function):
+        raise TypeError(f"{adapter} must be given a callable {role}, but was given {describe(function)}.")
+
+
+def pair(
+    forward: Forward,
+    backward: Backward,
+    *,
+    names: tuple[str, str],
+    parameters: Sequence[inspect.Parameter],
+) -> Pair:
+    """Return ``(forward, backward)`` under the user's names and with the user's parameters.
+
+    Not ``functools.wraps``: its ``__wrapped__`` would lead whoever unwraps the pair to a function of
+    another convention.
+    """
+    for function, name in zip((forward, backward), names, strict=True):
+        function.__name__ = function.__qualname__ = name
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return forward, backward

@@ -1,0 +1,168 @@
+import inspect
+import sys
+
+import numpy as np
+import pytest
+
+from gradcheck import GradientError, check_backward
+from gradcheck.adapters import from_autograd_function
+
+torch = pytest.importorskip("torch")
+
+
+class ScaledExp(torch.autograd.Function):
+    """The older style: ``forward`` takes ``ctx``."""
+
+    @staticmethod
+    def forward(ctx, x, w, k):
+        out = w * x.exp() ** k
+        ctx.save_for_backward(x, w, out)
+        ctx.k = k
+        return out
+
+    @staticmethod
+    def backward(ctx, dout):
+        x, _, out = ctx.saved_tensors
+        return ctx.k * dout * out, (dout * x.exp() ** ctx.k).sum(0), None
+
+
+class SinCos(torch.autograd.Function):
+    """The newer style, with two outputs."""
+
+    @staticmethod
+    def forward(x, index):
+        return x.sin(), x[index].cos()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ARG004
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, dsin, dcos):
+        x, index = ctx.saved_tensors
+        return dsin * x.cos() + torch.zeros_like(x).index_add(0, index, -dcos * x[index].sin()), None
+
+
+class InPlaceDouble(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        return x.mul_(2)
+
+    @staticmethod
+    def backward(ctx, dout):  # noqa: ARG004
+        return 2 * dout
+
+
+class Forgetful(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):  # noqa: ARG004
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, dout):  # noqa: ARG004
+        return None
+
+
+def x(*shape):
+    return np.random.default_rng(0).normal(size=shape)
+
+
+def test_a_function_of_the_older_style_passes_and_keeps_its_names():
+    forward, backward = from_autograd_function(ScaledExp)
+    assert list(check_backward(forward, backward, (x(2, 3), x(3), 2)).arguments) == ["x", "w"]
+    assert list(inspect.signature(forward).parameters) == ["x", "w", "k"]
+    assert (forward.__name__, backward.__name__) == ("ScaledExp.forward", "ScaledExp.backward")
+
+
+def test_a_function_with_setup_context_two_outputs_and_integers_passes():
+    forward, backward = from_autograd_function(SinCos)
+    check_backward(forward, backward, (x(4), np.array([0, 2, 2])))
+    assert list(inspect.signature(forward).parameters) == ["x", "index"]
+
+
+def test_a_wrong_function_fails():
+    class Wrong(SinCos):
+        @staticmethod
+        def backward(ctx, dsin, dcos):
+            return SinCos.backward(ctx, dsin, -dcos)
+
+    with pytest.raises(GradientError):
+        check_backward(*from_autograd_function(Wrong), (x(4), np.array([0, 2, 2])))
+
+
+def test_a_function_that_works_in_place_passes_and_leaves_the_argument_alone():
+    point = x(3)
+    kept = point.copy()
+    check_backward(*from_autograd_function(InPlaceDouble), (point,))
+    from_autograd_function(InPlaceDouble)[0](point)
+    np.testing.assert_array_equal(point, kept)
+
+
+def test_a_gradient_that_the_function_returns_as_none_stays_none():
+    forward, backward = from_autograd_function(Forgetful)
+    assert backward(np.ones(2), forward(np.ones(2))[1]) == (None,)
+
+
+def test_a_cache_serves_many_backwards_after_another_forward_and_without_grad_mode():
+    forward, backward = from_autograd_function(ScaledExp)
+    with torch.no_grad():
+        _, cache = forward(x(2, 3), x(3), 2)
+        first = backward(np.ones((2, 3)), cache)
+        forward(np.zeros((2, 3)), np.zeros(3), 2)
+        second = backward(np.ones((2, 3)), cache)
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_low_precision_output_becomes_an_array(dtype):
+    class Cast(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):  # noqa: ARG004
+            return x.to(dtype)
+
+        @staticmethod
+        def backward(ctx, dout):  # noqa: ARG004
+            return dout.double()
+
+    forward, backward = from_autograd_function(Cast)
+    out, cache = forward(np.ones(2)[::-1])
+    np.testing.assert_array_equal(out, [1.0, 1.0])
+    np.testing.assert_array_equal(backward(np.full(2, 0.5), cache)[0], [0.5, 0.5])
+
+
+def test_apply_in_place_of_the_class_is_refused():
+    with pytest.raises(TypeError) as error:
+        from_autograd_function(ScaledExp.apply)
+    assert str(error.value) == (
+        "from_autograd_function must be given a subclass of torch.autograd.Function, but was given a method. "
+        "Pass the class itself, not its apply and not an instance."
+    )
+
+
+def test_a_function_without_differentiable_output_has_no_gradients():
+    class Sign(Forgetful):
+        @staticmethod
+        def forward(ctx, x):
+            out = x.sign()
+            ctx.mark_non_differentiable(out)
+            return out
+
+    forward, backward = from_autograd_function(Sign)
+    assert backward(np.ones(2), forward(np.ones(2))[1]) == (None,)
+
+
+def test_a_bfloat16_argument_reaches_the_function_in_its_precision():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    forward, backward = from_autograd_function(InPlaceDouble)
+    out, cache = forward(np.array([1.5], dtype=ml_dtypes.bfloat16))
+    assert (out.dtype, cache[0][0].dtype) == (np.float32, torch.bfloat16)
+    np.testing.assert_array_equal(backward(np.ones(1), cache)[0], [2.0])
+
+
+def test_without_torch_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match="must be able to import torch") as error:
+        from_autograd_function(ScaledExp)
+    assert str(error.value).endswith("Install gradcheck[torch].")
