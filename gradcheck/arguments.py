@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class Arguments:
             rebuild(value, (_to_numpy(path, leaf) for path, leaf in leaves(value, name)))
             for name, value in zip(names, args, strict=True)
         )
-        moving = _positions(who, names, wrt)
+        moving = _positions(who, names, values, wrt)
         if moving is None:
             moving = tuple(i for i, value in enumerate(values) if _moves_by_itself(names[i], value))
         found = [(path, leaf) for i in moving for path, leaf in leaves(values[i], names[i]) if _can_move(leaf, wrt)]
@@ -86,6 +86,21 @@ class Arguments:
             rebuild(value, (_in_place_of(leaf, moved.get(path)) for path, leaf in leaves(value, name)))
             for name, value in zip(self.names, self.values, strict=True)
         )
+
+    def moved(self, vector: Array) -> Arguments:
+        """Return the same arguments at another point; each leaf keeps its dtype."""
+        point = dict(zip(self.layout.paths, self.layout.unflatten(vector), strict=True))
+
+        def place(path: str, leaf: Any) -> Any:
+            if path not in point:
+                return leaf
+            return point[path].astype(leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(point[path])
+
+        values = tuple(
+            rebuild(value, (place(path, leaf) for path, leaf in leaves(value, name)))
+            for name, value in zip(self.names, self.values, strict=True)
+        )
+        return replace(self, values=values)
 
     def moving_leaves(self, position: int) -> list[str]:
         """Return the paths of the leaves that move in the argument at ``position``."""
@@ -128,7 +143,7 @@ def _names(function: Callable[..., Any], count: int) -> tuple[str, ...]:
     return tuple(names[:count])
 
 
-def _positions(who: str, names: tuple[str, ...], wrt: Chosen) -> tuple[int, ...] | None:
+def _positions(who: str, names: tuple[str, ...], values: tuple[Any, ...], wrt: Chosen) -> tuple[int, ...] | None:
     if wrt is None:
         return None
     positions = []
@@ -141,6 +156,12 @@ def _positions(who: str, names: tuple[str, ...], wrt: Chosen) -> tuple[int, ...]
             raise ValueError(
                 f"wrt must name arguments of {who} ({', '.join(names)}) or their positions, but it holds {key!r}. "
                 "Choose among these."
+            )
+    for i in positions:
+        if not any(_can_move(leaf, wrt) for _, leaf in leaves(values[i], names[i])):
+            raise ValueError(
+                f"wrt must name arguments of {who} that hold floats, but {names[i]} is {describe(values[i])}. "
+                "Leave it out, or pass floats."
             )
     if len(set(positions)) < len(positions):
         raise ValueError(f"wrt must name each argument once, but it is {wrt!r}. Remove the repetition.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradcheck.oracles.estimate import Pushforward
+from gradcheck.pairing import Pairing
 from gradcheck.probes import Probe, probe
 from gradcheck.trees import Array, Layout
 
@@ -26,7 +27,7 @@ class Case:
         judged: the numbers of the leaves that have a gradient at all.
         pushforward: the oracle at this point.
         rounding: returns the rounding error that each entry of the gradient may carry; called only if it matters.
-        scale: the size of ⟨ȳ, f⟩.
+        pairing: φ itself.
         tol: the relative error that a pass must exclude, None for as little as possible.
         rng: draws the tangents.
     """
@@ -37,7 +38,7 @@ class Case:
     judged: tuple[int, ...]
     pushforward: Pushforward
     rounding: Callable[[], Array]
-    scale: float
+    pairing: Pairing
     tol: float | None
     rng: np.random.Generator
 
@@ -53,6 +54,11 @@ class Case:
     def effect(self, leaf: int) -> float:
         """How much φ changes, to first order, when the leaf changes by its own length."""
         return self.norm(leaf) * self.length(leaf)
+
+    def unit(self, leaf: int) -> float:
+        """The rounding unit of the leaf's own dtype."""
+        dtype = self.layout.dtypes[leaf]
+        return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
 
     def tangent(self, leaves: Iterable[tuple[int, float]]) -> Array:
         """A Gaussian tangent on some leaves, each with its own standard deviation."""

@@ -7,8 +7,6 @@ locate     the wrong entries of a wrong gradient
 
 from __future__ import annotations
 
-import functools
-import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,20 +15,14 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, Chosen, name_of
-from gradcheck.case import Case
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
-from gradcheck.judge import VACUOUS, judge
-from gradcheck.laws import Claims, match_gradients, split_forward
+from gradcheck.judge import VACUOUS
 from gradcheck.oracles import Oracle, autodiff, central_difference
-from gradcheck.pairing import Pairing, call
-from gradcheck.report import Finding, Report, Verdict
-from gradcheck.rounding import rounding_of
-from gradcheck.trees import Array, leaves, rebuild
+from gradcheck.report import Report, Verdict
+from gradcheck.subject import Backward, Forward, Subject
+from gradcheck.trees import describe
 
 __all__ = ["check_backward", "examine_backward"]
-
-Forward = Callable[..., tuple[Any, Any]]
-Backward = Callable[[Any, Any], Any]
 
 
 def check_backward(
@@ -90,59 +82,36 @@ def examine_backward(
         TypeError, ValueError: the forward, an argument or a setting is not usable; before any number is compared.
         OracleError: an oracle cannot run the forward.
     """
-    if tol is not None and not 0 < tol < 1:
-        raise ValueError(
-            f"tol must lie between 0 and 1, but it is {tol}. Leave it out to decide as sharply as possible."
-        )
+    _must_be_settings(forward, backward, tol, seed)
     seed = secrets.randbits(32) if seed is None else seed
     rng = np.random.default_rng(seed)
     arguments = Arguments.of(forward, args, wrt)
     oracles = _oracles(oracle, reference)
-    out, cache = split_forward(name_of(forward), call(forward, arguments.fresh()))
-    cotangent = _cotangent(out, rng)
-    claims = match_gradients(name_of(backward), call(backward, (cotangent, cache)), arguments)
-    pairing = Pairing.at_point(forward, arguments, cotangent)
-
-    @functools.cache
-    def rounding() -> Array:
-        return rounding_of(forward, backward, arguments, cotangent, claims)
-
-    findings = [_judge(each, pairing, claims, rounding, tol, rng) for each in oracles]
-    merged = {path: _merge([found[path] for found in findings]) for path in arguments.layout.paths}
-    if all(finding.reason == VACUOUS for finding in merged.values()):
-        merged = {path: replace(finding, verdict=Verdict.INCONCLUSIVE) for path, finding in merged.items()}
-    return Report(name_of(forward), merged, tuple(map(name_of, oracles)), seed, claims.breach)
+    subject = Subject(forward, backward, oracles, tol, rng)
+    arguments, findings, breach = subject.examine(arguments, widen=wrt is None)
+    if any(finding.conventions for finding in findings.values()):
+        findings = subject.settle_kinks(arguments, findings)
+    if all(finding.reason == VACUOUS for finding in findings.values()):
+        findings = {path: replace(finding, verdict=Verdict.INCONCLUSIVE) for path, finding in findings.items()}
+    return Report(name_of(forward), findings, tuple(map(name_of, oracles)), seed, breach)
 
 
-def _judge(
-    oracle: Oracle,
-    pairing: Pairing,
-    claims: Claims,
-    rounding: Callable[[], Array],
-    tol: float | None,
-    rng: np.random.Generator,
-) -> dict[str, Finding]:
-    """Return a finding for every moving leaf, by one oracle."""
-    layout = pairing.arguments.layout
-    given = [claims.gradients[path] for path in layout.paths]
-    judged = tuple(i for i, gradient in enumerate(given) if gradient is not None)
-    zeros = (np.zeros(shape) for shape in layout.shapes)
-    gradient = layout.flatten(g if g is not None else zero for g, zero in zip(given, zeros, strict=True))
-    point = pairing.arguments.point
-    findings = {
-        path: Finding(Verdict.FAIL, shape, math.nan, math.inf, reason=claims.breaches.get(path, claims.breach))
-        for path, shape in zip(layout.paths, layout.shapes, strict=True)
-    }
-    if judged:
-        case = Case(gradient, point, layout, judged, oracle(pairing, point), rounding, pairing.size, tol, rng)
-        findings |= judge(case)
-    return findings
+def _must_be_settings(forward: Any, backward: Any, tol: float | None, seed: int | None) -> None:
+    for name, function in (("forward", forward), ("backward", backward)):
+        if not callable(function):
+            raise TypeError(f"{name} must be a function, but it is {describe(function)}. Pass the function itself.")
+    if tol is not None and not 0 < tol < 1:
+        raise ValueError(
+            f"tol must lie between 0 and 1, but it is {tol}. Leave it out to decide as sharply as possible."
+        )
+    if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
+        raise ValueError(f"seed must be a whole number from 0 on, but it is {seed!r}. Leave it out to draw one.")
 
 
 def _oracles(oracle: Oracle | Sequence[Oracle] | None, reference: Callable[..., Any] | None) -> tuple[Oracle, ...]:
     if oracle is None:
         return (central_difference,) if reference is None else (central_difference, autodiff(reference))
-    oracles = tuple(oracle) if isinstance(oracle, Sequence) else (oracle,)
+    oracles = tuple(oracle) if isinstance(oracle, tuple | list) else (oracle,)
     for each in oracles:
         if not callable(each):
             raise TypeError(
@@ -150,32 +119,3 @@ def _oracles(oracle: Oracle | Sequence[Oracle] | None, reference: Callable[..., 
                 f"but it is {each!r}. Pass one of these, or a tuple of them."
             )
     return oracles
-
-
-def _cotangent(out: Any, rng: np.random.Generator) -> Any:
-    """Return a random cotangent like ``out``: standard normal, in its container, shape and dtype."""
-    return rebuild(out, (_normal_like(leaf, rng) for _, leaf in leaves(out, "out")))
-
-
-def _normal_like(leaf: Any, rng: np.random.Generator) -> Any:
-    drawn = rng.standard_normal(np.shape(leaf))
-    return drawn.astype(leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)
-
-
-def _merge(findings: list[Finding]) -> Finding:
-    """Return one finding for what several oracles found about one argument."""
-    worst = max(findings, key=lambda finding: _SEVERITY[finding.verdict])
-    if worst.verdict is Verdict.FAIL and math.isfinite(worst.error):
-        contradicting = [f for f in findings if f.verdict is Verdict.PASS and f.bound < worst.error / 2]
-        if contradicting:
-            reason = (
-                f"the oracles contradict each other: one finds an error of {worst.error:.1e}, "
-                f"another excludes more than {contradicting[0].bound:.1e}"
-            )
-            return Finding(Verdict.INCONCLUSIVE, worst.shape, worst.error, math.inf, reason=reason)
-    if worst.verdict is Verdict.PASS:
-        return min(findings, key=lambda finding: finding.bound)
-    return worst
-
-
-_SEVERITY = {Verdict.PASS: 0, Verdict.INCONCLUSIVE: 1, Verdict.FAIL: 2}

@@ -10,22 +10,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from gradcheck.case import Case
 from gradcheck.locate import wrong_entries
 from gradcheck.probes import Probe, certificate
 from gradcheck.report import Finding, Verdict
 
-__all__ = ["VACUOUS", "judge"]
+__all__ = ["KINK", "VACUOUS", "judge"]
 
 VACUOUS = "vacuous: the gradient is zero along everything probed, claimed and measured"
+KINK = "at a kink: the slopes on both sides differ, and the gradient is a convention"
+EPS = float(np.finfo(np.float64).eps)
 
 SHARP = 1e-7  # without a tolerance, probing stops at this certificate,
 BLUNT = 1e-6  # a joint certificate worse than this is tried again one by one,
-GROSS = 1e-2  # and one worse than this could hide a gross mistake: it is no pass
+GROSS = 1e-2  # and one worse than this could hide a gross mistake: it is no pass,
+COARSE = 200.0  # unless the arguments have so little precision: so many of their rounding units
 TOGETHER = 4  # joint probes at most
 ALONE = 6  # probes of one argument at most
 SIZING = 12  # probes from which the size of an error is estimated
 WEAK = 1e-5  # an argument with this part of the largest effect is probed alone
+SEEN = 1e5  # times the rounding of the output is a change that can be seen
 NEGLIGIBLE = 1e-9  # an effect below this part of the output's size counts as none
 
 
@@ -40,25 +46,29 @@ def judge(case: Case) -> dict[str, Finding]:
         bound = certificate(probes)
         if all(one.agrees for one in probes) and bound <= (BLUNT if case.tol is None else case.tol):
             certified = bound
+    kinked = _kinked(probes)
     findings = {}
     for leaf in case.judged:
         path, shape = case.layout.paths[leaf], case.layout.shapes[leaf]
         if certified is not None and leaf in together:
-            findings[path] = Finding(Verdict.PASS, shape, _typical(probes), certified, reason=_convention(probes))
+            error = _rms(one.gap for one in probes)
+            findings[path] = Finding(Verdict.PASS, shape, error, certified, conventions=kinked)
+        elif kinked:
+            findings[path] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=kinked)
         else:
             findings[path] = _alone(case, leaf)
     return findings
 
 
 def _joint(case: Case, together: list[int]) -> list[Probe]:
-    """Probe some leaves together until the certificate is good enough or a probe disagrees."""
+    """Probe some leaves together until the certificate is good enough, a probe disagrees or a kink is seen."""
     scaled = [(leaf, 1.0 / case.norm(leaf)) for leaf in together]
     probes: list[Probe] = []
     while len(probes) < TOGETHER:
         probes.append(case.probe(case.tangent(scaled)))
-        if not probes[-1].agrees or not math.isfinite(probes[-1].error):
+        if not probes[-1].agrees or not math.isfinite(probes[-1].error) or probes[-1].kink:
             break
-        if certificate(probes) <= _wanted(case) and not probes[-1].kink:
+        if certificate(probes) <= _wanted(case):
             break
     return probes
 
@@ -67,27 +77,70 @@ def _alone(case: Case, leaf: int) -> Finding:
     """Judge one leaf by probes of its own."""
     shape = case.layout.shapes[leaf]
     probes: list[Probe] = []
-    norm = case.norm(leaf)
-    while len(probes) < ALONE:
-        probes.append(case.probe(case.tangent([(leaf, 1.0)])))
-        if not math.isfinite(probes[-1].error):
-            return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason="the forward is not finite nearby")
-        norm = max(case.norm(leaf), _rms(one.measured for one in probes))
+    for _ in range(ALONE):
+        one = case.probe(case.tangent([(leaf, 1.0)]))
+        if one.kink:
+            return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=1)
+        if not math.isfinite(one.error):
+            continue
+        probes.append(one)
         disagreeing = sum(not one.agrees for one in probes)
         if disagreeing > max(1, len(probes) // 3):
-            return _failed(case, leaf, probes)
-        enough = certificate(probes) <= _wanted(case) * norm and not probes[-1].kink
-        if len(probes) >= 2 and not disagreeing and enough:
+            return _failed(case, leaf, probes) if not _vindicated(case, leaf) else _unresolved(case, leaf)
+        norm = max(case.norm(leaf), _rms(one.measured for one in probes))
+        if len(probes) >= 2 and not disagreeing and certificate(probes) <= _wanted(case) * norm:
             break
+    if len(probes) < 2:
+        reason = "the forward is finite at too few steps around the point: move it away from the edge of its domain"
+        return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=reason)
+    return _undisputed(case, leaf, probes)
+
+
+def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
+    """Say how small an error could hide in a leaf whose probes agree."""
+    shape = case.layout.shapes[leaf]
+    norm = max(case.norm(leaf), _rms(one.measured for one in probes))
     error, bound = (_rms(one.gap for one in probes) / norm, certificate(probes) / norm) if norm else (0.0, math.inf)
-    allowed = GROSS if case.tol is None else case.tol
-    if norm and bound <= allowed:
-        return Finding(Verdict.PASS, shape, error, bound, reason=_convention(probes))
+    allowed = max(GROSS, COARSE * case.unit(leaf)) if case.tol is None else case.tol
+    if bound <= allowed:
+        limited = f"limited by {case.layout.dtypes[leaf]}" if case.unit(leaf) > EPS else None
+        return Finding(Verdict.PASS, shape, error, bound, reason=limited)
     effect = certificate(probes) * case.length(leaf)
-    if case.effect(leaf) <= effect <= NEGLIGIBLE * case.scale or not norm:
+    if not norm or case.effect(leaf) <= effect <= NEGLIGIBLE * max(case.pairing.size, case.pairing.excursion(leaf)):
         return Finding(Verdict.PASS, shape, 0.0, 0.0, reason=VACUOUS)
-    reason = f"an error up to {bound:.1e} of the gradient could hide, and {allowed:.0e} is what a pass must exclude"
+    reason = (
+        f"an error up to {bound:.1e} of the gradient could hide, and {allowed:.0e} is what a pass must exclude: "
+        "the forward is too noisy here"
+    )
     return Finding(Verdict.INCONCLUSIVE, shape, error, bound, reason=reason)
+
+
+def _kinked(probes: list[Probe]) -> int:
+    return sum(bool(one.kink) for one in probes)
+
+
+def _vindicated(case: Case, leaf: int) -> bool:
+    """Give a claim that contradicts the oracle grossly a chance at the step that suits the claim itself.
+
+    A function with structure finer than all steps of a difference, or rounded to a grid coarser than them, shows the
+    difference a slope that it has nowhere. A claim that predicts its change where that can be seen is not refuted.
+    """
+    v = case.tangent([(leaf, 1.0)])
+    one = case.probe(v)
+    if not one.claimed or one.gap < abs(one.claimed) / 2:
+        return False
+    least = max(case.pairing.rounding, EPS * case.pairing.size)
+    steps = [SEEN * least / abs(one.claimed)]
+    if one.measured == 0.0:
+        steps += [coarse * case.pairing.length(case.point, v) for coarse in (1e-3, 1e-2, 1e-1)]
+    with np.errstate(all="ignore"):
+        slopes = [(case.pairing(case.point + h * v) - case.pairing(case.point - h * v)) / (2 * h) for h in steps]
+    return any(abs(slope - one.claimed) <= abs(one.claimed) / 10 for slope in slopes)
+
+
+def _unresolved(case: Case, leaf: int) -> Finding:
+    reason = "the forward has structure finer than the steps of the oracle can resolve: use another oracle"
+    return Finding(Verdict.INCONCLUSIVE, case.layout.shapes[leaf], math.inf, math.inf, reason=reason)
 
 
 def _failed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
@@ -116,17 +169,3 @@ def _wanted(case: Case) -> float:
 def _rms(numbers: Iterable[float]) -> float:
     squares = [number * number for number in numbers]
     return math.sqrt(math.fsum(squares) / len(squares))
-
-
-def _typical(probes: list[Probe]) -> float:
-    return _rms(one.gap for one in probes)
-
-
-def _convention(probes: list[Probe]) -> str | None:
-    """Say that a kink lies at the point, where one does."""
-    kinked = [one for one in probes if one.kink]
-    if not kinked:
-        return None
-    if any(one.gap > one.error for one in kinked):
-        return "at a kink: the gradient lies between the slopes on both sides, a convention"
-    return "at a kink: the slopes on both sides differ"

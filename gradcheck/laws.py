@@ -14,7 +14,7 @@ import numpy as np
 from gradcheck.arguments import Arguments, by_name
 from gradcheck.trees import Array, describe, entry_name, is_container, is_float, leaves
 
-__all__ = ["Claims", "match_gradients", "split_forward"]
+__all__ = ["Claims", "match_gradients", "split_forward", "unasked"]
 
 
 class Claims(NamedTuple):
@@ -69,7 +69,7 @@ def match_gradients(who: str, returned: Any, arguments: Arguments) -> Claims:
             dict.fromkeys(arguments.layout.paths),
             {},
             f"{who} must return one gradient for each argument that moves ({by_name(names)}), "
-            f"but it returned {describe(returned)}. Return them as a tuple in this order.",
+            f"but it returned {describe(returned)}. Return them as a tuple in this order, or name in wrt= what moves.",
         )
     gradients: dict[str, Array | None] = {}
     breaches: dict[str, str] = {}
@@ -85,10 +85,42 @@ def match_gradients(who: str, returned: Any, arguments: Arguments) -> Claims:
                 if wrong_container
                 else _problem(f"d{path}", claimed, shape, path)
             )
-            gradients[path] = None if problem else np.asarray(claimed)
+            gradients[path] = None if problem else np.array(claimed)
             if problem:
                 breaches[path] = f"{who} must return d{path} {problem}{'' if problem[-1] in '.?' else '.'}"
     return Claims(gradients, breaches)
+
+
+def unasked(returned: Any, arguments: Arguments) -> tuple[str, ...]:
+    """Return the names of the arguments that have a gradient, where these are others than were taken to move.
+
+    One that was taken to stay has a gradient after all; or a dict of settings beside arrays has none.
+    """
+    names, values = arguments.names, arguments.values
+    if len(arguments.moving) == 1 and _mirrors(values[arguments.moving[0]], returned):
+        return ()
+    if isinstance(returned, Mapping):
+        given = {i: returned.get(names[i], returned.get(f"d{names[i]}")) for i in range(len(names))}
+    elif isinstance(returned, tuple | list) and len(returned) == len(names) != len(arguments.moving):
+        given = dict(enumerate(returned))
+    elif isinstance(returned, tuple | list) and len(returned) < len(arguments.moving):
+        plain = [i for i in arguments.moving if not _mixed(values[i])]
+        return tuple(names[i] for i in plain) if len(plain) == len(returned) else ()
+    else:
+        return ()
+    if any(is_container(values[i]) != is_container(given[i]) for i in arguments.moving):
+        return ()
+    asked = [i for i in given if i in arguments.moving or (given[i] is not None and _holds_floats(values[i]))]
+    return tuple(names[i] for i in asked) if len(asked) > len(arguments.moving) else ()
+
+
+def _mixed(value: Any) -> bool:
+    """Whether a dict holds numbers or switches beside its arrays, as one of settings and running averages does."""
+    return isinstance(value, Mapping) and not all(is_float(leaf) for _, leaf in leaves(value, ""))
+
+
+def _holds_floats(value: Any) -> bool:
+    return any(is_float(leaf) or isinstance(leaf, float | np.floating) for _, leaf in leaves(value, ""))
 
 
 def _per_argument(returned: Any, arguments: Arguments) -> list[Any] | None:
@@ -98,10 +130,8 @@ def _per_argument(returned: Any, arguments: Arguments) -> list[Any] | None:
         for prefix in ("", "d"):
             if all(prefix + names[i] in returned for i in moving):
                 return [returned[prefix + names[i]] for i in moving]
-    if len(moving) == 1:
-        value = arguments.values[moving[0]]
-        if not is_container(returned) or (is_container(value) and _same_kind(value, returned)):
-            return [returned]
+    if len(moving) == 1 and _mirrors(arguments.values[moving[0]], returned):
+        return [returned]
     if isinstance(returned, tuple | list):
         if len(returned) == len(moving):
             return list(returned)
@@ -110,7 +140,12 @@ def _per_argument(returned: Any, arguments: Arguments) -> list[Any] | None:
     return [returned] if len(moving) == 1 and isinstance(returned, Mapping) else None
 
 
-def _same_kind(value: Any, returned: Any) -> bool:
+def _mirrors(value: Any, returned: Any) -> bool:
+    """Whether ``returned`` looks like the bare gradient of the only argument that moves."""
+    if not is_container(returned):
+        return True
+    if not is_container(value):
+        return False
     if isinstance(value, Mapping) or isinstance(returned, Mapping):
         return isinstance(value, Mapping) and isinstance(returned, Mapping)
     return len(value) == len(returned) and (len(value) != 1 or is_container(returned[0]) == is_container(value[0]))
@@ -139,7 +174,7 @@ def _problem(name: str, claimed: Any, shape: tuple[int, ...], path: str) -> str 
     """Return what is wrong with one gradient as the end of a sentence, None where nothing is."""
     if claimed is None:
         return f"because {path} moves, but returned None. Return a gradient, or leave {path} out of wrt="
-    if not isinstance(claimed, np.ndarray | np.generic | float):
+    if not isinstance(claimed, np.ndarray | np.generic | float) or isinstance(claimed, np.ma.MaskedArray):
         return f"as a float array, but returned {describe(claimed)}"
     array = np.asarray(claimed)
     if not is_float(array):

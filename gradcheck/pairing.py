@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,8 @@ from gradcheck.trees import Array, leaves
 
 __all__ = ["Pairing", "call"]
 
+ASIDE = 1 + math.sqrt(2) / 1000  # takes round numbers to others that are not
+
 
 @dataclass(frozen=True)
 class Pairing:
@@ -25,14 +28,16 @@ class Pairing:
     Attributes:
         function: f, from the arguments to the output alone.
         arguments: the point x₀ and how to move it.
-        out: f(x₀) as the forward returned it.
-        cotangent: the leaves of ȳ, float64.
+        named_primal: the leaves of f(x₀) by name: ``out``, or ``out[0]`` and so on; float64 copies.
+        cotangent: the leaves of ȳ, float64 copies, each of the shape of its primal.
+        precision: the rounding unit of each leaf of the output.
     """
 
     function: Callable[..., Any]
     arguments: Arguments
-    out: Any
+    named_primal: tuple[tuple[str, Array], ...]
     cotangent: tuple[Array, ...]
+    precision: tuple[float, ...]
 
     @classmethod
     def at_point(cls, forward: Callable[..., Any], arguments: Arguments, cotangent: Any) -> Pairing:
@@ -42,41 +47,103 @@ class Pairing:
             return forward(*primals)[0]
 
         function.__name__ = name_of(forward)
-        out = call(function, arguments.at(arguments.point))
-        return cls(function, arguments, out, tuple(np.asarray(y, np.float64) for _, y in leaves(cotangent, "dout")))
+        out = list(leaves(call(function, arguments.at(arguments.point)), "out"))
+        return cls(
+            function,
+            arguments,
+            tuple((path, np.array(y, dtype=np.float64)) for path, y in out),
+            tuple(np.array(y_bar, dtype=np.float64) for _, y_bar in leaves(cotangent, "dout")),
+            tuple(_precision(function, arguments, [np.asarray(y) for _, y in out])),
+        )
 
     def __call__(self, vector: Array) -> Any:
         """Return φ at ``vector``; complex where ``vector`` is."""
+        return sum(term.sum() for term in self.terms(vector))
+
+    def terms(self, vector: Array) -> list[Any]:
+        """Return ȳ ⊙ (f(x) − f(x₀)) at ``vector``, leaf by leaf."""
         out = call(self.function, self.arguments.at(vector))
-        return sum(
-            np.vdot(y_bar, np.asarray(y) - y0)
+        return [
+            np.asarray(y_bar * (np.asarray(y) - y0))
             for y_bar, (_, y), y0 in zip(self.cotangent, leaves(out, "out"), self.primal, strict=True)
-        )
+        ]
 
     def of(self, function: Callable[..., Any]) -> Pairing:
         """Return the same pairing with ``function`` in the place of f."""
         return replace(self, function=function)
 
-    @cached_property
-    def named_primal(self) -> tuple[tuple[str, Any], ...]:
-        """The leaves of f(x₀) by name: ``out``, or ``out[0]`` and so on."""
-        return tuple(leaves(self.out, "out"))
+    def length(self, x: Array, v: Array) -> float:
+        """Return how far along ``v`` the first of the leaves that move changes by its own length; 0.0 if none moves."""
+        lengths = []
+        for part in self.arguments.layout.slices:
+            speed = float(np.linalg.norm(v[part]))
+            if speed:
+                moves = v[part] != 0
+                lengths.append((float(np.linalg.norm(x[part][moves])), math.sqrt(moves.sum()), speed))
+        own = [length / speed for length, _, speed in lengths if length]
+        return min(own or [one / speed for _, one, speed in lengths], default=0.0)
 
-    @cached_property
+    @property
     def primal(self) -> tuple[Array, ...]:
-        """The leaves of f(x₀) in float64."""
-        return tuple(np.asarray(leaf, dtype=np.float64) for _, leaf in self.named_primal)
+        """The leaves of f(x₀)."""
+        return tuple(y for _, y in self.named_primal)
 
     @cached_property
     def size(self) -> float:
         """The size of ⟨ȳ, f(x₀)⟩: the root of the sum of its squared terms."""
-        terms = (np.sum((y_bar * y) ** 2) for y_bar, y in zip(self.cotangent, self.primal, strict=True))
-        return float(np.sqrt(sum(terms)))
+        return math.hypot(*(_norm(y_bar * y) for y_bar, y in zip(self.cotangent, self.primal, strict=True)))
 
-    @property
+    @cached_property
     def rounding(self) -> float:
-        """What rounding every entry of the output once does to φ, root mean square."""
-        return float(np.finfo(np.float64).eps) / 2 * self.size
+        """What rounding every entry of the output once, in its own precision, does to φ, root mean square."""
+        parts = zip(self.cotangent, self.primal, self.precision, strict=True)
+        return math.hypot(*(eps / 2 * _norm(y_bar * y) for y_bar, y, eps in parts))
+
+    def excursion(self, leaf: int) -> float:
+        """Return how much the output changes when leaf number ``leaf`` goes to zero; 0.0 where f has no value there.
+
+        Where f is saturated this is its natural size, of which the code has rounded even if none of it is left.
+        """
+        vector = self.arguments.point
+        vector[self.arguments.layout.slices[leaf]] = 0.0
+        try:
+            with np.errstate(all="ignore"):
+                change = math.hypot(*(_norm(term) for term in self.terms(vector)))
+        except Exception:  # noqa: BLE001  (f may refuse zero; then nothing is known)
+            return 0.0
+        return change if math.isfinite(change) else 0.0
+
+
+def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Array]) -> list[float]:
+    """Return the rounding unit of each output: of its dtype, or of a lower one that all of its values come from.
+
+    At the point itself values may be round by chance; a function that rounds does so at any other point too.
+    """
+    units = [float(np.finfo(y.dtype).eps) if y.dtype.kind == "f" else 2.0**-7 for y in out]
+    if not any(_fits(y, np.float32) for y in out):
+        return units
+    try:
+        with np.errstate(all="ignore"):
+            aside = [np.asarray(y) for _, y in leaves(function(*arguments.at(arguments.point * ASIDE)), "out")]
+    except Exception:  # noqa: BLE001  (it may refuse the other point; its dtype is all that is known then)
+        return units
+    for i, (here, there) in enumerate(zip(out, aside, strict=True)):
+        for lower in (np.float32, np.float16):
+            if _fits(here, lower) and _fits(there, lower) and np.any(here != there):
+                units[i] = max(units[i], float(np.finfo(lower).eps))
+    return units
+
+
+def _fits(y: Array, lower: type) -> bool:
+    """Whether every number of ``y`` is one of the dtype ``lower``."""
+    with np.errstate(all="ignore"):
+        return np.array_equal(y.astype(lower).astype(np.float64), y)
+
+
+def _norm(array: Array) -> float:
+    """Return the norm of ``array`` without overflow or underflow of its squares."""
+    largest = float(np.max(np.abs(array), initial=0.0))
+    return largest * float(np.linalg.norm(array / largest)) if largest and math.isfinite(largest) else largest
 
 
 def call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -44,6 +44,7 @@ class Finding:
         worst: the entry that is most wrong; None where none is.
         wrong_entries: the entries found wrong, worst first; not all of them where there are many.
         reason: why the verdict is what it is, where the numbers do not say it.
+        conventions: along how many tangents a kink at the point was seen; there the gradient is a convention.
     """
 
     verdict: Verdict
@@ -53,6 +54,7 @@ class Finding:
     worst: Entry | None = None
     wrong_entries: tuple[Entry, ...] = ()
     reason: str | None = None
+    conventions: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ class Report:
         width = max(len(name) for name in self.arguments) + 1
         for name, finding in self.arguments.items():
             lines.append(f"  {'d' + name:{width}}  {finding.verdict:4}  {_say(finding)}")
+        if any(finding.verdict is Verdict.PASS and finding.bound for finding in self.arguments.values()):
+            lines.append(f"  A larger error would have been seen with probability 1 − {CONFIDENCE:.0e}.")
         entries = [entry for finding in self.arguments.values() for entry in finding.wrong_entries[:5]]
         if entries:
             width = max(len(entry.name) for entry in entries)
@@ -146,6 +150,7 @@ class Report:
                     "error": _plain(finding.error),
                     "bound": _plain(finding.bound),
                     "reason": finding.reason,
+                    "conventions": finding.conventions,
                     "wrong_entries": [
                         {
                             "name": entry.name,
@@ -175,10 +180,12 @@ def _say(finding: Finding) -> str:
     if finding.verdict is Verdict.PASS:
         if not finding.bound:
             return str(finding.reason)
-        said = f"within {finding.bound:.1e} of the truth, relative to its norm, with probability 1 − {CONFIDENCE:.0e}"
+        said = f"error below {finding.bound:.1e} of its norm"
         return f"{said}; {finding.reason}" if finding.reason else said
     if finding.verdict is Verdict.FAIL and not math.isnan(finding.error):
-        said = "the true gradient is zero" if math.isinf(finding.error) else f"relative error {finding.error:.2g}"
+        if math.isinf(finding.error):
+            return finding.reason or "the true gradient is zero"
+        said = f"relative error {finding.error:.2g}"
         return f"{said}; {finding.reason}" if finding.reason else said
     return finding.reason or f"the bound is {finding.bound:.1e}"
 

@@ -32,15 +32,20 @@ def rounding_of(
     arguments: Arguments,
     cotangent: Any,
     claims: Claims,
+    excursion: Callable[[int], float],
 ) -> Array:
-    """Return, entry by entry of the flat gradient, the rounding error that the claims may carry."""
+    """Return, entry by entry of the flat gradient, the rounding error that the claims may carry.
+
+    ``excursion`` gives the natural size of the output's change with each leaf: what every precision loses below it
+    (1 − 1 for 1 − (1 − 1e-20)) shows in none of them.
+    """
     layout = arguments.layout
     runs = {
         dtype: _gradients(forward, backward, arguments, cotangent, dtype)
         for dtype in (np.longdouble, np.float64, np.float32)
     }
     rounding = np.zeros(layout.size)
-    for path, part in zip(layout.paths, layout.slices, strict=True):
+    for leaf, (path, part) in enumerate(zip(layout.paths, layout.slices, strict=True)):
         gradient = claims.gradients[path]
         if gradient is None:
             continue
@@ -53,7 +58,8 @@ def rounding_of(
         lost = SAFETY * np.max(known, axis=0) if known else UNKNOWN * eps * entries
         if not double:
             lost *= min(1.0, eps**LIMIT * float(np.linalg.norm(entries)) / (float(np.linalg.norm(lost)) or 1.0))
-        rounding[part] = lost + SAFETY * eps * entries
+        length = float(np.linalg.norm(arguments.point[part])) or 1.0
+        rounding[part] = lost + SAFETY * eps * (entries + excursion(leaf) / length)
     return rounding
 
 

@@ -193,14 +193,32 @@ def test_a_reference_is_a_second_oracle():
     )
 
 
-def test_oracles_that_contradict_each_other_decide_nothing():
-    def liar(f, x):
-        measure = central_difference(f, x)
-        return lambda v: measure(v)._replace(value=2 * measure(v).value)
+def liar(f, x):
+    measure = complex_step(f, x)
+    return lambda v: measure(v)._replace(value=2 * measure(v).value)
 
+
+def test_an_oracle_that_stands_alone_decides_nothing_and_is_named():
     report = examine_backward(affine, affine_backward, (X, W, B), oracle=(central_difference, liar))
     assert report.verdict is Verdict.INCONCLUSIVE
-    assert "the oracles contradict each other" in report.arguments["W"].reason
+    assert report.arguments["W"].reason == (
+        "the oracles contradict each other: liar stands alone against the claimed gradient and central_difference"
+    )
+
+
+def test_a_claim_that_stands_alone_against_two_oracles_is_wrong():
+    wrong = lambda dy, cache: (*affine_backward(dy, cache)[:2], 3 * dy.sum(axis=0))  # noqa: E731
+    report = examine_backward(affine, wrong, (X, W, B), oracle=(central_difference, complex_step))
+    assert verdicts(report) == {"x": "pass", "W": "pass", "b": "fail"}
+
+
+def test_three_sides_that_all_differ_decide_nothing():
+    wrong = lambda dy, cache: (*affine_backward(dy, cache)[:2], 3 * dy.sum(axis=0))  # noqa: E731
+    report = examine_backward(affine, wrong, (X, W, B), oracle=(central_difference, liar))
+    assert report.arguments["b"].verdict is Verdict.INCONCLUSIVE
+    assert report.arguments["b"].reason == (
+        "the oracles contradict each other: the claimed gradient, central_difference, liar all differ"
+    )
 
 
 def test_several_outputs_have_a_cotangent_each():

@@ -68,17 +68,17 @@ def test_a_number_is_the_gradient_of_a_zero_dimensional_array():
         (
             (X,),
             "back must return one gradient for each argument that moves (x and W), but it returned a tuple of 1. "
-            "Return them as a tuple in this order.",
+            "Return them as a tuple in this order, or name in wrt= what moves.",
         ),
         (
             (X, W, X, W),
             "back must return one gradient for each argument that moves (x and W), but it returned a tuple of 4. "
-            "Return them as a tuple in this order.",
+            "Return them as a tuple in this order, or name in wrt= what moves.",
         ),
         (
             None,
             "back must return one gradient for each argument that moves (x and W), but it returned None. "
-            "Return them as a tuple in this order.",
+            "Return them as a tuple in this order, or name in wrt= what moves.",
         ),
         (
             (X, W.T),

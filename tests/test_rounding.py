@@ -14,11 +14,11 @@ def sigmoid_backward(dout, y):
     return dout * y * (1 - y)
 
 
-def relative_rounding(forward, backward, x):
+def relative_rounding(forward, backward, x, excursion=0.0):
     arguments = Arguments.of(forward, (x,))
     cotangent = np.ones_like(x)
     claims = match_gradients("backward", backward(cotangent, forward(x)[1]), arguments)
-    rounding = rounding_of(forward, backward, arguments, cotangent, claims)
+    rounding = rounding_of(forward, backward, arguments, cotangent, claims, lambda leaf: excursion)
     return rounding, np.ravel(claims.gradients["x"])
 
 
@@ -55,3 +55,10 @@ def test_code_that_overflows_in_the_other_precision_is_allowed_the_same():
 
     rounding, claimed = relative_rounding(lambda x: (x, x), backward, np.ones(2))
     np.testing.assert_allclose(rounding, 1e4 * np.finfo(float).eps * claimed, rtol=1e-2)
+
+
+def test_what_is_lost_in_every_precision_is_seen_from_the_size_of_the_output():
+    x = np.array([60.0])
+    rounding, claimed = relative_rounding(sigmoid_forward, sigmoid_backward, x, excursion=0.5)
+    assert claimed == 0
+    assert 1 / (1 + np.exp(60.0)) <= rounding[0] <= 1e-16

@@ -32,7 +32,7 @@ def complex_step(f: Callable[[Array], Any], x: Array) -> Pushforward:
     """
     x = np.asarray(x, dtype=np.float64)
     difference = central_difference(f, x)
-    origin = np.abs(np.asarray(getattr(f, "rounding", EPS * np.abs(np.asarray(f(x))))))
+    origin = np.abs(np.asarray(getattr(f, "rounding", EPS * np.abs(np.asarray(f(x.copy()))))))
     trusted = False
 
     def pushforward(v: Array) -> Estimate:
@@ -51,6 +51,7 @@ def complex_step(f: Callable[[Array], Any], x: Array) -> Pushforward:
                     "something that is not analytic, such as abs, norm, std, conj or a cast to real."
                 )
             trusted = True
+            return Estimate(value, error, seen.kink)
         return Estimate(value, error)
 
     return pushforward

@@ -16,6 +16,7 @@ Bound.    The noise at the chosen step, or the noise that the disagreement with 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -28,18 +29,24 @@ from gradcheck.trees import Array
 __all__ = ["central_difference"]
 
 EPS = float(np.finfo(np.float64).eps)
-FACTOR = 4.0  # ratio of neighbouring steps
-RUNGS = 12  # steps of a first direction: 0.5 · 4⁰ … 4⁻¹¹ of the point's own length,
-FINER_RUNGS = 4  # and so many below these, where the first leave a relative bound
-DOUBT = 1e-7  # worse than this, or see a kink
+FACTOR = (
+    4.2  # ratio of neighbouring steps; no whole number, or an f that rounds to a grid could look linear on them all
+)
+RUNGS = 12  # steps of a first direction: 0.5 · 4.2⁰ … 4.2⁻¹¹ of the point's own length,
+FINER_RUNGS = 4  # and so many below these, or above, where the first leave a relative bound
+DOUBT = 1e-7  # worse than this, or see a kink,
+WIDE = 24.0  # in this ratio where noise drowns the first: is it noise, or structure finer than all of them?
+LOUD = 1e3  # times the rounding of the output is more than plain rounding
 NEXT_RUNGS = 6  # steps of a further direction, around the step that the first one chose,
 WORSE = 30.0  # which may make its bound this much worse before a full ladder is sampled again
 LOW_PRECISION = 2e-6  # below this part of the point, an f that does not move rounds its argument to float32
 COLUMNS = 5  # of Richardson's table: error terms up to h⁸ are removed
 STRETCH = 5  # residues among which the noise level is read,
 QUIET = 3  # or so few at the finest steps, if they are as small as rounding makes them
-AGREE = 6.0  # how many noise levels two estimates may differ by and still agree
-SAFETY = 16.0  # the bound in noise levels: 7 of 90 000 estimates left one of 12, by a factor of up to 2.5
+STRUCTURE = 100.0  # times quieter than the quietest stretch; noise does not fade with the step
+AGREE = 6.0  # how many noise levels two estimates may differ by and still agree,
+NEAR = 40.0  # and how many of what is left over at a fine step itself
+SAFETY = 16.0  # the bound in noise levels; benchmarks/calibration.py measures how often it holds
 
 
 class Limit(NamedTuple):
@@ -52,63 +59,102 @@ class Limit(NamedTuple):
     kink: float = 0.0
 
 
+class Samples(NamedTuple):
+    """Changes of every entry of f at ± h, finest step first: arrays of shape (steps, entries)."""
+
+    h: Array
+    right: Array
+    left: Array
+
+    def below(self, finer: Samples) -> Samples:
+        """These samples with ``finer`` ones put before them."""
+        return Samples(*(np.concatenate(parts) for parts in zip(finer, self, strict=True)))
+
+
 def central_difference(f: Callable[[Array], Any], x: Array) -> Pushforward:
     """Return the pushforward of ``f`` at ``x`` by central differences with a measured error bound.
 
     ``f`` may return a number or an array of any shape, which is then the shape of the estimate. Costs 25 evaluations
     for the first direction, or 33 where these leave a doubt, and 12 for each further one, unless the steps that suited
-    the first do not suit it.
+    the first do not suit it. A step at which ``f`` raises or is not finite is not used.
     """
     x = np.asarray(x, dtype=np.float64)
     with np.errstate(all="ignore"):
-        origin = np.asarray(f(x), dtype=np.float64)
+        origin = np.array(f(x.copy()), dtype=np.float64)
     floor = np.ravel(getattr(f, "rounding", EPS / 2 * np.abs(origin))) + np.zeros(origin.size)
     found: list[Limit | None] = [None] * origin.size
 
-    def sample(v: Array, h: Array) -> tuple[Array, Array]:
-        with np.errstate(all="ignore"):  # a step may leave the domain of f; it is then not used
-            right = np.stack([np.ravel(f(x + t * v) - origin) for t in h])
-            left = np.stack([np.ravel(f(x - t * v) - origin) for t in h])
-        return right, left
-
-    def again(v: Array, length: float) -> list[Limit] | None:
-        """Use the steps that suited the direction before; None where they do not suit this one."""
-        if not all(found):
-            return None
-        step = float(np.median([limit.step for limit in found if limit]))
-        top = min(step * FACTOR ** (NEXT_RUNGS - 3), 0.5)
-        h = top * length * FACTOR ** np.arange(1.0 - NEXT_RUNGS, 1)
-        right, left = sample(v, h)
-        limits = [_limit(h, right[:, i], left[:, i], floor[i], length, before) for i, before in enumerate(found)]
-        suits = (now.error <= WORSE * before.error for now, before in zip(limits, found, strict=True) if before)
-        return limits if all(suits) else None
-
-    def ladder(v: Array, length: float) -> list[Limit]:
-        """Sample the ladder, and finer steps below it where it leaves more than a small doubt."""
-        h = 0.5 * length * FACTOR ** np.arange(1.0 - RUNGS, 1)
-        right, left = sample(v, h)
-        limits = [_limit(h, right[:, i], left[:, i], floor[i], length) for i in range(origin.size)]
-        if all(limit.error <= DOUBT * abs(limit.value) and not limit.kink for limit in limits):
-            return limits
-        finer = h[0] * FACTOR ** np.arange(-float(FINER_RUNGS), 0)
-        more = sample(v, finer)
-        h, right, left = np.r_[finer, h], np.r_[more[0], right], np.r_[more[1], left]
-        return [_limit(h, right[:, i], left[:, i], floor[i], length) for i in range(origin.size)]
-
     def pushforward(v: Array) -> Estimate:
         v = np.asarray(v, dtype=np.float64)
-        size = float(np.linalg.norm(v))
-        if size == 0.0:
+        length = _length(f, x, v)
+        if length == 0.0:
             return Estimate(np.zeros(origin.shape)[()], np.zeros(origin.shape)[()])
-        length = (float(np.linalg.norm(x)) or math.sqrt(x.size)) / size
-        limits = again(v, length)
+        sample = functools.partial(_sample, f, x, origin, v)
+        limits = _again(sample, floor, length, found)
         if limits is None:
-            limits = ladder(v, length)
+            limits = _ladder(sample, floor, length)
             found[:] = [limit if np.isfinite(limit.error) and limit.step else None for limit in limits]
         value, error, kink = (np.reshape([limit[k] for limit in limits], origin.shape)[()] for k in (0, 1, 4))
-        return Estimate(value, error, kink)
+        reason = None if np.isfinite(error).all() else "the forward is finite at too few steps"
+        return Estimate(value, error, kink, reason)
 
     return pushforward
+
+
+def _length(f: Callable[[Array], Any], x: Array, v: Array) -> float:
+    """Return how far along ``v`` the part of the point that moves changes by its own length; 0.0 if nothing moves."""
+    if hasattr(f, "length"):
+        return float(f.length(x, v))
+    moves = v != 0
+    return (
+        (float(np.linalg.norm(x[moves])) or math.sqrt(moves.sum())) / float(np.linalg.norm(v)) if moves.any() else 0.0
+    )
+
+
+def _sample(f: Callable[[Array], Any], x: Array, origin: Array, v: Array, h: Array) -> Samples:
+    def change(t: float) -> Array:
+        try:
+            return np.ravel(np.asarray(f(x + t * v), dtype=np.float64) - origin)
+        except Exception:  # noqa: BLE001  (f may refuse a point outside its domain; at x itself it was heard)
+            return np.full(origin.size, np.nan)
+
+    with np.errstate(all="ignore"):
+        return Samples(h, np.stack([change(t) for t in h]), np.stack([change(-t) for t in h]))
+
+
+def _again(
+    sample: Callable[[Array], Samples], floor: Array, length: float, found: list[Limit | None]
+) -> list[Limit] | None:
+    """Use the steps that suited the direction before; None where they do not suit this one."""
+    before = [limit for limit in found if limit]
+    if len(before) < len(found):
+        return None
+    top = min(float(np.median([limit.step for limit in before])) * FACTOR ** (NEXT_RUNGS - 3), 0.5)
+    limits = _limits(sample(top * length * FACTOR ** np.arange(1.0 - NEXT_RUNGS, 1)), floor, length, before)
+    suits = all(now.error <= WORSE * then.error for now, then in zip(limits, before, strict=True))
+    return limits if suits else None
+
+
+def _ladder(sample: Callable[[Array], Samples], floor: Array, length: float) -> list[Limit]:
+    """Sample the ladder, and finer or coarser steps beside it where it leaves more than a small doubt."""
+    samples = sample(0.5 * length * FACTOR ** np.arange(1.0 - RUNGS, 1))
+    limits = _limits(samples, floor, length)
+    if all(limit.error <= DOUBT * abs(limit.value) and not limit.kink for limit in limits):
+        return limits
+    tops = [limit.step for limit in limits if not limit.kink and limit.noise <= LOUD * max(floor)]
+    if tops and min(tops) > 0.5 / FACTOR**1.5:  # the point is short beside what f changes over, such as tiny weights
+        coarser = sample(samples.h[-1] * FACTOR ** (1.5 * np.arange(1.0, FINER_RUNGS + 1)))
+        return _limits(coarser.below(samples), floor, length)
+    lost = not np.isfinite(samples.right[-4:] + samples.left[-4:]).all()
+    drowned = any(limit.noise > LOUD * low for limit, low in zip(limits, floor, strict=True))
+    ratio = WIDE if lost or drowned else FACTOR
+    return _limits(samples.below(sample(samples.h[0] * ratio ** np.arange(-float(FINER_RUNGS), 0))), floor, length)
+
+
+def _limits(samples: Samples, floor: Array, length: float, known: list[Limit] | None = None) -> list[Limit]:
+    """Return the limit of every entry."""
+    h, right, left = samples
+    return [_limit(h, right[:, i], left[:, i], low, length, known[i] if known else None) for i, low in enumerate(floor)]
 
 
 def _limit(h: Array, right: Array, left: Array, floor: float, length: float, known: Limit | None = None) -> Limit:
@@ -118,25 +164,33 @@ def _limit(h: Array, right: Array, left: Array, floor: float, length: float, kno
     h, right, left = h[:usable], right[:usable], left[:usable]
     silent = _silent(right, left)
     if silent and known is None:
-        moving = _limit(h[silent:], right[silent:], left[silent:], max(floor, abs(right[silent])), length)
+        jump = max(abs(right[silent]), abs(left[silent]))
+        moving = _limit(h[silent:], right[silent:], left[silent:], max(floor, jump), length)
         if h[silent] <= LOW_PRECISION * length:  # f rounds its argument to float32: what it does there says nothing
             return moving
-        if abs(moving.value) > moving.error:  # rounded more coarsely still, or a flat stretch between two kinks?
+        if not abs(moving.value) <= moving.error:  # rounded more coarsely still, or a flat stretch between two kinks?
             return moving._replace(error=abs(moving.value) + moving.error)
     if usable < 3:
         return Limit(np.nan, np.inf, floor, 0.0)
     quotient, even = (right - left) / (2 * h), (right + left) / 2
-    noise = max(floor, 2 * known.noise if known else _noise(h, quotient, even, floor))
+    residue = _residue(h, quotient, even)
+    noise = max(floor, 2 * known.noise if known else _noise(residue, quotient, floor))
+    near = (NEAR * np.maximum(residue, floor) / h[:-1])[:QUIET]
     blur = 4 * EPS * length * np.abs(even) / h**2  # rounding of x + hv, times how the slope changes within h
+    before = abs(known.value) if known else 0.0
     best = Limit(np.nan, np.inf, noise, 0.0)
-    for column in _columns(quotient, COLUMNS):
+    for column in _columns(h, quotient, COLUMNS):
         for rung in range(1, len(column)):
             apart = np.abs(column[rung] - column[:rung])
-            if np.any(apart > AGREE * (noise * (1 / h[:rung] + 1 / h[rung]) + blur[rung])):
+            allowed = AGREE * (noise * (1 / h[:rung] + 1 / h[rung]) + blur[rung])
+            fine = min(rung, len(near))
+            if not known:
+                allowed[:fine] = np.minimum(allowed[:fine], near[:fine] + AGREE * (noise / h[rung] + blur[rung]))
+            if np.any(apart > allowed):
                 break
             implied = float(np.max(apart * h[:rung]))
             error = SAFETY * max(noise, implied) / h[rung] + apart[-1] + blur[rung]
-            error += 8 * EPS * (abs(column[rung]) + (abs(known.value) if known else 0.0))
+            error += 8 * EPS * (abs(column[rung]) + before)
             if error < best.error:
                 best = Limit(float(column[rung]), float(error), noise, h[rung] / length, _kink(h, even, noise, rung))
     return best
@@ -153,32 +207,44 @@ def _silent(right: Array, left: Array) -> int:
     return first if first and np.any(right[first : first + 3] * left[first : first + 3] < 0) else 0
 
 
-def _noise(h: Array, quotient: Array, even: Array, floor: float) -> float:
-    """Return the noise level of φ: what is left of its odd and even part on the quietest stretch of rungs.
+def _residue(h: Array, quotient: Array, even: Array) -> Array:
+    """Return what is left of φ at each rung but the coarsest when its smooth part is taken off.
 
     Of the odd part h, h³ and h⁵ are taken off; of the even part h² and h⁴, or h, as a kink at 0 leaves it: whichever
-    leaves least. Where the finest rungs are as quiet as the rounding of the output alone, they are believed at once.
+    leaves least.
     """
-    odd = _least(_pad(np.abs(np.diff(column)) * h[: len(column) - 1], len(h)) for column in _columns(quotient, 3))
-    curved = even[:-1] - even[1:] / FACTOR**2
-    bent = curved[:-1] - curved[1:] / FACTOR**4
-    kinked = even[:-1] - even[1:] / FACTOR
-    residue = np.maximum(odd, _least(_pad(np.abs(part), len(h)) for part in (curved, bent, kinked)))[:-1]
+    odd = _least(_pad(np.abs(np.diff(column)) * h[: len(column) - 1], len(h)) for column in _columns(h, quotient, 3))
+    ratio = h[1:] / h[:-1]
+    curved = even[:-1] - even[1:] / ratio**2
+    bent = curved[:-1] - curved[1:] / (ratio[:-1] ** 2 * ratio[1:] ** 2)
+    kinked = even[:-1] - even[1:] / ratio
+    residue: Array = np.maximum(odd, _least(_pad(np.abs(part), len(h)) for part in (curved, bent, kinked)))[:-1]
+    return residue
+
+
+def _noise(residue: Array, quotient: Array, floor: float) -> float:
+    """Return the noise level of φ: the largest residue on the quietest stretch of rungs.
+
+    Where the finest rungs are as quiet as the rounding of the output alone, they are believed at once; and where they
+    are far quieter than any stretch, what looks like noise on the others is structure.
+    """
     finest = float(residue[:QUIET].max())
-    if finest <= 16 * floor and np.any(quotient[:QUIET]):
-        return max(finest, 2 * floor)
     stretch = min(STRETCH, len(residue))
-    return max(floor, float(min(residue[i : i + stretch].max() for i in range(len(residue) - stretch + 1))))
+    quietest = float(min(residue[i : i + stretch].max() for i in range(len(residue) - stretch + 1)))
+    moves = bool(np.all(quotient[: QUIET + 1]))
+    if moves and (finest <= 16 * floor or finest <= quietest / STRUCTURE):
+        return max(2 * finest, 2 * floor)
+    return max(floor, quietest)
 
 
-def _columns(quotient: Array, count: int) -> Iterator[Array]:
+def _columns(h: Array, quotient: Array, count: int) -> Iterator[Array]:
     """Yield the columns of Richardson's table: each removes one more even power of h."""
     column = quotient
     for order in range(1, count + 1):
         yield column
         if len(column) < 3:
             return
-        column = column[:-1] + (column[:-1] - column[1:]) / (FACTOR ** (2 * order) - 1)
+        column = column[:-1] + (column[:-1] - column[1:]) / ((h[order:] / h[:-order]) ** 2 - 1)
 
 
 def _pad(residue: Array, length: int) -> Array:

@@ -34,7 +34,7 @@ class SinCos(torch.autograd.Function):
         return x.sin(), x[index].cos()
 
     @staticmethod
-    def setup_context(ctx, inputs, output):  # noqa: ARG004
+    def setup_context(ctx, inputs, output):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
@@ -50,17 +50,17 @@ class InPlaceDouble(torch.autograd.Function):
         return x.mul_(2)
 
     @staticmethod
-    def backward(ctx, dout):  # noqa: ARG004
+    def backward(ctx, dout):
         return 2 * dout
 
 
 class Forgetful(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):  # noqa: ARG004
+    def forward(ctx, x):
         return 2 * x
 
     @staticmethod
-    def backward(ctx, dout):  # noqa: ARG004
+    def backward(ctx, dout):
         return None
 
 
@@ -119,11 +119,11 @@ def test_a_cache_serves_many_backwards_after_another_forward_and_without_grad_mo
 def test_a_low_precision_output_becomes_an_array(dtype):
     class Cast(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x):  # noqa: ARG004
+        def forward(ctx, x):
             return x.to(dtype)
 
         @staticmethod
-        def backward(ctx, dout):  # noqa: ARG004
+        def backward(ctx, dout):
             return dout.double()
 
     forward, backward = from_autograd_function(Cast)

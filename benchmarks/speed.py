@@ -1,0 +1,42 @@
+"""What LeNet-5 costs: its forward and backward, and one check of the whole network by each oracle.
+
+    OMP_NUM_THREADS=1 python benchmarks/speed.py
+
+Prints the median of repeated calls in one process; the first call of each is not counted.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from derivations.lenet5 import LENET5
+from gradcheck import autodiff, central_difference, check_backward, complex_step
+
+
+def median_ms(function: Callable[[], object], repeats: int) -> float:
+    """Return the median time of ``function()`` in milliseconds."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times)
+
+
+def main() -> None:
+    args = LENET5.args(np.random.default_rng(0), N=4)
+    loss, cache = LENET5.forward(*args)
+    print(f"forward   {median_ms(lambda: LENET5.forward(*args), 100):8.2f} ms   batch 4, 61k parameters")
+    print(f"backward  {median_ms(lambda: LENET5.backward(np.ones_like(loss), cache), 100):8.2f} ms")
+    for oracle in (central_difference, complex_step, autodiff(LENET5.reference)):
+        check = lambda oracle=oracle: check_backward(LENET5.forward, LENET5.backward, args, oracle=oracle)  # noqa: E731
+        print(f"check     {median_ms(check, 10):8.2f} ms   {oracle.__name__}, bound {check().bound:.1e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What can be said where the slopes on both sides differ: at a kink or a tie. Level 3.
+
+There the gradient is a convention, and no single number is right. Two things can still be decided. Beside the kink, at
+a generic point nearby, everything but the convention has to be right. And at the kink itself a convention lies between
+the slopes on both sides, along every tangent, wherever the output is locally convex or concave (a max, a ReLU, an
+absolute value): a tie that is counted twice does not.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradcheck.arguments import Arguments
+from gradcheck.laws import match_gradients
+from gradcheck.trees import Array, entry_name, leaves, rebuild
+
+__all__ = ["beside", "outside_the_slopes"]
+
+ASIDE = 1e-2  # how far beside the kink, in root mean squares of each leaf
+STEP = 1e-6  # of a one-sided slope, likewise
+KINKED = 1e-3  # slopes that differ by less, relative to the largest, meet
+OUTPUTS = 8  # entries of the output that are looked at, those with the largest kinks
+TANGENTS = 8
+BENDS = 6  # so many sums of two tangents have to show one and the same sign of curvature
+
+
+def beside(arguments: Arguments, rng: np.random.Generator) -> Arguments:
+    """Return the arguments at a random point nearby."""
+    return arguments.moved(arguments.point + ASIDE * _tangent(arguments, rng))
+
+
+def outside_the_slopes(
+    forward: Callable[..., Any],
+    backward: Callable[[Any, Any], Any],
+    arguments: Arguments,
+    rng: np.random.Generator,
+) -> str | None:
+    """Return which entry of the output has a gradient outside the slopes on both sides, None where none was found."""
+    drawn = [_tangent(arguments, rng) for _ in range(TANGENTS)]
+    pairs = list(itertools.combinations(range(TANGENTS), 2))
+    tangents = drawn + [drawn[a] + drawn[b] for a, b in pairs]
+    slopes = np.stack([_slopes(forward, arguments, v) for v in tangents])  # (tangents, 2, entries)
+    if not np.isfinite(slopes).all():
+        return None
+    right, left = slopes[:, 0], slopes[:, 1]
+    size = np.abs(slopes).max(axis=(0, 1)) + 1e-300
+    apart = np.abs(right - left).max(axis=0) / size
+    first, second = np.array(pairs).T
+    bend = right[TANGENTS:] - right[first] - right[second]  # f'(a + b) − f'(a) − f'(b)
+    back = left[first] + left[second] - left[TANGENTS:]
+    up, down = (np.count_nonzero(s * np.concatenate([bend, back]) > KINKED * size, axis=0) for s in (1, -1))
+    plain = ((up == 0) & (down >= BENDS)) | ((down == 0) & (up >= BENDS))
+    kinked = np.flatnonzero((apart > KINKED) & plain)
+    out, _ = forward(*arguments.fresh())
+    for entry in kinked[np.argsort(-apart[kinked])][:OUTPUTS].tolist():
+        gradient = _gradient(forward, backward, arguments, out, entry)
+        if gradient is None:
+            continue
+        claimed = np.array([gradient @ v for v in tangents])
+        slack = KINKED * size[entry]
+        low, high = np.minimum(right, left)[:, entry] - slack, np.maximum(right, left)[:, entry] + slack
+        worst = int(np.argmax(np.maximum(low - claimed, claimed - high)))
+        if not low[worst] <= claimed[worst] <= high[worst]:
+            return (
+                f"at a kink of {_name(out, entry)} the claimed slope {claimed[worst]:.4g} lies outside the slopes "
+                f"{left[worst, entry]:.4g} and {right[worst, entry]:.4g} on both sides"
+            )
+    return None
+
+
+def _tangent(arguments: Arguments, rng: np.random.Generator) -> Array:
+    """Return a Gaussian tangent in which every leaf moves by its own root mean square."""
+    point, v = arguments.point, np.empty(arguments.layout.size)
+    for part in arguments.layout.slices:
+        size = float(np.sqrt(np.mean(point[part] ** 2))) or 1.0
+        v[part] = size * rng.standard_normal(part.stop - part.start)
+    return v
+
+
+def _slopes(forward: Callable[..., Any], arguments: Arguments, v: Array) -> Array:
+    """Return the slopes of every entry of the output to the right and to the left: an array (2, entries)."""
+
+    def out(t: float) -> Array:
+        value, _ = forward(*arguments.at(arguments.point + t * v))
+        return np.concatenate([np.ravel(np.array(leaf, dtype=np.float64)) for _, leaf in leaves(value, "out")])
+
+    with np.errstate(all="ignore"):
+        here = out(0.0)
+        return np.stack([out(STEP) - here, here - out(-STEP)]) / STEP
+
+
+def _gradient(
+    forward: Callable[..., Any], backward: Callable[[Any, Any], Any], arguments: Arguments, out: Any, entry: int
+) -> Array | None:
+    """Return the flat gradient of one entry of the output, None where the backward breaks its contract."""
+    one_hot = []
+    start = 0
+    for _, leaf in leaves(out, "out"):
+        flat = np.zeros(np.size(leaf))
+        if 0 <= entry - start < flat.size:
+            flat[entry - start] = 1.0
+        one = flat.reshape(np.shape(leaf))
+        one_hot.append(one.astype(leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(one))
+        start += flat.size
+    _, cache = forward(*arguments.fresh())
+    claims = match_gradients("backward", backward(rebuild(out, iter(one_hot)), cache), arguments)
+    gradients = [claims.gradients[path] for path in arguments.layout.paths]
+    if any(gradient is None for gradient in gradients):
+        return None
+    return arguments.layout.flatten(gradients)
+
+
+def _name(out: Any, entry: int) -> str:
+    for path, leaf in leaves(out, "out"):
+        if entry < np.size(leaf):
+            return entry_name(path, np.shape(leaf), entry)
+        entry -= np.size(leaf)
+    raise IndexError(entry)

@@ -1,0 +1,131 @@
+"""The pair under examination: what it claims at a point, and what the oracles say to that. Level 4."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gradcheck.arguments import Arguments, name_of
+from gradcheck.case import Case
+from gradcheck.crossexamine import cross_examine
+from gradcheck.judge import KINK, judge
+from gradcheck.kinks import beside, outside_the_slopes
+from gradcheck.laws import Claims, match_gradients, split_forward, unasked
+from gradcheck.oracles import Oracle, central_difference
+from gradcheck.pairing import Pairing, call
+from gradcheck.report import Finding, Verdict
+from gradcheck.rounding import rounding_of
+from gradcheck.trees import Array, leaves, rebuild
+
+__all__ = ["Backward", "Forward", "Subject"]
+
+Forward = Callable[..., tuple[Any, Any]]
+Backward = Callable[[Any, Any], Any]
+Findings = dict[str, Finding]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A forward and its backward, who measures, how sharp a pass must be, and the source of all randomness."""
+
+    forward: Forward
+    backward: Backward
+    oracles: tuple[Oracle, ...]
+    tol: float | None
+    rng: np.random.Generator
+
+    def examine(self, arguments: Arguments, *, widen: bool = False) -> tuple[Arguments, Findings, str | None]:
+        """Return a finding for every leaf that moves, and what is wrong with the backward as a whole.
+
+        With ``widen`` an argument that was taken to stay moves if the backward returns a gradient for it; the
+        arguments that were judged come first in what is returned.
+        """
+        out, cache = split_forward(name_of(self.forward), call(self.forward, arguments.fresh()))
+        cotangent = rebuild(out, (_normal_like(leaf, self.rng) for _, leaf in leaves(out, "out")))
+        returned = call(self.backward, (_copied(cotangent), cache))
+        if widen and (more := unasked(returned, arguments)):
+            arguments = Arguments.of(self.forward, arguments.values, more)
+        claims = match_gradients(name_of(self.backward), returned, arguments)
+        pairing = Pairing.at_point(self.forward, arguments, cotangent)
+
+        @functools.cache
+        def rounding() -> Array:
+            return rounding_of(self.forward, self.backward, arguments, cotangent, claims, pairing.excursion)
+
+        cases = {name_of(oracle): self._case(oracle, pairing, claims, rounding) for oracle in self.oracles}
+        found = {name: _judged(case, claims) for name, case in cases.items()}
+        failed = any(finding.verdict is Verdict.FAIL for one in found.values() for finding in one.values())
+        if failed and central_difference not in self.oracles and _sees_kink(pairing, self.rng):
+            found = {name: _doubted(one) for name, one in found.items()}
+        findings = {
+            path: cross_examine(leaf, {name: one[path] for name, one in found.items()}, cases)
+            for leaf, path in enumerate(arguments.layout.paths)
+        }
+        return arguments, findings, claims.breach
+
+    def settle_kinks(self, arguments: Arguments, findings: Findings) -> Findings:
+        """Return the findings beside the kinks at this point, and judge the convention at the point itself."""
+        try:
+            _, nearby, _ = self.examine(beside(arguments, self.rng))
+        except ValueError:  # not finite there: nothing more can be said
+            return findings
+        outside = outside_the_slopes(self.forward, self.backward, arguments, self.rng)
+        conventions = sum(finding.conventions for finding in findings.values())
+        settled = {}
+        for path, finding in nearby.items():
+            if math.isnan(findings[path].error) and findings[path].verdict is Verdict.FAIL:
+                settled[path] = findings[path]
+            elif finding.verdict is Verdict.PASS and outside:
+                settled[path] = replace(finding, verdict=Verdict.FAIL, error=math.inf, reason=outside)
+            else:
+                reason = f"{KINK}; measured beside it" if finding.reason in (None, KINK) else finding.reason
+                settled[path] = replace(finding, reason=reason, conventions=conventions)
+        return settled
+
+    def _case(self, oracle: Oracle, pairing: Pairing, claims: Claims, rounding: Callable[[], Array]) -> Case:
+        """Return what one oracle has to judge: all leaves that have a gradient."""
+        layout, point = pairing.arguments.layout, pairing.arguments.point
+        given = [claims.gradients[path] for path in layout.paths]
+        judged = tuple(i for i, gradient in enumerate(given) if gradient is not None)
+        zeros = (np.zeros(shape) for shape in layout.shapes)
+        gradient = layout.flatten(g if g is not None else zero for g, zero in zip(given, zeros, strict=True))
+        return Case(gradient, point, layout, judged, oracle(pairing, point), rounding, pairing, self.tol, self.rng)
+
+
+def _judged(case: Case, claims: Claims) -> Findings:
+    """Return a finding for every leaf: a failure for one that has no gradient to judge."""
+    breached = {
+        path: Finding(Verdict.FAIL, shape, math.nan, math.inf, reason=claims.breaches.get(path, "not compared"))
+        for path, shape in zip(case.layout.paths, case.layout.shapes, strict=True)
+    }
+    return breached | judge(case)
+
+
+def _normal_like(leaf: Any, rng: np.random.Generator) -> Any:
+    drawn = rng.standard_normal(np.shape(leaf))
+    return drawn.astype(leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)
+
+
+def _copied(tree: Any) -> Any:
+    return rebuild(tree, (leaf.copy() if isinstance(leaf, np.ndarray) else leaf for _, leaf in leaves(tree, "dout")))
+
+
+def _sees_kink(pairing: Pairing, rng: np.random.Generator) -> bool:
+    """Whether a difference sees a kink at the point, of which the other oracles know nothing."""
+    point = pairing.arguments.point
+    return bool(central_difference(pairing, point)(rng.standard_normal(point.size)).kink)
+
+
+def _doubted(findings: Findings) -> Findings:
+    """Call the failures undecided."""
+    return {
+        path: replace(finding, verdict=Verdict.INCONCLUSIVE, reason=KINK, conventions=1)
+        if finding.verdict is Verdict.FAIL and not math.isnan(finding.error)
+        else finding
+        for path, finding in findings.items()
+    }

@@ -1,0 +1,27 @@
+import contextlib
+import io
+import re
+from pathlib import Path
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", README, flags=re.DOTALL)
+BOUND = re.compile(r"\d\.\de-\d\d\b")
+
+
+def test_the_examples_print_what_the_readme_says():
+    """Every example runs after the ones above it. A bound is a measurement: it may differ by a factor of 30."""
+    assert len(BLOCKS) == 2
+    namespace = {}
+    for code, said in BLOCKS:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, namespace)  # noqa: S102  (it is ours, and to run it is the point)
+        assert BOUND.sub("…", printed.getvalue()) == BOUND.sub("…", said)
+        bounds = zip(BOUND.findall(printed.getvalue()), BOUND.findall(said), strict=True)
+        assert all(1 / 30 < float(ours) / float(theirs) < 30 for ours, theirs in bounds)
+
+
+def test_the_readme_names_only_files_that_exist():
+    named = re.findall(r"`((?:gradcheck|derivations|benchmarks)/[\w/.]*|[\w]+\.(?:md|py))`", README)
+    assert named
+    assert [name for name in named if not (Path(__file__).parent.parent / name).exists()] == []
