@@ -85,15 +85,24 @@ def examine_backward(
     _must_be_settings(forward, backward, tol, seed)
     seed = secrets.randbits(32) if seed is None else seed
     rng = np.random.default_rng(seed)
-    arguments = Arguments.of(forward, args, wrt)
     oracles = _oracles(oracle, reference)
     subject = Subject(forward, backward, oracles, tol, rng)
-    arguments, findings, breach = subject.examine(arguments, widen=wrt is None)
+    claim = subject.claim(Arguments.of(forward, args, wrt), widen=wrt is None)
+    unsteady, breach = subject.unsteady(claim), claim.gradients.breach
+    laws = [] if unsteady or breach else subject.broken_laws(claim)
+    findings = subject.measure(claim)
     if any(finding.conventions for finding in findings.values()):
-        findings = subject.settle_kinks(arguments, findings)
-    if all(finding.reason == VACUOUS for finding in findings.values()):
-        findings = {path: replace(finding, verdict=Verdict.INCONCLUSIVE) for path, finding in findings.items()}
-    return Report(name_of(forward), findings, tuple(map(name_of, oracles)), seed, breach)
+        findings = subject.settle_kinks(claim.arguments, findings)
+    if unsteady or all(finding.reason == VACUOUS for finding in findings.values()):
+        findings = {
+            path: replace(finding, verdict=Verdict.INCONCLUSIVE, reason=unsteady or finding.reason)
+            for path, finding in findings.items()
+        }
+    for path, sentence in laws:
+        if path:
+            findings[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)
+    broken = tuple(sentence for path, sentence in (*laws, (None, breach)) if sentence and not path)
+    return Report(name_of(forward), findings, tuple(map(name_of, oracles)), seed, broken)
 
 
 def _must_be_settings(forward: Any, backward: Any, tol: float | None, seed: int | None) -> None:

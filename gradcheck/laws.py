@@ -85,7 +85,7 @@ def match_gradients(who: str, returned: Any, arguments: Arguments) -> Claims:
                 if wrong_container
                 else _problem(f"d{path}", claimed, shape, path)
             )
-            gradients[path] = None if problem else np.array(claimed)
+            gradients[path] = None if problem else np.asarray(claimed)
             if problem:
                 breaches[path] = f"{who} must return d{path} {problem}{'' if problem[-1] in '.?' else '.'}"
     return Claims(gradients, breaches)

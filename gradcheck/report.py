@@ -76,7 +76,7 @@ class Report:
         arguments: a finding per moving argument, by its name.
         oracles: who measured.
         seed: replays the check: the same cotangent and the same directions.
-        reason: what is wrong with the backward as a whole; None where nothing is.
+        broken: the laws that the backward breaks as a whole, a sentence each.
         explanations: why it is wrong, the simplest first.
     """
 
@@ -84,14 +84,14 @@ class Report:
     arguments: Mapping[str, Finding]
     oracles: tuple[str, ...]
     seed: int
-    reason: str | None = None
+    broken: tuple[str, ...] = ()
     explanations: tuple[Explanation, ...] = field(default=())
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL if anything failed, else INCONCLUSIVE if anything was, else PASS."""
+        """FAIL if anything failed or a law is broken, else INCONCLUSIVE if anything was, else PASS."""
         verdicts = {finding.verdict for finding in self.arguments.values()}
-        if Verdict.FAIL in verdicts:
+        if Verdict.FAIL in verdicts or self.broken:
             return Verdict.FAIL
         return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else Verdict.PASS
 
@@ -116,8 +116,7 @@ class Report:
         count, of = self._count(), len(self.arguments)
         how = f"oracle{'s' if len(self.oracles) > 1 else ''} {', '.join(self.oracles)}, seed {self.seed}"
         lines = [f"{self.name}: {self.verdict.upper()} ({count} of {of} gradients {_TOLD[self.verdict]}; {how})"]
-        if self.reason:
-            lines.append(f"  {self.reason}")
+        lines += [f"  {sentence}" for sentence in self.broken]
         width = max(len(name) for name in self.arguments) + 1
         for name, finding in self.arguments.items():
             lines.append(f"  {'d' + name:{width}}  {finding.verdict:4}  {_say(finding)}")
@@ -140,7 +139,7 @@ class Report:
         return {
             "name": self.name,
             "verdict": str(self.verdict),
-            "reason": self.reason,
+            "broken": list(self.broken),
             "seed": self.seed,
             "oracles": list(self.oracles),
             "arguments": {

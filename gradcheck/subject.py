@@ -1,4 +1,4 @@
-"""The pair under examination: what it claims at a point, and what the oracles say to that. Level 4."""
+"""The pair under examination: what it claims at a point, and what laws and oracles say to that. Level 4."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
+from gradcheck.behaviour import Breach, Trial, breaches
 from gradcheck.case import Case
 from gradcheck.crossexamine import cross_examine
 from gradcheck.judge import KINK, judge
@@ -28,6 +29,17 @@ Forward = Callable[..., tuple[Any, Any]]
 Backward = Callable[[Any, Any], Any]
 Findings = dict[str, Finding]
 
+SAME = 1e-6  # two forward calls that differ by more than this part of the output are not one function
+
+
+class Claim(NamedTuple):
+    """What the pair claims at a point: the output, a cotangent and the gradients that it gives."""
+
+    arguments: Arguments
+    out: Any
+    cotangent: Any
+    gradients: Claims
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -39,18 +51,42 @@ class Subject:
     tol: float | None
     rng: np.random.Generator
 
-    def examine(self, arguments: Arguments, *, widen: bool = False) -> tuple[Arguments, Findings, str | None]:
-        """Return a finding for every leaf that moves, and what is wrong with the backward as a whole.
+    def claim(self, arguments: Arguments, *, widen: bool = False) -> Claim:
+        """Return what the pair claims at a random cotangent.
 
-        With ``widen`` an argument that was taken to stay moves if the backward returns a gradient for it; the
-        arguments that were judged come first in what is returned.
+        With ``widen`` an argument that was taken to stay moves if the backward returns a gradient for it.
         """
         out, cache = split_forward(name_of(self.forward), call(self.forward, arguments.fresh()))
+        out = _copied(out)
         cotangent = rebuild(out, (_normal_like(leaf, self.rng) for _, leaf in leaves(out, "out")))
         returned = call(self.backward, (_copied(cotangent), cache))
-        if widen and (more := unasked(returned, arguments)):
-            arguments = Arguments.of(self.forward, arguments.values, more)
+        if widen and (names := unasked(returned, arguments)):
+            arguments = Arguments.of(self.forward, arguments.values, names)
         claims = match_gradients(name_of(self.backward), returned, arguments)
+        copies = {path: None if g is None else g.copy() for path, g in claims.gradients.items()}
+        return Claim(arguments, out, cotangent, claims._replace(gradients=copies))
+
+    def unsteady(self, claim: Claim) -> str | None:
+        """Say how much the forward differs from call to call, None where it does not."""
+        again, _ = call(self.forward, claim.arguments.fresh())
+        pairs = zip(leaves(again, "out"), leaves(claim.out, "out"), strict=True)
+        for (path, now), (_, before) in pairs:
+            apart, size = (float(np.linalg.norm(np.ravel(x))) for x in (np.subtract(now, before, dtype=float), before))
+            if apart > SAME * size:
+                return (
+                    f"the forward is not deterministic: two calls differ by {apart / size:.1e} of {path}. "
+                    "Pass what it draws as an argument, or a generator, of which every call gets a copy"
+                )
+        return None
+
+    def broken_laws(self, claim: Claim) -> list[Breach]:
+        """Return the laws of behaviour that the pair breaks."""
+        gradients = {path: g for path, g in claim.gradients.gradients.items() if g is not None}
+        return breaches(Trial(self.forward, self.backward, claim.arguments, claim.cotangent, gradients), self.rng)
+
+    def measure(self, claim: Claim) -> Findings:
+        """Return a finding for every leaf that moves."""
+        arguments, _, cotangent, claims = claim
         pairing = Pairing.at_point(self.forward, arguments, cotangent)
 
         @functools.cache
@@ -62,23 +98,22 @@ class Subject:
         failed = any(finding.verdict is Verdict.FAIL for one in found.values() for finding in one.values())
         if failed and central_difference not in self.oracles and _sees_kink(pairing, self.rng):
             found = {name: _doubted(one) for name, one in found.items()}
-        findings = {
+        return {
             path: cross_examine(leaf, {name: one[path] for name, one in found.items()}, cases)
             for leaf, path in enumerate(arguments.layout.paths)
         }
-        return arguments, findings, claims.breach
 
     def settle_kinks(self, arguments: Arguments, findings: Findings) -> Findings:
         """Return the findings beside the kinks at this point, and judge the convention at the point itself."""
         try:
-            _, nearby, _ = self.examine(beside(arguments, self.rng))
+            nearby = self.measure(self.claim(beside(arguments, self.rng)))
         except ValueError:  # not finite there: nothing more can be said
             return findings
         outside = outside_the_slopes(self.forward, self.backward, arguments, self.rng)
         conventions = sum(finding.conventions for finding in findings.values())
         settled = {}
         for path, finding in nearby.items():
-            if math.isnan(findings[path].error) and findings[path].verdict is Verdict.FAIL:
+            if findings[path].verdict is Verdict.FAIL and math.isnan(findings[path].error):
                 settled[path] = findings[path]
             elif finding.verdict is Verdict.PASS and outside:
                 settled[path] = replace(finding, verdict=Verdict.FAIL, error=math.inf, reason=outside)
@@ -112,7 +147,7 @@ def _normal_like(leaf: Any, rng: np.random.Generator) -> Any:
 
 
 def _copied(tree: Any) -> Any:
-    return rebuild(tree, (leaf.copy() if isinstance(leaf, np.ndarray) else leaf for _, leaf in leaves(tree, "dout")))
+    return rebuild(tree, (leaf.copy() if isinstance(leaf, np.ndarray) else leaf for _, leaf in leaves(tree, "tree")))
 
 
 def _sees_kink(pairing: Pairing, rng: np.random.Generator) -> bool:

@@ -21,7 +21,7 @@ LEVELS = {
     0: ("trees", "arguments", "report", "errors"),
     1: ("oracles", "adapters", "pairing"),
     2: ("laws", "probes", "case", "rounding"),
-    3: ("locate", "judge", "kinks", "crossexamine"),
+    3: ("locate", "judge", "kinks", "crossexamine", "behaviour"),
     4: ("subject", "check"),
     5: ("derivation", "strategies"),
     6: ("job", "cli", "__main__"),

@@ -145,8 +145,14 @@ def test_what_cannot_be_decided_raises_and_says_why():
     def noisy(x):
         return np.tanh(x) + 0.1 * noise.standard_normal(x.shape), x
 
-    with pytest.raises(InconclusiveError, match="could hide"):
+    with pytest.raises(InconclusiveError, match="the forward is not deterministic: two calls differ by"):
         check_backward(noisy, lambda dy, x: dy / np.cosh(x) ** 2, (X,))
+
+
+def test_a_forward_that_is_too_coarse_is_undecided():
+    coarse = lambda x: (np.round(np.tanh(x), 2), x)  # noqa: E731
+    report = examine_backward(coarse, lambda dy, x: dy / np.cosh(x) ** 2, (X,))
+    assert report.verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_check_that_could_not_fail_says_that_it_is_vacuous():
