@@ -248,11 +248,11 @@ def main() -> int:
         outcomes = [outcome for part in pool.map(measure_many, chunks) for outcome in part]
     for outcome in [o for o in outcomes if not o.holds][:40]:
         print(
-            f"violated: {outcome.family}, seed {outcome.seed}, direction {outcome.direction}, error / bound {outcome.error_over_bound:.3g}"
+            f"violated: {outcome.family}, seed {outcome.seed}, direction {outcome.direction}, "
+            f"error / bound {outcome.error_over_bound:.3g}"
         )
-    print(
-        f"{'family':16} {'n':>7} {'violated':>8} {'undecided':>9} {'median':>8} {'99 %':>8} {'err/bound':>9} {'evals':>6}"
-    )
+    heads = ("violated", "undecided", "median", "99 %", "err/bound", "evals")
+    print(f"{'family':16} {'n':>7} {' '.join(f'{head:>9}' for head in heads)}")
     for family in FAMILIES:
         some = [o for o in outcomes if o.family == family]
         widths = [o.relative for o in some if o.decided]
@@ -260,14 +260,15 @@ def main() -> int:
             continue
         first, later = ([o.evaluations for o in some if (o.direction == 0) is is_first] for is_first in (True, False))
         print(
-            f"{family:16} {len(some):7} {sum(not o.holds for o in some):8} {sum(not o.decided for o in some):9} "
-            f"{np.median(widths):8.1e} {np.quantile(widths, 0.99):8.1e} "
-            f"{np.median([o.error_over_bound for o in some]):9.2g} {max(first)}/{np.mean(later):.1f}"
+            f"{family:16} {len(some):7} {sum(not o.holds for o in some):9} {sum(not o.decided for o in some):9} "
+            f"{np.median(widths):9.1e} {np.quantile(widths, 0.99):9.1e} "
+            f"{np.median([o.error_over_bound for o in some]):9.2g}   {max(first)}/{np.mean(later):.1f}"
         )
     held = float(np.mean([o.holds for o in outcomes]))
     median = float(np.median([o.relative for o in outcomes if o.smooth and o.decided]))
     print(
-        f"{len(outcomes)} estimates: the bound holds in {100 * held:.4f} %; median relative bound on smooth code {median:.1e}"
+        f"{len(outcomes)} estimates: the bound holds in {100 * held:.4f} %; "
+        f"median relative bound on smooth code {median:.1e}"
     )
     if options.json:
         options.json.write_text(

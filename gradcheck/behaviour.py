@@ -38,11 +38,12 @@ class Breach(NamedTuple):
 
 @dataclass(frozen=True)
 class Trial:
-    """A forward and a backward at a point, with one cotangent and the gradients that it gave."""
+    """A forward and a backward at a point: the output, and one cotangent with the gradients that it gave."""
 
     forward: Callable[..., tuple[Any, Any]]
     backward: Callable[[Any, Any], Any]
     arguments: Arguments
+    out: Any
     cotangent: Any
     gradients: Gradients
 
@@ -75,15 +76,67 @@ class Trial:
 def breaches(trial: Trial, rng: np.random.Generator) -> list[Breach]:
     """Return the laws that the backward of ``trial`` breaks; a law for a leaf that broke an earlier one is left out.
 
-    Of a backward that is not repeatable nothing else can be said.
+    Of a backward that is not clean on its own nothing else can be said.
     """
-    found: list[Breach] = []
-    for law in (_untouched, _repeatable, _linear, _isolated, _separate, _layout):
-        known = {breach.path for breach in found if breach.path}
+    found = list(_clean(trial))
+    if found:
+        return found
+    for law in (_linear, _isolated, _layout):
+        known = {breach.path for breach in found}
         found += [breach for breach in law(trial, rng) if breach.path not in known]
-        if found and law is _repeatable:
-            break
     return found
+
+
+def _clean(trial: Trial) -> Iterator[Breach]:
+    """Run one forward and its backward, then the backward once more: untouched, separate, repeatable."""
+    args, cotangent = trial.arguments.fresh(), _each(np.copy, trial.cotangent)
+    moving = set(trial.arguments.layout.paths)
+    named = [pair for name, arg in zip(trial.arguments.names, args, strict=True) for pair in leaves(arg, name)]
+    arrays = {path: leaf for path, leaf in named if path in moving and _is_array(leaf)}
+    before = {path: leaf.copy() for path, leaf in arrays.items()}
+    _, cache = trial.forward(*args)
+    if written := _changed(arrays, before):
+        yield Breach(None, f"{name_of(trial.forward)} must not write into its arguments, but it changed {written}.")
+        return
+    returned = trial.backward(cotangent, cache)
+    if written := _changed(arrays, before):
+        yield Breach(None, f"{trial.who} must not write into the forward's arguments, but it changed {written}.")
+    if written := _changed(dict(leaves(cotangent, "dout")), dict(leaves(trial.cotangent, "dout"))):
+        yield Breach(None, f"{trial.who} must not write into the cotangent, but it changed {written}. Work on a copy.")
+    yield from _shared(trial, returned, arrays)
+    yield from _repeated(trial, cache, trial.match(returned))
+
+
+def _changed(now: dict[str, Any], before: dict[str, Any]) -> str | None:
+    return next((path for path, leaf in now.items() if not np.array_equal(leaf, before[path])), None)
+
+
+def _shared(trial: Trial, returned: Any, arrays: dict[str, Array]) -> Iterator[Breach]:
+    """Look for memory that a later write into one gradient would corrupt."""
+    found = match_gradients(trial.who, returned, trial.arguments).gradients
+    gradients = [(f"d{path}", leaf) for path, leaf in found.items() if leaf is not None]
+    pairs = itertools.chain(itertools.product(gradients, arrays.items()), itertools.combinations(gradients, 2))
+    for (name, gradient), (other, array) in pairs:
+        if gradient.size and np.may_share_memory(gradient, array) and np.shares_memory(gradient, array):
+            yield Breach(
+                None, f"{trial.who} must return memory of its own, but {name} shares it with {other}. Return a copy."
+            )
+
+
+def _repeated(trial: Trial, cache: Any, first: Gradients) -> Iterator[Breach]:
+    """Call the backward a second time with its cache."""
+    who = f"{trial.who} must give the same gradients when it is called again with the same cache"
+    try:
+        second = trial.match(trial.backward(_each(np.copy, trial.cotangent), cache))
+    except Exception as error:  # noqa: BLE001  (whatever the second call raises, the first did not)
+        yield Breach(None, f"{who}, but it raised {type(error).__name__}. Leave the cache as it is.")
+        return
+    for path, apart in trial.differing(first, second):
+        yield Breach(
+            path,
+            f"{who}, but d{path} differs by {apart:.2g} of its norm. "
+            "Look for an accumulator that is not reset, or a changed cache.",
+        )
 
 
 def _linear(trial: Trial, rng: np.random.Generator) -> Iterator[Breach]:
@@ -109,27 +162,6 @@ def _linear(trial: Trial, rng: np.random.Generator) -> Iterator[Breach]:
             yield Breach(path, f"{trial.who} must be additive in the cotangent, but d{path} of a sum is not the sum.")
 
 
-def _repeatable(trial: Trial, _rng: np.random.Generator) -> Iterator[Breach]:
-    """Call the backward twice with one cache."""
-    _, cache = trial.forward(*trial.arguments.fresh())
-    first = trial.match(trial.backward(_each(np.copy, trial.cotangent), cache))
-    try:
-        second = trial.match(trial.backward(_each(np.copy, trial.cotangent), cache))
-    except Exception as error:  # noqa: BLE001  (whatever the second call raises, the first did not)
-        yield Breach(
-            None,
-            f"{trial.who} must give the same gradients when it is called again with the same cache, but it raised "
-            f"{type(error).__name__}. Leave the cache as it is.",
-        )
-        return
-    for path, apart in trial.differing(first, second):
-        yield Breach(
-            path,
-            f"{trial.who} must give the same gradients when it is called again with the same cache, but d{path} "
-            f"differs by {apart:.2g} of its norm. Look for an accumulator that is not reset, or a changed cache.",
-        )
-
-
 def _isolated(trial: Trial, rng: np.random.Generator) -> Iterator[Breach]:
     """Run another forward before the backward of the first; only a cache that holds arrays promises to stand that."""
     _, cache = trial.forward(*trial.arguments.fresh())
@@ -151,50 +183,10 @@ def _isolated(trial: Trial, rng: np.random.Generator) -> Iterator[Breach]:
         )
 
 
-def _untouched(trial: Trial, _rng: np.random.Generator) -> Iterator[Breach]:
-    """Compare arguments and cotangent before and after."""
-    args, cotangent = trial.arguments.fresh(), _each(np.copy, trial.cotangent)
-    named = [pair for name, arg in zip(trial.arguments.names, args, strict=True) for pair in leaves(arg, name)]
-    moving = set(trial.arguments.layout.paths)
-    arrays = [(path, leaf, leaf.copy()) for path, leaf in named if path in moving and _is_array(leaf)]
-    _, cache = trial.forward(*args)
-    for path, now, before in arrays:
-        if not np.array_equal(now, before):
-            yield Breach(None, f"{name_of(trial.forward)} must not write into its arguments, but it changed {path}.")
-            return
-    trial.backward(cotangent, cache)
-    for path, now, before in arrays:
-        if not np.array_equal(now, before):
-            yield Breach(None, f"{trial.who} must not write into the forward's arguments, but it changed {path}.")
-    pairs = zip(leaves(cotangent, "dout"), leaves(trial.cotangent, "dout"), strict=True)
-    for (path, now), (_, before) in pairs:
-        if not np.array_equal(now, before):
-            yield Breach(None, f"{trial.who} must not write into the cotangent, but it changed {path}. Work on a copy.")
-
-
-def _separate(trial: Trial, _rng: np.random.Generator) -> Iterator[Breach]:
-    """Look for memory that a later write into one gradient would corrupt."""
-    args = trial.arguments.fresh()
-    _, cache = trial.forward(*args)
-    returned = trial.backward(_each(np.copy, trial.cotangent), cache)
-    own = dict(pair for name, arg in zip(trial.arguments.names, args, strict=True) for pair in leaves(arg, name))
-    found = match_gradients(trial.who, returned, trial.arguments).gradients
-    gradients = [(f"d{path}", leaf) for path, leaf in found.items() if leaf is not None]
-    arrays = [(path, leaf) for path, leaf in own.items() if _is_array(leaf)]
-    for (name, gradient), (other, array) in itertools.chain(
-        itertools.product(gradients, arrays), itertools.combinations(gradients, 2)
-    ):
-        if gradient.size > 0 and np.may_share_memory(gradient, array) and np.shares_memory(gradient, array):
-            yield Breach(
-                None, f"{trial.who} must return memory of its own, but {name} shares it with {other}. Return a copy."
-            )
-
-
 def _layout(trial: Trial, _rng: np.random.Generator) -> Iterator[Breach]:
-    """Present the same numbers Fortran-ordered, with negative strides, and as broadcast views."""
-    for order, lay in (("Fortran-ordered", np.asfortranarray), ("reversed", _reversed)):
-        args = _laid(trial.arguments, lay)
-        yield from _same_in(trial, order, args, _each(lay, trial.cotangent), trial.gradients)
+    """Present the same numbers Fortran-ordered with negative strides, and the cotangent as a broadcast view."""
+    args = _laid(trial.arguments, _reversed)
+    yield from _same_in(trial, "reversed, Fortran-ordered", args, _each(_reversed, trial.cotangent), trial.gradients)
     flat = _each(_broadcast, trial.cotangent)
     yield from _same_in(trial, "broadcast", trial.arguments.fresh(), flat, trial.pull(flat))
 
@@ -204,14 +196,13 @@ def _same_in(trial: Trial, order: str, args: tuple[Any, ...], cotangent: Any, ex
         with np.errstate(all="ignore"):
             out, cache = trial.forward(*args)
             found = trial.match(trial.backward(cotangent, cache))
-            plain, _ = trial.forward(*_laid(trial.arguments, np.ascontiguousarray))
     except Exception:  # noqa: BLE001  (code may insist on one layout; to refuse another is clear enough)
         return
-    for (path, here), (_, there) in zip(leaves(out, "out"), leaves(plain, "out"), strict=True):
+    for (path, here), (_, there) in zip(leaves(out, "out"), leaves(trial.out, "out"), strict=True):
         if not np.allclose(here, there, rtol=SAME[4], atol=SAME[4] * float(np.max(np.abs(there), initial=0.0))):
             yield Breach(
                 None,
-                f"{name_of(trial.forward)} must give the same {path} in every memory order, but {order} ones change it.",
+                f"{name_of(trial.forward)} must give the same {path} in every memory order, but {order} ones change it",
             )
             return
     for path, apart in trial.differing(found, expected):
@@ -236,7 +227,7 @@ def _laid(arguments: Arguments, lay: Callable[[Any], Any]) -> tuple[Any, ...]:
 
 def _reversed(array: Any) -> Any:
     flip = (slice(None, None, -1),) * np.ndim(array)
-    return np.ascontiguousarray(array[flip])[flip] if np.ndim(array) else array
+    return np.asfortranarray(array[flip])[flip] if np.ndim(array) else array
 
 
 def _broadcast(array: Any) -> Any:

@@ -24,7 +24,7 @@ ASIDE = 1e-2  # how far beside the kink, in root mean squares of each leaf
 STEP = 1e-6  # of a one-sided slope, likewise
 KINKED = 1e-3  # slopes that differ by less, relative to the largest, meet
 OUTPUTS = 8  # entries of the output that are looked at, those with the largest kinks
-TANGENTS = 8
+TANGENTS = 10
 BENDS = 6  # so many sums of two tangents have to show one and the same sign of curvature
 
 
@@ -40,7 +40,8 @@ def outside_the_slopes(
     rng: np.random.Generator,
 ) -> str | None:
     """Return which entry of the output has a gradient outside the slopes on both sides, None where none was found."""
-    drawn = [_tangent(arguments, rng) for _ in range(TANGENTS)]
+    half = [_tangent(arguments, rng) for _ in range(TANGENTS // 2)]
+    drawn = half + [-v for v in half]  # both ways, so that every kink is seen from both sides
     pairs = list(itertools.combinations(range(TANGENTS), 2))
     tangents = drawn + [drawn[a] + drawn[b] for a, b in pairs]
     slopes = np.stack([_slopes(forward, arguments, v) for v in tangents])  # (tangents, 2, entries)

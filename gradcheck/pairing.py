@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from gradcheck.trees import Array, leaves
 
 __all__ = ["Pairing", "call"]
 
+BLOCK = 1 << 16  # entries
 ASIDE = 1 + math.sqrt(2) / 1000  # takes round numbers to others that are not
 
 
@@ -29,7 +30,7 @@ class Pairing:
         function: f, from the arguments to the output alone.
         arguments: the point x₀ and how to move it.
         named_primal: the leaves of f(x₀) by name: ``out``, or ``out[0]`` and so on; float64 copies.
-        cotangent: the leaves of ȳ, float64 copies, each of the shape of its primal.
+        cotangent: the leaves of ȳ in float64, each of the shape of its primal.
         precision: the rounding unit of each leaf of the output.
     """
 
@@ -52,21 +53,22 @@ class Pairing:
             function,
             arguments,
             tuple((path, np.array(y, dtype=np.float64)) for path, y in out),
-            tuple(np.array(y_bar, dtype=np.float64) for _, y_bar in leaves(cotangent, "dout")),
+            tuple(np.asarray(y_bar, dtype=np.float64) for _, y_bar in leaves(cotangent, "dout")),
             tuple(_precision(function, arguments, [np.asarray(y) for _, y in out])),
         )
 
     def __call__(self, vector: Array) -> Any:
         """Return φ at ``vector``; complex where ``vector`` is."""
-        return sum(term.sum() for term in self.terms(vector))
+        return sum((y_bar * change).sum() for y_bar, change in self._changes(vector))
 
-    def terms(self, vector: Array) -> list[Any]:
-        """Return ȳ ⊙ (f(x) − f(x₀)) at ``vector``, leaf by leaf."""
+    def _changes(self, vector: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield parts of ȳ and of f(x) − f(x₀), each so small that no array of the output's size is made."""
         out = call(self.function, self.arguments.at(vector))
-        return [
-            np.asarray(y_bar * (np.asarray(y) - y0))
-            for y_bar, (_, y), y0 in zip(self.cotangent, leaves(out, "out"), self.primal, strict=True)
-        ]
+        for y_bar, (_, y), y0 in zip(self.cotangent, leaves(out, "out"), self.primal, strict=True):
+            bar, now, before = (np.ravel(leaf) for leaf in (y_bar, y, y0))
+            for start in range(0, before.size, BLOCK):
+                part = slice(start, start + BLOCK)
+                yield bar[part], now[part] - before[part]
 
     def of(self, function: Callable[..., Any]) -> Pairing:
         """Return the same pairing with ``function`` in the place of f."""
@@ -108,7 +110,7 @@ class Pairing:
         vector[self.arguments.layout.slices[leaf]] = 0.0
         try:
             with np.errstate(all="ignore"):
-                change = math.hypot(*(_norm(term) for term in self.terms(vector)))
+                change = math.hypot(*(_norm(y_bar * change) for y_bar, change in self._changes(vector)))
         except Exception:  # noqa: BLE001  (f may refuse zero; then nothing is known)
             return 0.0
         return change if math.isfinite(change) else 0.0

@@ -82,7 +82,9 @@ class Subject:
     def broken_laws(self, claim: Claim) -> list[Breach]:
         """Return the laws of behaviour that the pair breaks."""
         gradients = {path: g for path, g in claim.gradients.gradients.items() if g is not None}
-        return breaches(Trial(self.forward, self.backward, claim.arguments, claim.cotangent, gradients), self.rng)
+        return breaches(
+            Trial(self.forward, self.backward, claim.arguments, claim.out, claim.cotangent, gradients), self.rng
+        )
 
     def measure(self, claim: Claim) -> Findings:
         """Return a finding for every leaf that moves."""
@@ -127,8 +129,7 @@ class Subject:
         layout, point = pairing.arguments.layout, pairing.arguments.point
         given = [claims.gradients[path] for path in layout.paths]
         judged = tuple(i for i, gradient in enumerate(given) if gradient is not None)
-        zeros = (np.zeros(shape) for shape in layout.shapes)
-        gradient = layout.flatten(g if g is not None else zero for g, zero in zip(given, zeros, strict=True))
+        gradient = layout.flatten(0.0 if one is None else one for one in given)
         return Case(gradient, point, layout, judged, oracle(pairing, point), rounding, pairing, self.tol, self.rng)
 
 

@@ -11,6 +11,7 @@ import copy
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -105,24 +106,24 @@ class Layout:
             tuple(array.dtype for _, array in pairs),
         )
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The number of entries of each array."""
         return tuple(int(np.prod(shape, dtype=np.int64)) for shape in self.shapes)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of entries of the flat vector."""
         return sum(self.sizes)
 
-    @property
+    @cached_property
     def slices(self) -> tuple[slice, ...]:
         """The part of the flat vector that each array fills."""
         ends = np.cumsum((0, *self.sizes)).tolist()
         return tuple(slice(start, end) for start, end in itertools.pairwise(ends))
 
     def flatten(self, arrays: Iterable[Any]) -> Array:
-        """Return the flat float64 vector of ``arrays``, a fresh one."""
+        """Return the flat float64 vector of ``arrays``, a fresh one; a number fills the place of its array."""
         vector = np.empty(self.size)
         for part, array in zip(self.slices, arrays, strict=True):
             vector[part] = np.asarray(array, dtype=np.float64).ravel()

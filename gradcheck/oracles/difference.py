@@ -114,7 +114,9 @@ def _length(f: Callable[[Array], Any], x: Array, v: Array) -> float:
 def _sample(f: Callable[[Array], Any], x: Array, origin: Array, v: Array, h: Array) -> Samples:
     def change(t: float) -> Array:
         try:
-            return np.ravel(np.asarray(f(x + t * v), dtype=np.float64) - origin)
+            u = t * v
+            u += x
+            return np.ravel(np.asarray(f(u), dtype=np.float64) - origin)
         except Exception:  # noqa: BLE001  (f may refuse a point outside its domain; at x itself it was heard)
             return np.full(origin.size, np.nan)
 
