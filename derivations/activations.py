@@ -104,16 +104,33 @@ def activation_args(rng: np.random.Generator, N: int, M: int) -> tuple[ndarray, 
     return (z + 0.1 * np.sign(z),)
 
 
+SAMPLES = {"z": 0, "out": 0}
 STRUCTURE = {"N": (1, 2, 5), "M": (1, 4, 11)}
 
 IDENTITY = Derivation(
-    "identity", identity_forward, identity_backward, identity_reference, activation_args, structure=STRUCTURE
+    "identity",
+    identity_forward,
+    identity_backward,
+    identity_reference,
+    activation_args,
+    structure=STRUCTURE,
+    samples=SAMPLES,
 )
 SIGMOID = Derivation(
-    "sigmoid", sigmoid_forward, sigmoid_backward, sigmoid_reference, activation_args, structure=STRUCTURE
+    "sigmoid",
+    sigmoid_forward,
+    sigmoid_backward,
+    sigmoid_reference,
+    activation_args,
+    structure=STRUCTURE,
+    samples=SAMPLES,
 )
-TANH = Derivation("tanh", tanh_forward, tanh_backward, tanh_reference, activation_args, structure=STRUCTURE)
-RELU = Derivation("relu", relu_forward, relu_backward, relu_reference, activation_args, structure=STRUCTURE)
+TANH = Derivation(
+    "tanh", tanh_forward, tanh_backward, tanh_reference, activation_args, structure=STRUCTURE, samples=SAMPLES
+)
+RELU = Derivation(
+    "relu", relu_forward, relu_backward, relu_reference, activation_args, structure=STRUCTURE, samples=SAMPLES
+)
 
 # What a composition needs of an activation that its caller names.
 ACTIVATIONS: dict[str, tuple[Callable[..., tuple[Any, Any]], Callable[[Any, Any], Any]]] = {

@@ -57,4 +57,5 @@ AFFINE = Derivation(
     affine_reference,
     affine_args,
     structure={"N": (1, 2, 5), "D": (1, 3, 7), "M": (1, 4, 11)},
+    samples={"x": 0, "out": 0},
 )

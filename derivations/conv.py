@@ -94,4 +94,5 @@ CONV = Derivation(
     conv_reference,
     conv_args,
     structure={"N": (1, 2), "P": (1, 5), "D": (1, 6), "OH": (1, 7), "OW": (1, 8), "kh": (1, 3), "kw": (1, 4)},
+    samples={"X": 0, "out": 0},
 )

@@ -96,4 +96,5 @@ CONV_STRIDED = Derivation(
         "q": (0, 1, 2),
         "rest": (0, 2),
     },
+    samples={"X": 0, "out": 0},
 )

@@ -81,4 +81,5 @@ POOLING_MAX = Derivation(
         "s": (1, 2, 3),
         "rest": (0, 2),
     },
+    samples={"x": 0, "out": 0},
 )

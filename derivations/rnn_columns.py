@@ -123,4 +123,5 @@ RNN_COLUMNS = Derivation(
         "f": ("tanh", "sigmoid"),
         "g": ("identity", "sigmoid"),
     },
+    samples={"x": 2, "h0": 1, "out": 2},
 )

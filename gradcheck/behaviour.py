@@ -11,7 +11,7 @@ layout        the same numbers in another memory order give the same output and 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from gradcheck.arguments import Arguments, name_of
 from gradcheck.laws import match_gradients
 from gradcheck.trees import Array, leaves, rebuild
 
-__all__ = ["Breach", "Trial", "breaches"]
+__all__ = ["Breach", "Trial", "breaches", "leaks"]
 
 SAME = {8: 1e-7, 4: 1e-2, 2: 0.2}  # how far two runs of one code may be apart, by the bytes of a number
 LARGE = {8: 2.0**20, 4: 2.0**6, 2: 2.0}  # a power of two scales without rounding
@@ -84,6 +84,29 @@ def breaches(trial: Trial, rng: np.random.Generator) -> list[Breach]:
     for law in (_linear, _isolated, _layout):
         known = {breach.path for breach in found}
         found += [breach for breach in law(trial, rng) if breach.path not in known]
+    return found
+
+
+def leaks(trial: Trial, axes: Mapping[str, int], rng: np.random.Generator) -> list[Breach]:
+    """Return where the cotangent of one sample reaches the gradient of another.
+
+    ``axes`` gives the axis along which independent samples lie, of the output ``out`` and of arguments by their path.
+    """
+    count = np.shape(trial.out)[axes["out"]]
+    one = int(rng.integers(count))
+    alone = np.zeros_like(trial.cotangent)
+    keep = (slice(None),) * axes["out"] + (one,)
+    alone[keep] = trial.cotangent[keep]
+    found = []
+    for path, gradient in trial.pull(alone).items():
+        if path in axes and np.any(np.delete(gradient, one, axis=axes[path])):
+            found.append(
+                Breach(
+                    path,
+                    f"{trial.who} must keep independent samples apart, but the cotangent of sample {one} of {count} "
+                    f"reaches d{path} of others. Look for a sum or a mean over the samples.",
+                )
+            )
     return found
 
 

@@ -7,6 +7,7 @@ locate     the wrong entries of a wrong gradient
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ import numpy as np
 
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
-from gradcheck.judge import VACUOUS
+from gradcheck.judge import VACUOUS, most_evaluations
 from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Report, Verdict
 from gradcheck.subject import Backward, Forward, Subject
@@ -35,6 +36,7 @@ def check_backward(
     wrt: Chosen = None,
     tol: float | None = None,
     seed: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Check a hand-written backward; return the report if it passes, and raise if it does not.
 
@@ -47,7 +49,9 @@ def check_backward(
         TypeError, ValueError: as :func:`examine_backward`.
     """
     __tracebackhide__ = True
-    report = examine_backward(forward, backward, args, oracle=oracle, reference=reference, wrt=wrt, tol=tol, seed=seed)
+    report = examine_backward(
+        forward, backward, args, oracle=oracle, reference=reference, wrt=wrt, tol=tol, seed=seed, progress=progress
+    )
     if report.verdict is Verdict.PASS:
         return report
     if report.verdict is Verdict.INCONCLUSIVE:
@@ -65,6 +69,7 @@ def examine_backward(
     wrt: Chosen = None,
     tol: float | None = None,
     seed: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Examine a hand-written backward and report what was found; never raises because of a number.
 
@@ -77,6 +82,8 @@ def examine_backward(
         wrt: names or positions of the arguments that move, in the order in which the backward returns their gradients.
         tol: the relative error that a pass must exclude; by default as little as the numerics allow.
         seed: of the cotangent and the tangents; the report has the one that was drawn.
+        progress: called after each evaluation of the forward with how many there were and how many there will be at
+            most; a pass needs about a tenth of these.
 
     Raises:
         TypeError, ValueError: the forward, an argument or a setting is not usable; before any number is compared.
@@ -86,8 +93,10 @@ def examine_backward(
     seed = secrets.randbits(32) if seed is None else seed
     rng = np.random.default_rng(seed)
     oracles = _oracles(oracle, reference)
-    subject = Subject(forward, backward, oracles, tol, rng)
-    claim = subject.claim(Arguments.of(forward, args, wrt), widen=wrt is None)
+    arguments = Arguments.of(forward, args, wrt)
+    counted, evaluations = _counted(forward, progress, most_evaluations(len(oracles), len(arguments.layout.paths)))
+    subject = Subject(counted, backward, oracles, tol, rng)
+    claim = subject.claim(arguments, widen=wrt is None)
     unsteady, breach = subject.unsteady(claim), claim.gradients.breach
     laws = [] if unsteady or breach else subject.broken_laws(claim)
     findings = subject.measure(claim)
@@ -102,7 +111,26 @@ def examine_backward(
         if path:
             findings[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)
     broken = tuple(sentence for path, sentence in (*laws, (None, breach)) if sentence and not path)
-    return Report(name_of(forward), findings, tuple(map(name_of, oracles)), seed, broken)
+    return Report(name_of(forward), findings, tuple(map(name_of, oracles)), seed, broken, evaluations())
+
+
+def _counted(
+    forward: Forward, progress: Callable[[int, int], None] | None, most: int
+) -> tuple[Forward, Callable[[], int]]:
+    """Return ``forward`` with every call counted, and how many calls there were."""
+    calls = 0
+
+    @functools.wraps(forward)
+    def counted(*args: Any) -> Any:
+        nonlocal calls
+        returned = forward(*args)
+        calls += 1
+        if progress:
+            progress(calls, max(most, calls))
+        return returned
+
+    counted.__name__ = name_of(forward)
+    return counted, lambda: calls
 
 
 def _must_be_settings(forward: Any, backward: Any, tol: float | None, seed: int | None) -> None:

@@ -21,7 +21,8 @@ class Derivation:
     ``structure`` holds, for every size (or other choice) that ``args`` takes, the values that it may
     have, smallest first; ``args(rng, **choices)`` makes primal values for one choice of each.
     ``real()`` makes one set of args from real data. ``wrt`` names the arguments that move; by default
-    every float array does.
+    every float array does. ``samples`` says along which axis of each argument, and of the output
+    ``out``, independent samples lie.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Derivation:
     structure: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     wrt: tuple[str, ...] | None = None
     real: Callable[[], tuple[Any, ...]] | None = None
+    samples: Mapping[str, int] = field(default_factory=dict)
 
     def draw(self, rng: np.random.Generator, *, generic: bool = False) -> dict[str, Any]:
         """Return one choice for every size; with ``generic`` none is 1, so that no mistake hides."""

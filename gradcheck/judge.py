@@ -13,11 +13,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from gradcheck.case import Case
-from gradcheck.locate import wrong_entries
+from gradcheck.locate import BUDGET, wrong_entries
 from gradcheck.probes import Probe, certificate
 from gradcheck.report import Finding, Verdict
 
-__all__ = ["KINK", "VACUOUS", "judge"]
+__all__ = ["KINK", "VACUOUS", "judge", "most_evaluations"]
 
 VACUOUS = "vacuous: the gradient is zero along everything probed, claimed and measured"
 KINK = "at a kink: the slopes on both sides differ, and the gradient is a convention"
@@ -26,13 +26,21 @@ EPS = float(np.finfo(np.float64).eps)
 SHARP = 1e-7  # without a tolerance, probing stops at this certificate,
 BLUNT = 1e-6  # a joint certificate worse than this is tried again one by one,
 GROSS = 1e-2  # and one worse than this could hide a gross mistake: it is no pass,
-COARSE = 200.0  # unless the arguments have so little precision: so many of their rounding units
+COARSE = 100.0  # unless the arguments have so little precision: so many of their rounding units
 TOGETHER = 4  # joint probes at most
 ALONE = 6  # probes of one argument at most
+LAWS = 100  # calls of the forward for everything that is no probe, at most
+EVALUATIONS = 60  # calls of the forward for one probe, at most: a full ladder after one that did not suit
 SIZING = 12  # probes from which the size of an error is estimated
 WEAK = 1e-5  # an argument with this part of the largest effect is probed alone
 SEEN = 1e5  # times the rounding of the output is a change that can be seen
 NEGLIGIBLE = 1e-9  # an effect below this part of the output's size counts as none
+
+
+def most_evaluations(oracles: int, leaves: int) -> int:
+    """Return how often a check may call the forward at most: where every leaf fails, at a kink."""
+    probes = TOGETHER + leaves * (ALONE + 1 + SIZING + BUDGET)
+    return 2 * (LAWS + oracles * probes * EVALUATIONS)
 
 
 def judge(case: Case) -> dict[str, Finding]:
@@ -101,7 +109,7 @@ def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     shape = case.layout.shapes[leaf]
     norm = max(case.norm(leaf), _rms(one.measured for one in probes))
     error, bound = (_rms(one.gap for one in probes) / norm, certificate(probes) / norm) if norm else (0.0, math.inf)
-    allowed = max(GROSS, COARSE * case.unit(leaf)) if case.tol is None else case.tol
+    allowed = max(GROSS, min(COARSE * case.unit(leaf), 0.5)) if case.tol is None else case.tol
     if bound <= allowed:
         limited = f"limited by {case.layout.dtypes[leaf]}" if case.unit(leaf) > EPS else None
         return Finding(Verdict.PASS, shape, error, bound, reason=limited)

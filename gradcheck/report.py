@@ -77,6 +77,7 @@ class Report:
         oracles: who measured.
         seed: replays the check: the same cotangent and the same directions.
         broken: the laws that the backward breaks as a whole, a sentence each.
+        evaluations: how often the forward was called.
         explanations: why it is wrong, the simplest first.
     """
 
@@ -85,6 +86,7 @@ class Report:
     oracles: tuple[str, ...]
     seed: int
     broken: tuple[str, ...] = ()
+    evaluations: int = 0
     explanations: tuple[Explanation, ...] = field(default=())
 
     @property
@@ -141,6 +143,7 @@ class Report:
             "verdict": str(self.verdict),
             "broken": list(self.broken),
             "seed": self.seed,
+            "evaluations": self.evaluations,
             "oracles": list(self.oracles),
             "arguments": {
                 name: {

@@ -56,10 +56,11 @@ def rounding_of(
         known = [one for one in seen if one is not None]
         entries = np.abs(np.ravel(gradient).astype(np.float64))
         lost = SAFETY * np.max(known, axis=0) if known else UNKNOWN * eps * entries
-        if not double:
+        if not double:  # the float64 run of the same code shows this very rounding, not another draw of it
+            lost /= SAFETY / 1.5
             lost *= min(1.0, eps**LIMIT * float(np.linalg.norm(entries)) / (float(np.linalg.norm(lost)) or 1.0))
         length = float(np.linalg.norm(arguments.point[part])) or 1.0
-        rounding[part] = lost + SAFETY * eps * (entries + excursion(leaf) / length)
+        rounding[part] = lost + (SAFETY if double else 1.0) * eps * (entries + excursion(leaf) / length)
     return rounding
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from gradcheck import GradientError, Verdict, check_backward, examine_backward
-from gradcheck.behaviour import Trial, breaches
+from gradcheck.arguments import Arguments
+from gradcheck.behaviour import Trial, breaches, leaks
 
 RNG = np.random.default_rng(0)
 X, W = RNG.standard_normal((4, 3)), RNG.standard_normal((3, 5))
@@ -181,9 +182,21 @@ def test_a_broken_law_is_a_gradient_error():
 
 
 def test_the_laws_can_be_asked_without_an_oracle():
-    from gradcheck.arguments import Arguments
-
     cotangent = np.ones((4, 5))
     dx, dW = backward(cotangent, (X, W))
     trial = Trial(forward, backward, Arguments.of(forward, (X, W)), np.tanh(X @ W), cotangent, {"x": dx, "W": dW})
     assert breaches(trial, np.random.default_rng(0)) == []
+
+
+def centred_backward(dout, cache):
+    dx, dW = backward(dout, cache)
+    return dx - dx.mean(axis=0), dW
+
+
+@pytest.mark.parametrize(("pull", "count"), [(backward, 0), (centred_backward, 1)])
+def test_a_cotangent_that_reaches_other_samples_is_named(pull, count):
+    cotangent = np.ones((4, 5))
+    dx, dW = pull(cotangent, (X, W))
+    trial = Trial(forward, pull, Arguments.of(forward, (X, W)), np.tanh(X @ W), cotangent, {"x": dx, "W": dW})
+    found = leaks(trial, {"x": 0, "out": 0}, np.random.default_rng(0))
+    assert [breach.path for breach in found] == ["x"] * count

@@ -290,3 +290,39 @@ def test_every_public_name_can_be_used():
     assert all(hasattr(gradcheck, name) for name in gradcheck.__all__)
     with pytest.raises(AttributeError, match="module 'gradcheck' has no attribute 'nothing'"):
         gradcheck.nothing  # noqa: B018
+
+
+def test_evaluations_are_counted_announced_and_bounded():
+    calls, told = 0, []
+
+    def counting(x, W, b):
+        nonlocal calls
+        calls += 1
+        return affine(x, W, b)
+
+    report = examine_backward(counting, affine_backward, (X, W, B), progress=lambda *now: told.append(now))
+    assert [done for done, _ in told] == list(range(1, calls + 1))
+    assert report.evaluations == calls < 150
+    assert len({most for _, most in told}) == 1
+    wrong = lambda dy, cache: [0.5 * g for g in affine_backward(dy, cache)]  # noqa: E731
+    told.clear()
+    examine_backward(counting, wrong, (X, W, B), progress=lambda *now: told.append(now))
+    assert told[-1][0] < told[-1][1] == told[0][1]
+
+
+def test_read_only_and_memory_mapped_arguments_are_taken(tmp_path):
+    mapped = np.memmap(tmp_path / "x", dtype=float, shape=X.shape, mode="w+")
+    mapped[:] = X
+    fixed = X.copy()
+    fixed.flags.writeable = False
+    for x in (mapped, fixed):
+        check_backward(affine, affine_backward, (x, W, B))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_lower_precision_passes_with_an_honest_bound_and_hides_no_gross_mistake(dtype):
+    args = tuple(part.astype(dtype) for part in (X, W, B))
+    report = check_backward(affine, affine_backward, args)
+    assert all(f.reason == f"limited by {np.dtype(dtype)}" for f in report.arguments.values())
+    wrong = lambda dy, cache: [dtype(1.1) * g for g in affine_backward(dy, cache)]  # noqa: E731
+    assert examine_backward(affine, wrong, args).verdict is Verdict.FAIL

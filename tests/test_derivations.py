@@ -35,6 +35,9 @@ from derivations import (
 )
 from derivations.activations import relu_backward, relu_forward
 from gradcheck import Verdict, autodiff, central_difference, complex_step, examine_backward
+from gradcheck.arguments import Arguments
+from gradcheck.behaviour import Trial, leaks
+from gradcheck.laws import match_gradients
 from gradcheck.strategies import cases, seeds
 from gradcheck.trees import is_float, leaves, rebuild
 
@@ -353,3 +356,48 @@ def test_the_two_recurrent_nets_are_one_in_rows_and_in_columns():
     dy, dWhs, dbs = affine.affine_backward(ds, affine_cache)
     dx, dh0, dU, dW, db = rnn_columns.rnn_columns_backward(dy.reshape(4, 3, 6).swapaxes(1, 2), cache)
     assert_close((dx.swapaxes(1, 2), dh0.T, dW.T, dU.T, db, dWhs, dbs), expected)
+
+
+INDEPENDENT = [derivation for derivation in derivations.ALL if derivation.samples]
+
+
+def trial_of(derivation, args, rng):
+    out, cache = derivation.forward(*args)
+    cotangent = rng.standard_normal(np.shape(out))
+    claims = match_gradients("backward", derivation.backward(cotangent, cache), Arguments.of(derivation.forward, args))
+    return Trial(
+        derivation.forward,
+        derivation.backward,
+        Arguments.of(derivation.forward, args),
+        out,
+        cotangent,
+        claims.gradients,
+    )
+
+
+@pytest.mark.parametrize("derivation", INDEPENDENT, ids=attrgetter("name"))
+def test_independent_samples_do_not_leak_into_each_other(derivation):
+    rng = np.random.default_rng(0)
+    args = derivation.args(rng, **derivation.draw(rng, generic=True))
+    assert leaks(trial_of(derivation, args, rng), derivation.samples, rng) == []
+
+
+@pytest.mark.parametrize("derivation", INDEPENDENT, ids=attrgetter("name"))
+def test_an_empty_batch_gives_empty_gradients_or_raises(derivation):
+    rng = np.random.default_rng(0)
+    args = list(derivation.args(rng, **derivation.draw(rng, generic=True)))
+    names = list(inspect.signature(derivation.forward).parameters)
+    for name, axis in derivation.samples.items():
+        if name != "out":
+            args[names.index(name)] = np.take(args[names.index(name)], [], axis=axis)
+    try:
+        out, cache = derivation.forward(*args)
+        gradients = derivation.backward(np.zeros(np.shape(out)), cache)
+    except ValueError as error:
+        assert str(error)
+        return
+    first = gradients[0] if isinstance(gradients, tuple) else gradients
+    assert first.shape == args[0].shape
+    for gradient, arg in zip(gradients if isinstance(gradients, tuple) else (gradients,), args, strict=False):
+        assert gradient.shape == arg.shape
+        assert np.all(gradient == 0)

@@ -32,7 +32,7 @@ def test_the_text_names_each_gradient_and_the_wrong_entries():
 
 
 def test_the_dictionary_survives_strict_json():
-    explained = Report("f", {"b": BAD, "c": OPEN}, ("o",), 1, (), (Explanation("A1", ("b",), "…", verified=True),))
+    explained = Report("f", {"b": BAD, "c": OPEN}, ("o",), 1, (), 0, (Explanation("A1", ("b",), "…", verified=True),))
     plain = explained.to_dict()
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert plain["arguments"]["b"]["bound"] == "inf"

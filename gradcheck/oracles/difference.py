@@ -39,6 +39,7 @@ WIDE = 24.0  # in this ratio where noise drowns the first: is it noise, or struc
 LOUD = 1e3  # times the rounding of the output is more than plain rounding
 NEXT_RUNGS = 6  # steps of a further direction, around the step that the first one chose,
 WORSE = 30.0  # which may make its bound this much worse before a full ladder is sampled again
+TINY = 1e-13  # of the point is the smallest step at which it still moves by more than its rounding
 LOW_PRECISION = 2e-6  # below this part of the point, an f that does not move rounds its argument to float32
 COLUMNS = 5  # of Richardson's table: error terms up to h⁸ are removed
 STRETCH = 5  # residues among which the noise level is read,
@@ -150,7 +151,16 @@ def _ladder(sample: Callable[[Array], Samples], floor: Array, length: float) -> 
     lost = not np.isfinite(samples.right[-4:] + samples.left[-4:]).all()
     drowned = any(limit.noise > LOUD * low for limit, low in zip(limits, floor, strict=True))
     ratio = WIDE if lost or drowned else FACTOR
-    return _limits(samples.below(sample(samples.h[0] * ratio ** np.arange(-float(FINER_RUNGS), 0))), floor, length)
+    samples = samples.below(sample(samples.h[0] * ratio ** np.arange(-float(FINER_RUNGS), 0)))
+    limits = _limits(samples, floor, length)
+    if lost and not all(
+        np.isfinite(limit.error) for limit in limits
+    ):  # the edge of the domain is nearer than all steps
+        edge = samples.h[max(_prefix(np.isfinite(samples.right + samples.left).all(axis=1)) - 1, 0)]
+        h = edge * FACTOR ** np.arange(1.0 - RUNGS, 1)
+        h = h[h >= TINY * length]
+        limits = _limits(sample(h), floor, length) if len(h) else limits
+    return limits
 
 
 def _limits(samples: Samples, floor: Array, length: float, known: list[Limit] | None = None) -> list[Limit]:
@@ -161,8 +171,11 @@ def _limits(samples: Samples, floor: Array, length: float, known: list[Limit] | 
 
 def _limit(h: Array, right: Array, left: Array, floor: float, length: float, known: Limit | None = None) -> Limit:
     """Return the derivative at 0 from samples at ± ``h``, finest first; ``known`` is what another direction found."""
-    finite = np.isfinite(right) & np.isfinite(left)
-    usable = len(h) if finite.all() else int(np.argmin(finite))
+    usable, *sides = (_prefix(np.isfinite(change)) for change in (right + left, right, left))
+    if usable < 3 <= max(sides) - 2:
+        side = int(np.argmax(sides))
+        part = slice(0, sides[side])
+        return _one_sided((h, -h)[side][part], (right, left)[side][part], floor, length)
     h, right, left = h[:usable], right[:usable], left[:usable]
     silent = _silent(right, left)
     if silent and known is None:
@@ -177,25 +190,48 @@ def _limit(h: Array, right: Array, left: Array, floor: float, length: float, kno
     quotient, even = (right - left) / (2 * h), (right + left) / 2
     residue = _residue(h, quotient, even)
     noise = max(floor, 2 * known.noise if known else _noise(residue, quotient, floor))
-    near = (NEAR * np.maximum(residue, floor) / h[:-1])[:QUIET]
+    near = (NEAR * np.maximum(residue, floor) / h[:-1])[: 0 if known else QUIET]
     blur = 4 * EPS * length * np.abs(even) / h**2  # rounding of x + hv, times how the slope changes within h
-    before = abs(known.value) if known else 0.0
-    best = Limit(np.nan, np.inf, noise, 0.0)
-    for column in _columns(h, quotient, COLUMNS):
+    value, error, rung = _grow(h, _columns(h, quotient, COLUMNS), noise, near, blur)
+    if rung is None:
+        return Limit(np.nan, np.inf, noise, 0.0)
+    error += 8 * EPS * abs(known.value) if known else 0.0
+    return Limit(value, error, noise, h[rung] / length, _kink(h, even, noise, rung))
+
+
+def _one_sided(h: Array, change: Array, floor: float, length: float) -> Limit:
+    """Return the derivative at 0 from one side alone, at the edge of the domain of f; ``h`` carries the sign."""
+    quotient = change / h
+    odd = _least(_pad(np.abs(np.diff(c)) * np.abs(h[: len(c) - 1]), len(h)) for c in _columns(h, quotient, 3, power=1))
+    noise = _noise(odd[:-1], quotient, floor)
+    columns = _columns(h, quotient, COLUMNS, power=1)
+    value, error, rung = _grow(np.abs(h), columns, noise, np.empty(0), np.zeros(len(h)))
+    return Limit(value, error, noise, 0.0 if rung is None else abs(h[rung]) / length)
+
+
+def _grow(
+    h: Array, columns: Iterable[Array], noise: float, near: Array, blur: Array
+) -> tuple[float, float, int | None]:
+    """Return value, error and rung of the best estimate that agrees with all finer ones of its column."""
+    best: tuple[float, float, int | None] = (np.nan, np.inf, None)
+    for column in columns:
         for rung in range(1, len(column)):
             apart = np.abs(column[rung] - column[:rung])
             allowed = AGREE * (noise * (1 / h[:rung] + 1 / h[rung]) + blur[rung])
             fine = min(rung, len(near))
-            if not known:
-                allowed[:fine] = np.minimum(allowed[:fine], near[:fine] + AGREE * (noise / h[rung] + blur[rung]))
+            allowed[:fine] = np.minimum(allowed[:fine], near[:fine] + AGREE * (noise / h[rung] + blur[rung]))
             if np.any(apart > allowed):
                 break
             implied = float(np.max(apart * h[:rung]))
-            error = SAFETY * max(noise, implied) / h[rung] + apart[-1] + blur[rung]
-            error += 8 * EPS * (abs(column[rung]) + before)
-            if error < best.error:
-                best = Limit(float(column[rung]), float(error), noise, h[rung] / length, _kink(h, even, noise, rung))
+            error = SAFETY * max(noise, implied) / h[rung] + apart[-1] + blur[rung] + 8 * EPS * abs(column[rung])
+            if error < best[1]:
+                best = float(column[rung]), float(error), rung
     return best
+
+
+def _prefix(finite: Array) -> int:
+    """Return how many of the finest steps are finite before the first that is not."""
+    return len(finite) if finite.all() else int(np.argmin(finite))
 
 
 def _silent(right: Array, left: Array) -> int:
@@ -239,14 +275,14 @@ def _noise(residue: Array, quotient: Array, floor: float) -> float:
     return max(floor, quietest)
 
 
-def _columns(h: Array, quotient: Array, count: int) -> Iterator[Array]:
-    """Yield the columns of Richardson's table: each removes one more even power of h."""
+def _columns(h: Array, quotient: Array, count: int, power: int = 2) -> Iterator[Array]:
+    """Yield the columns of Richardson's table: each removes one more power of h, every second one for ``power`` 2."""
     column = quotient
     for order in range(1, count + 1):
         yield column
         if len(column) < 3:
             return
-        column = column[:-1] + (column[:-1] - column[1:]) / ((h[order:] / h[:-order]) ** 2 - 1)
+        column = column[:-1] + (column[:-1] - column[1:]) / ((h[order:] / h[:-order]) ** power - 1)
 
 
 def _pad(residue: Array, length: int) -> Array:

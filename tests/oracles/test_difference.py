@@ -120,3 +120,32 @@ def test_numpy_warnings_and_error_state_are_left_alone():
     before = np.geterr()
     central_difference(lambda u: np.exp(1000 * u).sum(), np.ones(1))(np.ones(1))
     assert np.geterr() == before
+
+
+def test_at_the_edge_of_the_domain_one_side_is_enough():
+    f = lambda u: np.sum(np.where(u >= 0, u, np.nan) ** 2 + 3 * u)  # noqa: E731
+    value, error, *_ = central_difference(f, np.array([0.0, 1.0]))(np.array([1.0, 0.5]))
+    assert abs(value - 5.5) <= error < 1e-6
+
+
+def test_steps_at_which_the_function_raises_are_not_used():
+    def f(u):
+        if u[0] > 1.3:
+            raise ValueError("outside")
+        return np.log(2 - u[0])
+
+    value, error, *_ = central_difference(f, np.array([1.0]))(np.ones(1))
+    assert abs(value + 1) <= error < 1e-6
+
+
+@pytest.mark.parametrize("w", [1e6, 1e7, 1e8])
+def test_structure_finer_than_the_ladder_is_not_taken_for_noise(w):
+    x = np.array([0.7, -1.2, 0.4])
+    value, error, *_ = central_difference(lambda u: np.sin(w * u).sum(), x)(np.ones(3))
+    assert abs(value - w * np.cos(w * x).sum()) <= error
+
+
+def test_tiny_points_are_stepped_beyond_their_own_length():
+    x = np.full(5, 1e-5)
+    value, error, *_ = central_difference(lambda u: 1 + np.tanh(u).sum(), x)(np.ones(5))
+    assert abs(value - 5 / np.cosh(1e-5) ** 2) <= error < 1e-8
