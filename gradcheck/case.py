@@ -26,7 +26,8 @@ class Case:
         layout: which part of both belongs to which leaf.
         judged: the numbers of the leaves that have a gradient at all.
         pushforward: the oracle at this point.
-        rounding: returns the rounding error that each entry of the gradient may carry; called only if it matters.
+        rounding: returns the rounding of each entry where it is known, and a bound of it besides; called only if it
+            matters.
         pairing: φ itself.
         tol: the relative error that a pass must exclude, None for as little as possible.
         rng: draws the tangents.
@@ -37,7 +38,7 @@ class Case:
     layout: Layout
     judged: tuple[int, ...]
     pushforward: Pushforward
-    rounding: Callable[[], Array]
+    rounding: Callable[[], tuple[Array, Array]]
     pairing: Pairing
     tol: float | None
     rng: np.random.Generator
@@ -73,4 +74,5 @@ class Case:
         one = probe(self.gradient, self.pushforward, tangent)
         if one.agrees or not math.isfinite(one.error):
             return one
-        return one._replace(error=one.error + float(np.linalg.norm(self.rounding() * tangent)))
+        known, random = self.rounding()
+        return one._replace(error=one.error + abs(float(known @ tangent)) + float(np.linalg.norm(random * tangent)))

@@ -29,6 +29,7 @@ GROSS = 1e-2  # and one worse than this could hide a gross mistake: it is no pas
 COARSE = 100.0  # unless the arguments have so little precision: so many of their rounding units
 TOGETHER = 4  # joint probes at most
 ALONE = 6  # probes of one argument at most
+KINKED = 1e-3  # slopes that miss additivity by less than this part are additive
 LAWS = 100  # calls of the forward for everything that is no probe, at most
 EVALUATIONS = 60  # calls of the forward for one probe, at most: a full ladder after one that did not suit
 SIZING = 12  # probes from which the size of an error is estimated
@@ -94,7 +95,7 @@ def _alone(case: Case, leaf: int) -> Finding:
         probes.append(one)
         disagreeing = sum(not one.agrees for one in probes)
         if disagreeing > max(1, len(probes) // 3):
-            return _failed(case, leaf, probes) if not _vindicated(case, leaf) else _unresolved(case, leaf)
+            return _refuted(case, leaf, probes)
         norm = max(case.norm(leaf), _rms(one.measured for one in probes))
         if len(probes) >= 2 and not disagreeing and certificate(probes) <= _wanted(case) * norm:
             break
@@ -125,6 +126,26 @@ def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
 
 def _kinked(probes: list[Probe]) -> int:
     return sum(bool(one.kink) for one in probes)
+
+
+def _refuted(case: Case, leaf: int, probes: list[Probe]) -> Finding:
+    """Say that a leaf is wrong, unless what contradicts it is no derivative."""
+    if not _additive(case, leaf):
+        shape = case.layout.shapes[leaf]
+        return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=1)
+    return _unresolved(case, leaf) if _vindicated(case, leaf) else _failed(case, leaf, probes)
+
+
+def _additive(case: Case, leaf: int) -> bool:
+    """Whether the slope along a sum of two tangents is the sum of the slopes.
+
+    At a kink it is not, even where both sides of every line have one slope, as with the median of three ties.
+    """
+    u, v = (case.tangent([(leaf, 1.0)]) for _ in range(2))
+    slopes = [case.pushforward(w) for w in (u, v, u + v)]
+    apart = abs(slopes[0].value + slopes[1].value - slopes[2].value)
+    size = max(abs(slope.value) for slope in slopes)
+    return bool(apart <= sum(slope.error + slope.kink for slope in slopes) + KINKED * size)
 
 
 def _vindicated(case: Case, leaf: int) -> bool:

@@ -37,10 +37,16 @@ def outside_the_slopes(
     forward: Callable[..., Any],
     backward: Callable[[Any, Any], Any],
     arguments: Arguments,
+    leaf: int,
     rng: np.random.Generator,
 ) -> str | None:
-    """Return which entry of the output has a gradient outside the slopes on both sides, None where none was found."""
-    half = [_tangent(arguments, rng) for _ in range(TANGENTS // 2)]
+    """Return which entry of the output has a gradient in leaf number ``leaf`` outside the slopes on both sides.
+
+    None where none was found.
+    """
+    part = np.zeros(arguments.layout.size)
+    part[arguments.layout.slices[leaf]] = 1.0
+    half = [part * _tangent(arguments, rng) for _ in range(TANGENTS // 2)]
     drawn = half + [-v for v in half]  # both ways, so that every kink is seen from both sides
     pairs = list(itertools.combinations(range(TANGENTS), 2))
     tangents = drawn + [drawn[a] + drawn[b] for a, b in pairs]

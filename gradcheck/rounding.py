@@ -33,9 +33,11 @@ def rounding_of(
     cotangent: Any,
     claims: Claims,
     excursion: Callable[[int], float],
-) -> Array:
-    """Return, entry by entry of the flat gradient, the rounding error that the claims may carry.
+) -> tuple[Array, Array]:
+    """Return two flat vectors: the rounding error of each claimed entry where it is known, and what it may be besides.
 
+    The first has signs: a float64 run of the same code shows the very rounding of a gradient in a lower precision. The
+    second bounds a random error of each entry.
     ``excursion`` gives the natural size of the output's change with each leaf: what every precision loses below it
     (1 − 1 for 1 − (1 − 1e-20)) shows in none of them.
     """
@@ -44,31 +46,31 @@ def rounding_of(
         dtype: _gradients(forward, backward, arguments, cotangent, dtype)
         for dtype in (np.longdouble, np.float64, np.float32)
     }
-    rounding = np.zeros(layout.size)
+    known, random = np.zeros(layout.size), np.zeros(layout.size)
     for leaf, (path, part) in enumerate(zip(layout.paths, layout.slices, strict=True)):
         gradient = claims.gradients[path]
         if gradient is None:
             continue
         eps = float(np.finfo(gradient.dtype).eps) if gradient.dtype.kind == "f" else 2.0**-7
-        double = eps <= EPS
         apart = {dtype: _apart(gradient, run.get(path)) for dtype, run in runs.items()}
-        seen = [apart[np.longdouble]] + ([_scaled(apart[np.float32])] if double else [apart[np.float64]])
-        known = [one for one in seen if one is not None]
         entries = np.abs(np.ravel(gradient).astype(np.float64))
-        lost = SAFETY * np.max(known, axis=0) if known else UNKNOWN * eps * entries
-        if not double:  # the float64 run of the same code shows this very rounding, not another draw of it
-            lost /= SAFETY / 1.5
-            lost *= min(1.0, eps**LIMIT * float(np.linalg.norm(entries)) / (float(np.linalg.norm(lost)) or 1.0))
         length = float(np.linalg.norm(arguments.point[part])) or 1.0
-        rounding[part] = lost + (SAFETY if double else 1.0) * eps * (entries + excursion(leaf) / length)
-    return rounding
+        random[part] = SAFETY * eps * (entries + excursion(leaf) / length)
+        if eps > EPS and (shown := apart[np.float64]) is not None:
+            most = eps**LIMIT * float(np.linalg.norm(entries))
+            known[part] = shown * min(1.0, most / (float(np.linalg.norm(shown)) or 1.0))
+            random[part] /= SAFETY
+            continue
+        seen = [np.abs(one) for one in (apart[np.longdouble], _scaled(apart[np.float32])) if one is not None]
+        random[part] += SAFETY * np.max(seen, axis=0) if seen else UNKNOWN * eps * entries
+    return known, random
 
 
 def _apart(gradient: Array, again: Array | None) -> Array | None:
-    """Return how far two runs of the same code are apart, None where the second one gave nothing to compare."""
+    """Return the first of two runs of the same code less the second, None where that gave nothing to compare."""
     if again is None or again.shape != gradient.shape or not np.isfinite(again).all():
         return None
-    apart: Array = np.abs(np.ravel(again).astype(np.longdouble) - np.ravel(gradient)).astype(np.float64)
+    apart: Array = (np.ravel(gradient) - np.ravel(again).astype(np.longdouble)).astype(np.float64)
     return apart
 
 

@@ -92,7 +92,7 @@ class Subject:
         pairing = Pairing.at_point(self.forward, arguments, cotangent)
 
         @functools.cache
-        def rounding() -> Array:
+        def rounding() -> tuple[Array, Array]:
             return rounding_of(self.forward, self.backward, arguments, cotangent, claims, pairing.excursion)
 
         cases = {name_of(oracle): self._case(oracle, pairing, claims, rounding) for oracle in self.oracles}
@@ -111,20 +111,23 @@ class Subject:
             nearby = self.measure(self.claim(beside(arguments, self.rng)))
         except ValueError:  # not finite there: nothing more can be said
             return findings
-        outside = outside_the_slopes(self.forward, self.backward, arguments, self.rng)
         conventions = sum(finding.conventions for finding in findings.values())
         settled = {}
-        for path, finding in nearby.items():
+        for leaf, (path, finding) in enumerate(nearby.items()):
             if findings[path].verdict is Verdict.FAIL and math.isnan(findings[path].error):
                 settled[path] = findings[path]
-            elif finding.verdict is Verdict.PASS and outside:
+                continue
+            outside = outside_the_slopes(self.forward, self.backward, arguments, leaf, self.rng)
+            if finding.verdict is Verdict.PASS and outside:
                 settled[path] = replace(finding, verdict=Verdict.FAIL, error=math.inf, reason=outside)
             else:
                 reason = f"{KINK}; measured beside it" if finding.reason in (None, KINK) else finding.reason
                 settled[path] = replace(finding, reason=reason, conventions=conventions)
         return settled
 
-    def _case(self, oracle: Oracle, pairing: Pairing, claims: Claims, rounding: Callable[[], Array]) -> Case:
+    def _case(
+        self, oracle: Oracle, pairing: Pairing, claims: Claims, rounding: Callable[[], tuple[Array, Array]]
+    ) -> Case:
         """Return what one oracle has to judge: all leaves that have a gradient."""
         layout, point = pairing.arguments.layout, pairing.arguments.point
         given = [claims.gradients[path] for path in layout.paths]

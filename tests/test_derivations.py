@@ -383,21 +383,15 @@ def test_independent_samples_do_not_leak_into_each_other(derivation):
 
 
 @pytest.mark.parametrize("derivation", INDEPENDENT, ids=attrgetter("name"))
-def test_an_empty_batch_gives_empty_gradients_or_raises(derivation):
+def test_an_empty_batch_gives_empty_and_zero_gradients(derivation):
     rng = np.random.default_rng(0)
     args = list(derivation.args(rng, **derivation.draw(rng, generic=True)))
     names = list(inspect.signature(derivation.forward).parameters)
     for name, axis in derivation.samples.items():
         if name != "out":
             args[names.index(name)] = np.take(args[names.index(name)], [], axis=axis)
-    try:
-        out, cache = derivation.forward(*args)
-        gradients = derivation.backward(np.zeros(np.shape(out)), cache)
-    except ValueError as error:
-        assert str(error)
-        return
-    first = gradients[0] if isinstance(gradients, tuple) else gradients
-    assert first.shape == args[0].shape
+    out, cache = derivation.forward(*args)
+    gradients = derivation.backward(np.zeros(np.shape(out)), cache)
     for gradient, arg in zip(gradients if isinstance(gradients, tuple) else (gradients,), args, strict=False):
         assert gradient.shape == arg.shape
         assert np.all(gradient == 0)
