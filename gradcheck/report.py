@@ -115,9 +115,8 @@ class Report:
 
     def __str__(self) -> str:
         """Return the report as plain text."""
-        count, of = self._count(), len(self.arguments)
         how = f"oracle{'s' if len(self.oracles) > 1 else ''} {', '.join(self.oracles)}, seed {self.seed}"
-        lines = [f"{self.name}: {self.verdict.upper()} ({count} of {of} gradients {_TOLD[self.verdict]}; {how})"]
+        lines = [f"{self.name}: {self.verdict.upper()} ({self._summary()}; {how})"]
         lines += [f"  {sentence}" for sentence in self.broken]
         width = max(len(name) for name in self.arguments) + 1
         for name, finding in self.arguments.items():
@@ -171,8 +170,11 @@ class Report:
             ],
         }
 
-    def _count(self) -> int:
-        return sum(finding.verdict is self.verdict for finding in self.arguments.values())
+    def _summary(self) -> str:
+        count = sum(finding.verdict is self.verdict for finding in self.arguments.values())
+        if self.broken and not count:
+            return "every gradient is right here, but a law is broken"
+        return f"{count} of {len(self.arguments)} gradients {_TOLD[self.verdict]}"
 
 
 _TOLD = {Verdict.PASS: "right", Verdict.FAIL: "wrong", Verdict.INCONCLUSIVE: "undecided"}

@@ -54,3 +54,12 @@ def test_the_notebook_representation_is_escaped():
 def test_the_report_is_as_wide_as_its_worst_argument():
     both = report(x=GOOD, y=Finding(Verdict.PASS, (1,), 2e-9, 5e-8))
     assert (both.error, both.bound) == (2e-9, 5e-8)
+
+
+def test_a_broken_law_fails_even_where_every_gradient_is_right():
+    broken = Report("f", {"x": GOOD}, ("o",), 7, ("back must not write into the cotangent, but it changed dout.",))
+    assert broken.verdict is Verdict.FAIL
+    assert str(broken).splitlines()[:2] == [
+        "f: FAIL (every gradient is right here, but a law is broken; oracle o, seed 7)",
+        "  back must not write into the cotangent, but it changed dout.",
+    ]
