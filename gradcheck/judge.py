@@ -7,6 +7,7 @@ disagree, are not sharp enough, or would be dominated by an argument that has ne
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 
@@ -29,13 +30,14 @@ GROSS = 1e-2  # and one worse than this could hide a gross mistake: it is no pas
 COARSE = 100.0  # unless the arguments have so little precision: so many of their rounding units
 TOGETHER = 4  # joint probes at most
 ALONE = 6  # probes of one argument at most
+FOLD = 5  # tangents, and all sums of two of them, along which a slope has to be additive before it refutes a claim
 KINKED = 1e-3  # slopes that miss additivity by less than this part are additive
 LAWS = 100  # calls of the forward for everything that is no probe, at most
 EVALUATIONS = 60  # calls of the forward for one probe, at most: a full ladder after one that did not suit
 SIZING = 12  # probes from which the size of an error is estimated
 WEAK = 1e-5  # an argument with this part of the largest effect is probed alone
 SEEN = 1e5  # times the rounding of the output is a change that can be seen
-NEGLIGIBLE = 1e-9  # an effect below this part of the output's size counts as none
+NEGLIGIBLE = 1e-11  # an effect below this part of the output's size counts as none
 
 
 def most_evaluations(oracles: int, leaves: int) -> int:
@@ -114,8 +116,9 @@ def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     if bound <= allowed:
         limited = f"limited by {case.layout.dtypes[leaf]}" if case.unit(leaf) > EPS else None
         return Finding(Verdict.PASS, shape, error, bound, reason=limited)
-    effect = certificate(probes) * case.length(leaf)
-    if not norm or case.effect(leaf) <= effect <= NEGLIGIBLE * max(case.pairing.size, case.pairing.excursion(leaf)):
+    visible = certificate(probes) * max(case.length(leaf), math.sqrt(math.prod(shape)))
+    scale = max(case.pairing.size, case.pairing.excursion(leaf))
+    if (case.norm(leaf) <= certificate(probes) and visible <= NEGLIGIBLE * scale) or (not norm and not scale):
         return Finding(Verdict.PASS, shape, 0.0, 0.0, reason=VACUOUS)
     reason = (
         f"an error up to {bound:.1e} of the gradient could hide, and {allowed:.0e} is what a pass must exclude: "
@@ -141,11 +144,15 @@ def _additive(case: Case, leaf: int) -> bool:
 
     At a kink it is not, even where both sides of every line have one slope, as with the median of three ties.
     """
-    u, v = (case.tangent([(leaf, 1.0)]) for _ in range(2))
-    slopes = [case.pushforward(w) for w in (u, v, u + v)]
-    apart = abs(slopes[0].value + slopes[1].value - slopes[2].value)
-    size = max(abs(slope.value) for slope in slopes)
-    return bool(apart <= sum(slope.error + slope.kink for slope in slopes) + KINKED * size)
+    tangents = [case.tangent([(leaf, 1.0)]) for _ in range(FOLD)]
+    slopes = [case.pushforward(v) for v in tangents]
+    for (u, here), (v, there) in itertools.combinations(zip(tangents, slopes, strict=True), 2):
+        both = case.pushforward(u + v)
+        size = max(abs(slope.value) for slope in (here, there, both))
+        allowed = sum(slope.error + slope.kink for slope in (here, there, both)) + KINKED * size
+        if abs(here.value + there.value - both.value) > allowed:
+            return False
+    return True
 
 
 def _vindicated(case: Case, leaf: int) -> bool:

@@ -86,6 +86,11 @@ class Pairing:
         return min(own or [one / speed for _, one, speed in lengths], default=0.0)
 
     @property
+    def unit(self) -> float:
+        """The coarsest rounding unit of any output."""
+        return max(self.precision)
+
+    @property
     def primal(self) -> tuple[Array, ...]:
         """The leaves of f(x₀)."""
         return tuple(y for _, y in self.named_primal)

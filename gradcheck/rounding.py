@@ -23,7 +23,7 @@ EPS = float(np.finfo(np.float64).eps)
 RATIO = EPS / float(np.finfo(np.float32).eps)
 SAFETY = 8.0  # how many times the rounding that was seen may be there: it is one draw of a random quantity
 UNKNOWN = 1e4  # roundings allowed for where the code runs in no other precision
-LIMIT = 0.5  # the part of the digits of a lower precision that rounding may excuse
+LOW = 1e3  # and so many of a lower precision that the code keeps whatever it is given
 
 
 def rounding_of(
@@ -56,10 +56,14 @@ def rounding_of(
         entries = np.abs(np.ravel(gradient).astype(np.float64))
         length = float(np.linalg.norm(arguments.point[part])) or 1.0
         random[part] = SAFETY * eps * (entries + excursion(leaf) / length)
-        if eps > EPS and (shown := apart[np.float64]) is not None:
-            most = eps**LIMIT * float(np.linalg.norm(entries))
-            known[part] = shown * min(1.0, most / (float(np.linalg.norm(shown)) or 1.0))
-            random[part] /= SAFETY
+        if eps > EPS:
+            again = runs[np.float64].get(path)
+            finer = again is not None and again.dtype.itemsize > gradient.dtype.itemsize
+            if finer and (shown := apart[np.float64]) is not None:
+                known[part] = shown
+                random[part] /= SAFETY
+            else:  # the code keeps the low precision whatever it is given
+                random[part] = LOW * eps * entries
             continue
         seen = [np.abs(one) for one in (apart[np.longdouble], _scaled(apart[np.float32])) if one is not None]
         random[part] += SAFETY * np.max(seen, axis=0) if seen else UNKNOWN * eps * entries

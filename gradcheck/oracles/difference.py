@@ -83,6 +83,7 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Pushforward:
     with np.errstate(all="ignore"):
         origin = np.array(f(x.copy()), dtype=np.float64)
     floor = np.ravel(getattr(f, "rounding", EPS / 2 * np.abs(origin))) + np.zeros(origin.size)
+    unit = float(getattr(f, "unit", EPS))
     found: list[Limit | None] = [None] * origin.size
 
     def pushforward(v: Array) -> Estimate:
@@ -91,9 +92,9 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Pushforward:
         if length == 0.0:
             return Estimate(np.zeros(origin.shape)[()], np.zeros(origin.shape)[()])
         sample = functools.partial(_sample, f, x, origin, v)
-        limits = _again(sample, floor, length, found)
+        limits = _again(sample, floor, unit, length, found)
         if limits is None:
-            limits = _ladder(sample, floor, length)
+            limits = _ladder(sample, floor, unit, length)
             found[:] = [limit if np.isfinite(limit.error) and limit.step else None for limit in limits]
         value, error, kink = (np.reshape([limit[k] for limit in limits], origin.shape)[()] for k in (0, 1, 4))
         reason = None if np.isfinite(error).all() else "the forward is finite at too few steps"
@@ -126,50 +127,57 @@ def _sample(f: Callable[[Array], Any], x: Array, origin: Array, v: Array, h: Arr
 
 
 def _again(
-    sample: Callable[[Array], Samples], floor: Array, length: float, found: list[Limit | None]
+    sample: Callable[[Array], Samples], floor: Array, unit: float, length: float, found: list[Limit | None]
 ) -> list[Limit] | None:
     """Use the steps that suited the direction before; None where they do not suit this one."""
     before = [limit for limit in found if limit]
     if len(before) < len(found):
         return None
     top = min(float(np.median([limit.step for limit in before])) * FACTOR ** (NEXT_RUNGS - 3), 0.5)
-    limits = _limits(sample(top * length * FACTOR ** np.arange(1.0 - NEXT_RUNGS, 1)), floor, length, before)
+    limits = _limits(sample(top * length * FACTOR ** np.arange(1.0 - NEXT_RUNGS, 1)), floor, unit, length, before)
     suits = all(now.error <= WORSE * then.error for now, then in zip(limits, before, strict=True))
     return limits if suits else None
 
 
-def _ladder(sample: Callable[[Array], Samples], floor: Array, length: float) -> list[Limit]:
+def _ladder(sample: Callable[[Array], Samples], floor: Array, unit: float, length: float) -> list[Limit]:
     """Sample the ladder, and finer or coarser steps beside it where it leaves more than a small doubt."""
     samples = sample(0.5 * length * FACTOR ** np.arange(1.0 - RUNGS, 1))
-    limits = _limits(samples, floor, length)
+    limits = _limits(samples, floor, unit, length)
     if all(limit.error <= DOUBT * abs(limit.value) and not limit.kink for limit in limits):
         return limits
     tops = [limit.step for limit in limits if not limit.kink and limit.noise <= LOUD * max(floor)]
     if tops and min(tops) > 0.5 / FACTOR**1.5:  # the point is short beside what f changes over, such as tiny weights
         coarser = sample(samples.h[-1] * FACTOR ** (1.5 * np.arange(1.0, FINER_RUNGS + 1)))
-        return _limits(coarser.below(samples), floor, length)
+        return _limits(coarser.below(samples), floor, unit, length)
     lost = not np.isfinite(samples.right[-4:] + samples.left[-4:]).all()
     drowned = any(limit.noise > LOUD * low for limit, low in zip(limits, floor, strict=True))
     ratio = WIDE if lost or drowned else FACTOR
     samples = samples.below(sample(samples.h[0] * ratio ** np.arange(-float(FINER_RUNGS), 0)))
-    limits = _limits(samples, floor, length)
+    limits = _limits(samples, floor, unit, length)
     if lost and not all(
         np.isfinite(limit.error) for limit in limits
     ):  # the edge of the domain is nearer than all steps
         edge = samples.h[max(_prefix(np.isfinite(samples.right + samples.left).all(axis=1)) - 1, 0)]
         h = edge * FACTOR ** np.arange(1.0 - RUNGS, 1)
         h = h[h >= TINY * length]
-        limits = _limits(sample(h), floor, length) if len(h) else limits
+        limits = _limits(sample(h), floor, unit, length) if len(h) else limits
     return limits
 
 
-def _limits(samples: Samples, floor: Array, length: float, known: list[Limit] | None = None) -> list[Limit]:
+def _limits(
+    samples: Samples, floor: Array, unit: float, length: float, known: list[Limit] | None = None
+) -> list[Limit]:
     """Return the limit of every entry."""
     h, right, left = samples
-    return [_limit(h, right[:, i], left[:, i], low, length, known[i] if known else None) for i, low in enumerate(floor)]
+    return [
+        _limit(h, right[:, i], left[:, i], low, unit, length, known[i] if known else None)
+        for i, low in enumerate(floor)
+    ]
 
 
-def _limit(h: Array, right: Array, left: Array, floor: float, length: float, known: Limit | None = None) -> Limit:
+def _limit(
+    h: Array, right: Array, left: Array, floor: float, unit: float, length: float, known: Limit | None = None
+) -> Limit:
     """Return the derivative at 0 from samples at ± ``h``, finest first; ``known`` is what another direction found."""
     usable, *sides = (_prefix(np.isfinite(change)) for change in (right + left, right, left))
     if usable < 3 <= max(sides) - 2:
@@ -180,7 +188,7 @@ def _limit(h: Array, right: Array, left: Array, floor: float, length: float, kno
     silent = _silent(right, left)
     if silent and known is None:
         jump = max(abs(right[silent]), abs(left[silent]))
-        moving = _limit(h[silent:], right[silent:], left[silent:], max(floor, jump), length)
+        moving = _limit(h[silent:], right[silent:], left[silent:], max(floor, jump), unit, length)
         if h[silent] <= LOW_PRECISION * length:  # f rounds its argument to float32: what it does there says nothing
             return moving
         if not abs(moving.value) <= moving.error:  # rounded more coarsely still, or a flat stretch between two kinks?
@@ -192,11 +200,12 @@ def _limit(h: Array, right: Array, left: Array, floor: float, length: float, kno
     noise = max(floor, 2 * known.noise if known else _noise(residue, quotient, floor))
     near = (NEAR * np.maximum(residue, floor) / h[:-1])[: 0 if known else QUIET]
     blur = 4 * EPS * length * np.abs(even) / h**2  # rounding of x + hv, times how the slope changes within h
-    value, error, rung = _grow(h, _columns(h, quotient, COLUMNS), noise, near, blur)
+    grain = noise + 4 * unit * np.maximum(np.abs(right), np.abs(left))  # an output that grows is rounded more coarsely
+    value, error, rung = _grow(h, _columns(h, quotient, COLUMNS), grain, near, blur)
     if rung is None:
         return Limit(np.nan, np.inf, noise, 0.0)
     error += 8 * EPS * abs(known.value) if known else 0.0
-    return Limit(value, error, noise, h[rung] / length, _kink(h, even, noise, rung))
+    return Limit(value, error, noise, h[rung] / length, _kink(h, even, grain, rung))
 
 
 def _one_sided(h: Array, change: Array, floor: float, length: float) -> Limit:
@@ -205,25 +214,25 @@ def _one_sided(h: Array, change: Array, floor: float, length: float) -> Limit:
     odd = _least(_pad(np.abs(np.diff(c)) * np.abs(h[: len(c) - 1]), len(h)) for c in _columns(h, quotient, 3, power=1))
     noise = _noise(odd[:-1], quotient, floor)
     columns = _columns(h, quotient, COLUMNS, power=1)
-    value, error, rung = _grow(np.abs(h), columns, noise, np.empty(0), np.zeros(len(h)))
+    value, error, rung = _grow(np.abs(h), columns, np.full(len(h), noise), np.empty(0), np.zeros(len(h)))
     return Limit(value, error, noise, 0.0 if rung is None else abs(h[rung]) / length)
 
 
 def _grow(
-    h: Array, columns: Iterable[Array], noise: float, near: Array, blur: Array
+    h: Array, columns: Iterable[Array], noise: Array, near: Array, blur: Array
 ) -> tuple[float, float, int | None]:
     """Return value, error and rung of the best estimate that agrees with all finer ones of its column."""
     best: tuple[float, float, int | None] = (np.nan, np.inf, None)
     for column in columns:
         for rung in range(1, len(column)):
             apart = np.abs(column[rung] - column[:rung])
-            allowed = AGREE * (noise * (1 / h[:rung] + 1 / h[rung]) + blur[rung])
+            allowed = AGREE * (noise[:rung] / h[:rung] + noise[rung] / h[rung] + blur[rung])
             fine = min(rung, len(near))
-            allowed[:fine] = np.minimum(allowed[:fine], near[:fine] + AGREE * (noise / h[rung] + blur[rung]))
+            allowed[:fine] = np.minimum(allowed[:fine], near[:fine] + AGREE * (noise[rung] / h[rung] + blur[rung]))
             if np.any(apart > allowed):
                 break
             implied = float(np.max(apart * h[:rung]))
-            error = SAFETY * max(noise, implied) / h[rung] + apart[-1] + blur[rung] + 8 * EPS * abs(column[rung])
+            error = SAFETY * max(noise[rung], implied) / h[rung] + apart[-1] + blur[rung] + 8 * EPS * abs(column[rung])
             if error < best[1]:
                 best = float(column[rung]), float(error), rung
     return best
@@ -294,7 +303,7 @@ def _least(residues: Iterable[Array]) -> Array:
     return least
 
 
-def _kink(h: Array, even: Array, noise: float, rung: int) -> float:
+def _kink(h: Array, even: Array, noise: Array, rung: int) -> float:
     """Return half the jump of the slope at 0 as seen from ``rung``; 0.0 where the slopes meet as h shrinks."""
     here, finer = (abs(even[k]) / h[k] for k in (rung, rung - 1))
-    return float(here) if abs(even[rung]) > 8 * noise and finer > here / 2 else 0.0
+    return float(here) if abs(even[rung]) > 8 * noise[rung] and finer > here / 2 else 0.0

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from benchmarks import calibration
+from gradcheck import central_difference
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Have the pool of the benchmark run here, where a test can plant something."""
+
+    class Here:
+        def __init__(self, *_args, **_settings): ...
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_error): ...
+
+        map = staticmethod(map)
+
+    monkeypatch.setattr(calibration, "ProcessPoolExecutor", Here)
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["calibration.py", *map(str, arguments)])
+    return calibration.main()
+
+
+def test_the_same_seed_measures_the_same():
+    assert calibration.measure(3) == calibration.measure(3)
+    assert calibration.measure(3) != calibration.measure(4)
+
+
+@pytest.mark.parametrize("family", calibration.FAMILIES)
+def test_a_family_states_the_derivative_of_its_function(family):
+    """A plain difference at one step comes near it in most cases."""
+    apart = []
+    for seed in range(9):
+        rng = np.random.default_rng(seed)
+        case = calibration.FAMILIES[family](rng)
+        v = rng.standard_normal(case.x.shape)
+        h = 1e-5 * (np.linalg.norm(case.x) or 1.0) / np.linalg.norm(v)
+        slope, exact = (case.f(case.x + h * v) - case.f(case.x - h * v)) / (2 * h), case.derivative(v)
+        change = abs(case.f(case.x + h * v)) + abs(case.f(case.x - h * v))
+        apart.append(abs(slope - exact) / (abs(exact) + 1e-7 * change / h + 1e-300))
+    assert np.median(apart) < 0.2
+
+
+def test_the_bounds_hold_on_a_sample(monkeypatch, in_this_process, capsys, tmp_path):
+    assert run(monkeypatch, "--cases", 400, "--json", tmp_path / "found.json") == 0
+    assert "1200 estimates: the bound holds in 100.0000 %" in capsys.readouterr().out
+    assert (tmp_path / "found.json").exists()
+
+
+def test_a_bound_that_lies_is_reported_with_its_seed(monkeypatch, in_this_process, capsys):
+    def liar(f, x):
+        measure = central_difference(f, x)
+        return lambda v: measure(v)._replace(error=0.0, kink=0.0)
+
+    monkeypatch.setattr(calibration, "central_difference", liar)
+    assert run(monkeypatch, "--cases", 60) == 1
+    assert "violated: " in capsys.readouterr().out
