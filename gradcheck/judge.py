@@ -42,7 +42,7 @@ NEGLIGIBLE = 1e-11  # an effect below this part of the output's size counts as n
 
 def most_evaluations(oracles: int, leaves: int) -> int:
     """Return how often a check may call the forward at most: where every leaf fails, at a kink."""
-    probes = TOGETHER + leaves * (ALONE + 1 + SIZING + BUDGET)
+    probes = TOGETHER + leaves * (ALONE + FOLD * (FOLD + 1) // 2 + 1 + SIZING + BUDGET)
     return 2 * (LAWS + oracles * probes * EVALUATIONS)
 
 

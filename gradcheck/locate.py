@@ -28,7 +28,10 @@ def wrong_entries(case: Case, leaf: int) -> tuple[tuple[Entry, ...], bool]:
         _, start, stop = waiting.pop()
         single = stop - start == 1
         tangent = np.zeros(case.layout.size)
-        tangent[start:stop] = 1.0 if single else case.rng.standard_normal(stop - start)
+        if single:
+            tangent[start] = 1.0
+        else:  # signs, so that no large error is hidden by a small number; of unequal size, so that no two cancel
+            tangent[start:stop] = case.rng.choice((-1.0, 1.0), stop - start) * case.rng.uniform(0.5, 1.5, stop - start)
         one = case.probe(tangent)
         if one.agrees and (start, stop) != (part.start, part.stop):
             continue

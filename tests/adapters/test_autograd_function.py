@@ -3,11 +3,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from gradcheck import GradientError, check_backward
 from gradcheck.adapters import from_autograd_function
-
-torch = pytest.importorskip("torch")
 
 
 class ScaledExp(torch.autograd.Function):
