@@ -20,7 +20,7 @@ from gradcheck.report import Finding, Verdict
 
 __all__ = ["KINK", "VACUOUS", "judge", "most_evaluations"]
 
-VACUOUS = "vacuous: the gradient is zero along everything probed, claimed and measured"
+VACUOUS = "vacuous: no tangent shows an effect of it, and the claimed one is too small to be seen"
 KINK = "at a kink: the slopes on both sides differ, and the gradient is a convention"
 EPS = float(np.finfo(np.float64).eps)
 
