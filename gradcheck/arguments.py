@@ -12,7 +12,7 @@ import numpy as np
 
 from gradcheck.trees import Array, Layout, describe, entry_name, is_float, leaves, rebuild
 
-__all__ = ["Arguments", "name_of"]
+__all__ = ["Arguments", "Chosen", "by_name", "name_of"]
 
 Chosen = Sequence[str | int] | str | int | None
 
@@ -105,16 +105,6 @@ class Arguments:
     def moving_leaves(self, position: int) -> list[str]:
         """Return the paths of the leaves that move in the argument at ``position``."""
         return [path for path, _ in leaves(self.values[position], self.names[position]) if path in self.layout.paths]
-
-    def shapes(self) -> str:
-        """Return what every argument is, for a message: ``x (5, 3), W (3, 4), labels (5,) int64``."""
-        return ", ".join(
-            f"{path} {leaf.shape}" + ("" if leaf.dtype == np.float64 else f" {leaf.dtype}")
-            if isinstance(leaf, np.ndarray)
-            else f"{path}={leaf!r:.40}"
-            for name, value in zip(self.names, self.values, strict=True)
-            for path, leaf in leaves(value, name)
-        )
 
 
 def name_of(function: object) -> str:

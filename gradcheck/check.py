@@ -1,13 +1,16 @@
 """The check: is a hand-written backward right, and how do we know? Level 4.
 
-laws       what needs no oracle: arity, structure, shape, dtype, finiteness
-judge      the identity, probed along random tangents, and what the probes prove
-locate     the wrong entries of a wrong gradient
+laws        what needs no oracle: arity, structure, shape, finiteness
+behaviour   likewise: linear in the cotangent, repeatable, writing into nothing
+probes      the one identity, and what agreeing with it proves
+judge       from probes along random tangents to a verdict for each argument
+locate      the wrong entries of a wrong gradient
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,15 +22,14 @@ from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
 from gradcheck.judge import VACUOUS, most_evaluations
 from gradcheck.oracles import Oracle, autodiff, central_difference
-from gradcheck.report import Report, Verdict
+from gradcheck.report import Finding, Report, Verdict
 from gradcheck.subject import Backward, Forward, Subject
 from gradcheck.trees import describe
 
 __all__ = ["check_backward", "examine_backward"]
 
-STREAM = (
-    0x67726164  # of our own: default_rng(seed) may have drawn the user's arguments, which a cotangent must not equal
-)
+UNANSWERED = "it holds float arrays, but there is no gradient for it: name in wrt= what moves, if it is a setting"
+STREAM = 0x67726164  # our own: default_rng(seed) may have drawn the user's arguments, which no cotangent must equal
 
 
 def check_backward(
@@ -111,6 +113,9 @@ def examine_backward(
             path: replace(finding, verdict=Verdict.INCONCLUSIVE, reason=unsteady or finding.reason)
             for path, finding in findings.items()
         }
+    for unanswered, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True):
+        if unanswered not in findings:
+            findings[unanswered] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=UNANSWERED)
     for path, sentence in laws:
         if path:
             findings[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)

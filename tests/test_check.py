@@ -326,3 +326,21 @@ def test_a_lower_precision_passes_with_an_honest_bound_and_hides_no_gross_mistak
     assert all(f.reason == f"limited by {np.dtype(dtype)}" for f in report.arguments.values())
     wrong = lambda dy, cache: [dtype(1.1) * g for g in affine_backward(dy, cache)]  # noqa: E731
     assert examine_backward(affine, wrong, args).verdict is Verdict.FAIL
+
+
+def test_a_dict_of_arrays_and_numbers_without_a_gradient_is_never_green():
+    """It may be a dict of settings, or parameters whose gradients were forgotten: only the user knows."""
+
+    def forward(x, params):
+        return np.tanh(x @ params["W"]), (x, params["W"])
+
+    def forgetful(dout, cache):
+        x, W = cache
+        return (dout / np.cosh(x @ W) ** 2 @ W.T,)
+
+    args = (X, {"W": W, "steps": 3})
+    report = examine_backward(forward, forgetful, args)
+    assert verdicts(report) == {"x": "pass", "params['W']": "inconclusive"}
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert "name in wrt= what moves" in report.arguments["params['W']"].reason
+    assert examine_backward(forward, forgetful, args, wrt="x").verdict is Verdict.PASS
