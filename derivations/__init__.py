@@ -1,10 +1,15 @@
-"""Derivations: hand-written backward passes, each a page of mathematics that runs. ``ALL`` holds every record."""
+"""Derivations: hand-written backward passes, each a page of mathematics that runs.
+
+``ALL`` holds every record. ``DELTAS`` holds the networks once more with their intermediate gradients as the answer.
+"""
 
 from derivations.activations import IDENTITY, RELU, SIGMOID, TANH
 from derivations.affine import AFFINE
 from derivations.conv import CONV
 from derivations.conv_strided import CONV_STRIDED
 from derivations.cross_entropy import CROSS_ENTROPY
+from derivations.deltas import DELTAS as DELTAS
+from derivations.graph import GRAPH
 from derivations.lenet5 import LENET5
 from derivations.mlp import MLP
 from derivations.mlp_one_hidden import MLP_ONE_HIDDEN
@@ -16,6 +21,7 @@ from derivations.rnn_columns import RNN_COLUMNS
 from derivations.softmax import SOFTMAX
 from derivations.softmax_cross_entropy import SOFTMAX_CROSS_ENTROPY
 from derivations.squared_loss import SQUARED_LOSS
+from derivations.units import UNITS
 from derivations.weight_decay import WEIGHT_DECAY
 
 # Parts first, compositions of them last.
@@ -35,6 +41,8 @@ ALL = (
     POOLING_MAX,
     POOLING_MEAN,
     POOLING_TRAINABLE,
+    GRAPH,
+    UNITS,
     MLP_ONE_HIDDEN,
     MLP,
     LENET5,

@@ -3,6 +3,7 @@
 A replacement that gives another shape, or no gradient at all, breaks the contract; that is a wrong gradient too.
 """
 
+from tests.mutants.graphs import GRAPHS
 from tests.mutants.images import IMAGES
 from tests.mutants.mistake import Mistake as Mistake
 from tests.mutants.mistake import with_mistake as with_mistake
@@ -10,7 +11,12 @@ from tests.mutants.networks import NETWORKS
 from tests.mutants.pointwise import POINTWISE
 
 # By the name of the derivation.
-MISTAKES = POINTWISE | IMAGES | NETWORKS
+MISTAKES = POINTWISE | IMAGES | NETWORKS | GRAPHS
 
 # Choices that a generic draw is overruled in, because it would hide some of these mistakes.
-CHOICES = {"mlp": {"depth": 3, "activation": "tanh", "loss": "squared"}, "weight_decay": {"count": 3}}
+CHOICES = {
+    "graph": {"graph": "every operation"},
+    "mlp": {"depth": 3, "activation": "tanh", "loss": "squared"},
+    "units": {"I": 3, "H": 4, "O": 2, "network": 4},
+    "weight_decay": {"count": 3},
+}

@@ -1,0 +1,67 @@
+"""Mistakes on computational graphs and in networks of units."""
+
+from tests.mutants.mistake import BARELY, mistakes
+
+GRAPHS = {
+    "graph": mistakes(
+        "x",
+        ("overwritten where a node has two successors", "dv[i] += ", "dv[i] = "),
+        ("one path left out", "in reversed(d)", "in list(d)[:0:-1]"),
+        ("second operands forgotten", "dv[i] += d[edge]", "dv[i] += (edge[2] == 0) * d[edge]"),
+        ("edges in forward order", "in reversed(d)", "in d"),
+        ("missing local derivative", "d[edge] * dv[j]", "dv[j]"),
+        ("local derivative applied twice", "d[edge] * dv[j]", "d[edge] ** 2 * dv[j]"),
+        ("local derivatives added for multiplied", "d[edge] * dv[j]", "(d[edge] + dv[j])"),
+        ("derivative of the neighbour", "d[edge] * dv[j]", "d[edge] * dv[j - 1]"),
+        ("sign of every edge", "+= d[edge] * dv[j]", "-= d[edge] * dv[j]"),
+        ("cotangent ignored", "dv[-1] = dout", "dv[-1] = 1"),
+        ("cotangent counted twice", "dv[-1] = dout", "dv[-1] = 2 * dout"),
+        ("barely", "dv[:I].copy()", f"dv[:I] * {BARELY}"),
+        ("zero", "dv[:I].copy()", "0 * dv[:I]"),
+        ("inputs in reverse order", "dv[:I].copy()", "dv[:I][::-1].copy()"),
+        ("the next nodes for the inputs", "dv[:I].copy()", "dv[1 : I + 1].copy()"),
+        ("values for derivatives", "dv[:I].copy()", "v[:I] * dout"),
+    ),
+    "units": (
+        *mistakes(
+            "x w",
+            ("one successor left out", "np.flatnonzero(T[j])", "np.flatnonzero(T[j])[1:]"),
+            ("only the last successor counts", "np.flatnonzero(T[j])", "np.flatnonzero(T[j])[-1:]"),
+            ("outputs with successors hear of these alone", "g[:, j] += delta", "g[:, j] = delta"),
+            (
+                "successors of an output unit ignored",
+                "g[:, j] += delta[:, outs] @ w[j, outs]",
+                "g[:, j] += (j not in outputs) * delta[:, outs] @ w[j, outs]",
+            ),
+            ("weights dropped from the sum", "@ w[j, outs]", "@ np.ones(len(outs))"),
+            ("weights of the links that arrive", "@ w[j, outs]", "@ w[outs, j]"),
+            ("missing derivative", "f_backward(g[:, j], f_caches[j - I])", "g[:, j]"),
+            ("derivative applied twice", "f_backward(g[:, j], ", "f_backward(f_backward(g[:, j], f_caches[j - I]), "),
+            ("sign of the difference", "= r  # (B1)", "= -r  # (B1)"),
+            ("difference dropped", "= r  # (B1)", "= 1  # (B1)"),
+            ("factor 2", "= r  # (B1)", "= 2 * r  # (B1)"),
+            ("barely", "= r  # (B1)", f"= {BARELY} * r  # (B1)"),
+            ("divided by the batch twice", "N = len(z)", "N = len(z) ** 2"),
+            ("sum over the batch for the mean", "N = len(z)", "N = 1"),
+        ),
+        *mistakes(
+            "w",
+            ("weights without a link get a gradient", "np.where(T, z.T @ delta, 0)", "z.T @ delta"),
+            ("ends of the links exchanged", "z.T @ delta", "delta.T @ z"),
+            ("outputs of the later units", "z.T @ delta", "z.T @ (delta * z)"),
+            ("of the first sample", "z.T @ delta", "z[:1].T @ delta[:1]"),
+            ("without the last sample", "z.T @ delta", "z[:-1].T @ delta[:-1]"),
+            ("links weighed again", "z.T @ delta", "w * (z.T @ delta)"),
+            ("cotangent ignored in dw", "dE * np.where", "np.where"),
+            ("dw zero", "dE * np.where", "0 * dE * np.where"),
+        ),
+        *mistakes(
+            "x",
+            ("dx of one sample for all", "dE * g[:, :I] / N", "dE * g[:1, :I].repeat(N, axis=0) / N"),
+            ("dx not averaged", "dE * g[:, :I] / N  # (B5)", "dE * g[:, :I]  # (B5)"),
+            ("cotangent ignored in dx", "dE * g[:, :I] / N", "g[:, :I] / N"),
+            ("dx of the inputs times x", "dE * g[:, :I] / N", "dE * g[:, :I] * z[:, :I] / N"),
+            ("dx sign", "dE * g[:, :I] / N", "-dE * g[:, :I] / N"),
+        ),
+    ),
+}
