@@ -26,6 +26,8 @@ time, because dz_t already holds the sum over all later losses. Unrolled, it is 
            (B7)  dWhh = Σ_t h_{t-1}ᵀ dz_t        one matrix serves all steps: a sum over time, one product of T·n rows
            (B8)  dX_t = dz_t Wxhᵀ, dWxh, dbh     affine.py
 
+           ``deltas``, where given, is filled with dz, dh and ds of all steps, which deltas.py judges.
+
 Source     document 000, equations 12 to 19; the biases are the usual ones.
 """
 
@@ -70,7 +72,7 @@ def rnn_forward(
 
 
 def rnn_backward(
-    dL: Inexact[ndarray | generic, ""], cache: Any
+    dL: Inexact[ndarray | generic, ""], cache: Any, *, deltas: dict[str, ndarray] | None = None
 ) -> tuple[
     Inexact[ndarray, "T n d"],
     Inexact[ndarray, "n h"],
@@ -87,13 +89,15 @@ def rnn_backward(
     dz = np.empty_like(dh)
     r = np.zeros_like(dh[0])
     for t in reversed(range(T)):
-        dh_t = dh[t] + r  # (B3)
+        dh_t = dh[t] = dh[t] + r  # (B3)
         dz[t] = sigma_backward(dh_t, step_caches[t])  # (B4)
         r = dz[t] @ Whh.T  # (B5)
     dh0 = r  # (B6)
     dz_flat = dz.reshape(T * n, -1)
     dWhh = h_before.T @ dz_flat  # (B7)
     dX_flat, dWxh, dbh = affine_backward(dz_flat, input_cache)  # (B8)
+    if deltas is not None:
+        deltas.update(z=dz, h=dh, s=ds.reshape(T, n, -1))
     return dX_flat.reshape(T, n, d), dh0, dWxh, dWhh, dbh, dWhs, dbs
 
 

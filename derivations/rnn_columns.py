@@ -25,6 +25,8 @@ the next state in (F1). So dh_t has two sources, and the second is known once st
 The document sends the loss of every step t back by itself, δ_{t,k} for k ≤ t, and sums T(T+1)/2 terms. As all these
 recursions are one and the same linear map, they run as one: dz_k = Σ_{t≥k} δ_{t,k}, in T steps.
 
+``deltas``, where given, is filled with dz and dh of all steps, which deltas.py judges.
+
 Source     document 001, equations 4.3 and 4.4a to 4.4f.
 """
 
@@ -62,7 +64,7 @@ def rnn_columns_forward(
 
 
 def rnn_columns_backward(
-    dy: Inexact[ndarray, "T M B"], cache: Any
+    dy: Inexact[ndarray, "T M B"], cache: Any, *, deltas: dict[str, ndarray] | None = None
 ) -> tuple[
     Inexact[ndarray, "T N B"],
     Inexact[ndarray, "M B"],
@@ -72,10 +74,10 @@ def rnn_columns_backward(
 ]:
     x, h_before, U, W, f_caches, g_cache, f_backward, g_backward = cache
     dh_from_y = g_backward(dy, g_cache)
-    dz = np.empty_like(dh_from_y)
+    dh, dz = np.empty_like(dh_from_y), np.empty_like(dh_from_y)
     r = np.zeros_like(dh_from_y[0])
     for t in reversed(range(len(dy))):
-        dh_t = dh_from_y[t] + r  # (B1)
+        dh_t = dh[t] = dh_from_y[t] + r  # (B1)
         dz[t] = f_backward(dh_t, f_caches[t])  # (B2)
         r = U.T @ dz[t]  # (B3)
     dx = W.T @ dz  # (B4)
@@ -83,6 +85,8 @@ def rnn_columns_backward(
     dU = np.tensordot(dz, h_before, axes=([0, 2], [0, 2]))  # (B6)
     dW = np.tensordot(dz, x, axes=([0, 2], [0, 2]))  # (B7)
     db = dz.sum(axis=(0, 2))  # (B8)
+    if deltas is not None:
+        deltas.update(z=dz, h=dh)
     return dx, dh0, dU, dW, db
 
 
