@@ -1,0 +1,92 @@
+"""Small expressions made from a template, and what is asked of an expression. Level 1."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["constant", "factors", "fill", "names_in", "reduction", "statement", "text", "with_each"]
+
+
+def fill(template: str, **parts: ast.expr | str) -> Any:
+    """Return the expression ``template`` with each name among ``parts`` replaced by that expression.
+
+    New nodes have no place in the file yet; the nodes of ``parts`` are used as they are, not copied.
+    """
+    nodes = {name: fill(part) if isinstance(part, str) else part for name, part in parts.items()}
+    return _copied(_template(template), nodes)
+
+
+def statement(template: str, **parts: ast.expr | str) -> Any:
+    """Return a statement, likewise."""
+    nodes = {name: fill(part) if isinstance(part, str) else part for name, part in parts.items()}
+    return _copied(ast.parse(template).body[0], nodes)
+
+
+@functools.lru_cache(maxsize=4096)
+def _template(template: str) -> ast.expr:
+    return ast.parse(template, mode="eval").body
+
+
+def _copied(node: Any, parts: dict[str, ast.expr]) -> Any:
+    if isinstance(node, ast.Name) and node.id in parts:
+        return parts[node.id]
+    if isinstance(node, ast.AST):
+        return type(node)(**{field: _copied(value, parts) for field, value in ast.iter_fields(node)})
+    return [_copied(part, parts) for part in node] if isinstance(node, list) else node
+
+
+def with_each(node: Any, old: str, new: ast.expr, times: list[int] | None = None) -> Any:
+    """Return ``node`` with every part that reads ``old`` replaced by ``new``; ``times[0]`` counts them."""
+    if isinstance(node, ast.expr) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load) and text(node) == old:
+        if times is not None:
+            times[0] += 1
+        return new
+    if isinstance(node, ast.AST):
+        fields = {field: with_each(value, old, new, times) for field, value in ast.iter_fields(node)}
+        made = type(node)(**fields)
+        return ast.copy_location(made, node) if hasattr(node, "lineno") else made
+    return [with_each(part, old, new, times) for part in node] if isinstance(node, list) else node
+
+
+def text(node: ast.AST) -> str:
+    """Return the source of a node, in one spelling; kept on the node, which therefore must not change inside."""
+    kept = vars(node)
+    if "spelling" not in kept:
+        kept["spelling"] = ast.unparse(node)
+    return str(kept["spelling"])
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """Return the names that an expression uses."""
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def constant(node: ast.AST) -> float | None:
+    """Return the number that a literal is, None for anything else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return node.value
+    return None
+
+
+def factors(node: ast.expr) -> Iterator[ast.expr]:
+    """Yield the factors of a product."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        yield from factors(node.left)
+        yield from factors(node.right)
+    else:
+        yield node
+
+
+def reduction(node: ast.AST) -> tuple[str, ast.expr] | None:
+    """Return the name and the operand of ``x.sum(...)`` or ``np.sum(x, ...)``; None for any other expression."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return None
+    if node.func.attr not in {"sum", "mean"}:
+        return None
+    module = isinstance(node.func.value, ast.Name) and node.func.value.id in {"np", "numpy", "jnp", "onp", "xp"}
+    if not module:
+        return node.func.attr, node.func.value
+    return (node.func.attr, node.args[0]) if node.args else None

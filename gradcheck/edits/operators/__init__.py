@@ -1,0 +1,49 @@
+"""The repairs: each undoes one known mistake, at every place of a function where it could have been made. Level 1.
+
+An operator is a function ``operator(scene) -> proposals``. None of them knows whether it is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from gradcheck.edits.operators import buffers, chain, indices, operands, scale, shape, terms
+from gradcheck.edits.scene import Proposal, Scene
+
+__all__ = ["OPERATORS"]
+
+OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
+    scale.signs,
+    scale.scaled,
+    scale.dropped,
+    scale.constants,
+    scale.swapped_operators,
+    scale.regularisers,
+    shape.products,
+    shape.transposes,
+    shape.permutations,
+    shape.einsums,
+    shape.reductions,
+    shape.axes,
+    shape.slots,
+    chain.derivatives,
+    chain.formulas,
+    chain.jacobians,
+    chain.layers,
+    chain.statistics,
+    chain.cotangents,
+    terms.terms,
+    terms.product_rule,
+    operands.operands,
+    buffers.accumulations,
+    buffers.copies,
+    buffers.hoisted,
+    buffers.clippings,
+    buffers.dtypes,
+    buffers.singular_points,
+    indices.flips,
+    indices.strides,
+    indices.crops,
+    indices.loops,
+    indices.steps,
+)
