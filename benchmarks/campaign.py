@@ -1,6 +1,7 @@
 """A long random campaign: every derivation, right and with a planted mistake, at many shapes, scales and dtypes.
 
     python benchmarks/campaign.py --checks 100000 --workers 2 --state DIR     run, or go on after a stop of any kind
+    python benchmarks/campaign.py --right --checks 100000 --state DIR         the same units, but with nothing planted
     python benchmarks/campaign.py --replay UNIT --seed S                      do one check again, and print its report
 
 Unit number i of seed S is one check, the same one each time. It draws a derivation, its sizes (any, none of them 1, or
@@ -75,8 +76,8 @@ class Plant(NamedTuple):
 # -- what a unit draws
 
 
-def plan(unit: int, seed: int) -> Plan:
-    """Return what ``unit`` does; the same each time."""
+def plan(unit: int, seed: int, *, right: bool = False) -> Plan:
+    """Return what ``unit`` does; the same each time. With ``right`` it plants nothing and is else the same."""
     rng = np.random.default_rng((seed, unit))
     weights = np.array([RARE.get(each.name, 1.0) for each in derivations.ALL])
     derivation = derivations.ALL[int(rng.choice(len(weights), p=weights / weights.sum()))]
@@ -94,7 +95,7 @@ def plan(unit: int, seed: int) -> Plan:
     dtype = "float32" if rng.random() < 0.2 else "float64"
     args = _valued(args, values, dtype, derivation.name in ANY_SCALE, rng)
     regime = f"{sizes} {choices}, {values}, {dtype}, {oracle.__name__}"
-    return Plan(derivation, args, regime, oracle, wrong, rng)
+    return Plan(derivation, args, regime, oracle, wrong and not right, rng)
 
 
 def _valued(args: tuple[Any, ...], values: str, dtype: str, anywhere: bool, rng: np.random.Generator) -> Any:
@@ -196,9 +197,9 @@ def planted(plan: Plan, arguments: Arguments) -> Planted | None:
 # -- what a unit finds
 
 
-def check(unit: int, seed: int) -> tuple[dict[str, Any], Report | None]:
+def check(unit: int, seed: int, *, right: bool = False) -> tuple[dict[str, Any], Report | None]:
     """Do the check of ``unit``; return its record, which JSON can hold, and its report where there is one."""
-    one = plan(unit, seed)
+    one = plan(unit, seed, right=right)
     record = {"unit": unit, "derivation": one.derivation.name, "wrong": one.wrong, "regime": one.regime}
     try:
         with np.errstate(all="ignore"):
@@ -206,9 +207,8 @@ def check(unit: int, seed: int) -> tuple[dict[str, Any], Report | None]:
             backward = planted(one, arguments) if one.wrong else one.derivation.backward
             if backward is None:
                 return record | {"outcome": "unplanted"}, None
-            report = examine_backward(
-                one.derivation.forward, backward, one.args, oracle=one.oracle, wrt=one.derivation.wrt, seed=unit
-            )
+            how = {"oracle": one.oracle, "wrt": one.derivation.wrt, "seed": unit, "hints": False}
+            report = examine_backward(one.derivation.forward, backward, one.args, **how)
     except Exception as error:  # noqa: BLE001  (whatever it is, it is what the campaign looks for)
         return record | {"outcome": "RAISED", "reason": f"{type(error).__name__}: {error}"}, None
     return record | (_of_wrong(report, backward) if one.wrong else _of_right(report)), report
@@ -244,21 +244,26 @@ def _of_wrong(report: Report, backward: Planted) -> dict[str, Any]:
 # -- the state: files of lines that are only ever appended to
 
 
-def opened(state: Path, seed: int) -> None:
+def opened(state: Path, seed: int, *, right: bool = False) -> None:
     """Make ``state`` the directory of this seed and these sources, or make sure that it is.
 
     Raises:
-        SystemExit: it belongs to another seed, or to other sources of the check or the derivations.
+        SystemExit: it belongs to another seed, to another choice of ``right``, or to other sources of the check or
+            the derivations.
     """
     state.mkdir(parents=True, exist_ok=True)
-    mine, file = {"seed": seed, "sources": _sources()}, state / "campaign.json"
+    mine, file = {"seed": seed, "right": right, "sources": _sources()}, state / "campaign.json"
     if not file.exists():
         half = state / f"campaign.json.{os.getpid()}"
         half.write_text(json.dumps(mine))
         half.replace(file)
     found = json.loads(file.read_text())
     if found != mine:
-        what = f"of seed {found['seed']}" if found["seed"] != seed else "of other sources"
+        what = "of other sources"
+        if found["seed"] != seed:
+            what = f"of seed {found['seed']}"
+        elif found["right"] != right:
+            what = "of right gradients alone" if found["right"] else "of right and wrong gradients"
         raise SystemExit(f"--state must name a directory of this campaign, but {state} is {what}. Choose another one.")
 
 
@@ -285,7 +290,7 @@ def finished(state: Path) -> dict[int, dict[str, Any]]:
     return records
 
 
-def work(seed: int, chunks: Iterable[list[int]], state: Path) -> None:
+def work(seed: int, right: bool, chunks: Iterable[list[int]], state: Path) -> None:
     """Do the units of ``chunks`` and append their records to a file of this process's own."""
     if parent := multiprocessing.parent_process():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
@@ -295,23 +300,23 @@ def work(seed: int, chunks: Iterable[list[int]], state: Path) -> None:
                 if parent and not parent.is_alive():
                     return
                 started = time.perf_counter()
-                record, _ = check(unit, seed)
+                record, _ = check(unit, seed, right=right)
                 record["seconds"] = round(time.perf_counter() - started, 4)
                 shard.write(json.dumps(record) + "\n")
                 shard.flush()
             os.fsync(shard.fileno())
 
 
-def run(checks: int, workers: int, seed: int, state: Path) -> None:
+def run(checks: int, workers: int, seed: int, state: Path, *, right: bool = False) -> None:
     """Do what is left of units 0 … ``checks`` − 1; with one worker in this process."""
     done = finished(state)
     left = [unit for unit in range(checks) if unit not in done]
     chunks = [left[i : i + CHUNK] for i in range(0, len(left), CHUNK)]
     if workers == 1:
-        work(seed, chunks, state)
+        work(seed, right, chunks, state)
         return
     spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=work, args=(seed, chunks[i::workers], state)) for i in range(workers)]
+    processes = [spawn.Process(target=work, args=(seed, right, chunks[i::workers], state)) for i in range(workers)]
     try:
         for process in processes:
             process.start()
@@ -342,10 +347,11 @@ def summary(records: Iterable[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def replays(records: Iterable[dict[str, Any]], seed: int) -> list[str]:
+def replays(records: Iterable[dict[str, Any]], seed: int, *, right: bool = False) -> list[str]:
     """Return every record that is a miss, a false alarm or an exception as the line that replays it."""
+    only = " --right" if right else ""
     return [
-        f"python benchmarks/campaign.py --replay {record['unit']} --seed {seed}   # {record['outcome']}: "
+        f"python benchmarks/campaign.py{only} --replay {record['unit']} --seed {seed}   # {record['outcome']}: "
         f"{record['derivation']}, {record['regime']}, {record.get('planted', 'right')}"
         for record in records
         if record["outcome"] in BAD
@@ -357,25 +363,26 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checks", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--right", action="store_true", help="plant nothing: only right gradients")
     parser.add_argument("--state", type=Path, help="where the records of finished units are kept")
     parser.add_argument("--replay", type=int, metavar="UNIT", help="do this one check again and print what it finds")
     options = parser.parse_args(argv)
     if options.replay is not None:
-        record, report = check(options.replay, options.seed)
+        record, report = check(options.replay, options.seed, right=options.right)
         print(json.dumps(record, indent=2))
         print(report or "no report")
         return int(record["outcome"] in BAD)
     if options.state is None or options.checks < 1 or options.workers < 1:
         parser.error("--state must name a directory, and --checks and --workers must be at least 1. Or pass --replay.")
-    opened(options.state, options.seed)
+    opened(options.state, options.seed, right=options.right)
     try:
-        run(options.checks, options.workers, options.seed, options.state)
+        run(options.checks, options.workers, options.seed, options.state, right=options.right)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     records = [record for unit, record in sorted(finished(options.state).items()) if unit < options.checks]
     print(summary(records))
-    bad = replays(records, options.seed)
+    bad = replays(records, options.seed, right=options.right)
     print("\n".join(bad), end="\n" if bad else "")
     if len(records) < options.checks:
         print(f"{options.checks - len(records)} units are not finished; the same command goes on from here")

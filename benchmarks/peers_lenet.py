@@ -3,7 +3,11 @@
     python benchmarks/peers_lenet.py
 
 All gradients of the NumPy network (image and 14 parameter arrays, batch 2), each checker in one run on one core at its
-defaults (peers.py), autograd's in first order and reverse mode for all arguments. Times are medians of repeated calls.
+defaults (peers.py), autograd's in first order and reverse mode for all arguments. Times are medians of the
+processor time of repeated calls, which other work on the machine disturbs least.
+
+Peers check the NumPy pair as one operation of theirs; and once more the way of their own users, who write the network
+in their arrays (natives.py) and have its gradients made by their machinery.
 
 torch's slow mode perturbs every entry alone. It is not run to its end: its time for a few parameter arrays is measured,
 and continued in proportion to the number of entries.
@@ -28,7 +32,9 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy loads its BLAS
 
 import numpy as np
+from natives import in_autograd, in_torch
 from peers import PEERS, check_with_autograd, check_with_torch
+from speed import median_seconds as median_of
 
 from derivations.lenet5 import LENET5
 from gradcheck import autodiff, central_difference, check_backward, complex_step
@@ -36,6 +42,7 @@ from gradcheck.report import CONFIDENCE
 
 FEW = ("S2",)  # the layers of a short and of a longer run of torch's slow mode
 MORE = ("S2", "C1", "output")
+median_seconds = partial(median_of, clock=time.process_time)
 ONE_PROBE = math.sqrt(2 / math.pi) / CONFIDENCE
 
 
@@ -75,17 +82,6 @@ def flat(args: Sequence[Any], layers: Sequence[str] | None = None) -> Network:
     return Network(forward, backward, arrays if layers else (X, *arrays))
 
 
-def median_seconds(function: Callable[[], object], repeats: int) -> float:
-    """Return the median time of ``function()``; a first call is not counted."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def must_pass(check: Callable[..., str], network: Network) -> None:
     """Run a peer's check of the right network, which it has to pass for its time to count."""
     verdict = check(network.forward, network.backward, network.args, 0)
@@ -106,12 +102,28 @@ def ours(args: Sequence[Any], repeats: int) -> list[Row]:
     return rows
 
 
-def autograds(network: Network, repeats: int) -> Row:
+def must_compute(loss: float, native: Callable[..., Any], arrays: Sequence[Any]) -> None:
+    """Make sure that a peer's own network is the NumPy one."""
+    found = float(native(*arrays))
+    if not math.isclose(found, loss, rel_tol=1e-12):
+        raise RuntimeError(f"{native} must return the loss {loss!r} of the NumPy network, but it returned {found!r}.")
+
+
+def autograds(network: Network, labels: np.ndarray, repeats: int) -> list[Row]:
+    from autograd.test_util import check_grads
+
     gradients = _gradients(network)
     norm = math.hypot(*(float(np.linalg.norm(gradient)) for gradient in gradients))
     hidden = ONE_PROBE * max(1e-6, 2e-6 * norm) / norm  # |a − b| < 1e-6 or |a − b| < 1e-6 |a + b|
     seconds = median_seconds(partial(must_pass, check_with_autograd, network), repeats)
-    return Row("autograd check_grads", seconds, hidden)
+    native = in_autograd(labels)
+    must_compute(float(network.forward(*network.args)[0]), native, network.args)
+    check = check_grads(native, tuple(range(len(network.args))), modes=["rev"], order=1)
+    own = median_seconds(lambda: check(*network.args), repeats)
+    return [
+        Row("autograd check_grads", seconds, hidden),
+        Row("autograd check_grads, network in autograd.numpy", own, hidden),
+    ]
 
 
 def torchs(args: Sequence[Any], network: Network, repeats: int) -> list[Row]:
@@ -131,7 +143,33 @@ def torchs(args: Sequence[Any], network: Network, repeats: int) -> list[Row]:
     return [
         Row("torch gradcheck, fast", fast, fast_hidden),
         Row("torch gradcheck, slow", slow, slow_hidden, note),
+        Row("torch gradcheck, fast, network in torch", _own_fast(network, args[2], repeats), fast_hidden),
+        Row("torch gradcheck, slow, network in torch", *_own_slow(network, args[2], entries[2], slow_hidden)),
     ]
+
+
+def _own_fast(network: Network, labels: np.ndarray, repeats: int) -> float:
+    """Return the time of torch's fast mode for its own network."""
+    import torch
+
+    native, arrays = in_torch(labels), tuple(torch.from_numpy(a.copy()).requires_grad_() for a in network.args)
+    must_compute(float(network.forward(*network.args)[0]), lambda *xs: native(*xs).detach(), arrays)
+    return median_seconds(lambda: torch.autograd.gradcheck(native, arrays, fast_mode=True), repeats)
+
+
+def _own_slow(network: Network, labels: np.ndarray, entries: int, hidden: float) -> tuple[float, float, str]:
+    """Return the time of torch's slow mode for its own network, continued from its first kernels and biases."""
+    import torch
+
+    native = in_torch(labels)
+    times, sizes = [], []
+    for moving in ((2,), (1, 2, 3, 4)):  # positions of the parameters of C1 and S2
+        arrays = tuple(torch.from_numpy(a.copy()).requires_grad_(i in moving) for i, a in enumerate(network.args))
+        times.append(median_seconds(lambda arrays=arrays: torch.autograd.gradcheck(native, arrays), 3))
+        sizes.append(sum(network.args[i].size for i in moving))
+    each = (times[1] - times[0]) / (sizes[1] - sizes[0])
+    note = f"continued from {times[1]:.1f} s for {sizes[1]} of {entries} entries"
+    return times[0] + each * (entries - sizes[0]), hidden, note
 
 
 def _gradients(network: Network) -> tuple[np.ndarray, ...]:
@@ -149,7 +187,7 @@ def main() -> None:
     installed = {peer.package for peer in PEERS if peer.installed}
     rows = ours(args, options.repeats)
     if "autograd" in installed:
-        rows.append(autograds(network, options.repeats))
+        rows += autograds(network, args[2], options.repeats)
     if "torch" in installed:
         rows += torchs(args, network, options.repeats)
     first = rows[0].seconds

@@ -17,25 +17,29 @@ from derivations.lenet5 import LENET5
 from gradcheck import autodiff, central_difference, check_backward, complex_step
 
 
-def median_ms(function: Callable[[], object], repeats: int) -> float:
-    """Return the median time of ``function()`` in milliseconds."""
+def median_seconds(
+    function: Callable[[], object], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return the median time of ``function()``; a first call is not counted."""
     function()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         function()
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
+        times.append(clock() - start)
+    return statistics.median(times)
 
 
 def main() -> None:
     args = LENET5.args(np.random.default_rng(0), N=4)
     loss, cache = LENET5.forward(*args)
-    print(f"forward   {median_ms(lambda: LENET5.forward(*args), 100):8.2f} ms   batch 4, 61k parameters")
-    print(f"backward  {median_ms(lambda: LENET5.backward(np.ones_like(loss), cache), 100):8.2f} ms")
+    forward = median_seconds(lambda: LENET5.forward(*args), 100)
+    backward = median_seconds(lambda: LENET5.backward(np.ones_like(loss), cache), 100)
+    print(f"forward   {1e3 * forward:8.2f} ms   batch 4, 61k parameters")
+    print(f"backward  {1e3 * backward:8.2f} ms")
     for oracle in (central_difference, complex_step, autodiff(LENET5.reference)):
         check = lambda oracle=oracle: check_backward(LENET5.forward, LENET5.backward, args, oracle=oracle)  # noqa: E731
-        print(f"check     {median_ms(check, 10):8.2f} ms   {oracle.__name__}, bound {check().bound:.1e}")
+        print(f"check     {1e3 * median_seconds(check, 10):8.2f} ms   {oracle.__name__}, bound {check().bound:.1e}")
 
 
 if __name__ == "__main__":

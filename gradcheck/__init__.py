@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradcheck.adapters import *  # noqa: F403  (every adapter is public)
+    from gradcheck.blindness import blind_spots as blind_spots
     from gradcheck.check import check_backward as check_backward
     from gradcheck.check import examine_backward as examine_backward
     from gradcheck.derivation import Derivation as Derivation
+    from gradcheck.equation import Claim as Claim
+    from gradcheck.equation import Definition as Definition
+    from gradcheck.equation import Equation as Equation
+    from gradcheck.equation import Gradient as Gradient
+    from gradcheck.equation import Judgement as Judgement
+    from gradcheck.equation import Update as Update
+    from gradcheck.equation import judge_equation as judge_equation
     from gradcheck.errors import ContractError as ContractError
     from gradcheck.errors import GradientError as GradientError
     from gradcheck.errors import InconclusiveError as InconclusiveError
+    from gradcheck.inquiry import reassure as reassure
     from gradcheck.oracles import Estimate as Estimate
     from gradcheck.oracles import OracleError as OracleError
     from gradcheck.oracles import autodiff as autodiff
@@ -23,16 +32,29 @@ if TYPE_CHECKING:
     from gradcheck.oracles import complex_step as complex_step
     from gradcheck.report import Report as Report
     from gradcheck.report import Verdict as Verdict
+    from gradcheck.spots import BlindSpot as BlindSpot
+    from gradcheck.spots import BlindSpots as BlindSpots
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "BlindSpot": "spots",
+    "BlindSpots": "spots",
+    "blind_spots": "blindness",
     "check_backward": "check",
     "examine_backward": "check",
     "Derivation": "derivation",
+    "Claim": "equation",
+    "Definition": "equation",
+    "Equation": "equation",
+    "Gradient": "equation",
+    "Judgement": "equation",
+    "Update": "equation",
+    "judge_equation": "equation",
     "ContractError": "errors",
     "GradientError": "errors",
     "InconclusiveError": "errors",
+    "reassure": "inquiry",
     "Estimate": "oracles",
     "OracleError": "oracles",
     "autodiff": "oracles",

@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -75,15 +76,24 @@ class Arguments:
     def fresh(self) -> tuple[Any, ...]:
         """Return a copy of the arguments as they were given, so that no call can disturb another."""
         return tuple(
-            rebuild(value, (_copy(leaf) for _, leaf in leaves(value, name)))
-            for name, value in zip(self.names, self.values, strict=True)
+            rebuild(value, (_copy(leaf) for _, leaf in placed))
+            for value, placed in zip(self.values, self._placed, strict=True)
         )
 
     def at(self, vector: Array) -> tuple[Any, ...]:
         """Return the arguments with their moving leaves taken from ``vector``, as views in its precision."""
-        moved = dict(zip(self.layout.paths, self.layout.unflatten(vector), strict=True))
+        moved = self.layout.unflatten(vector)
         return tuple(
-            rebuild(value, (_in_place_of(leaf, moved.get(path)) for path, leaf in leaves(value, name)))
+            rebuild(value, (_copy(leaf) if i is None else _moved(leaf, moved[i]) for i, leaf in placed))
+            for value, placed in zip(self.values, self._placed, strict=True)
+        )
+
+    @cached_property
+    def _placed(self) -> tuple[tuple[tuple[int | None, Any], ...], ...]:
+        """The leaves of each argument, each with its number in the layout, None for those that stay."""
+        number = {path: i for i, path in enumerate(self.layout.paths)}
+        return tuple(
+            tuple((number.get(path), leaf) for path, leaf in leaves(value, name))
             for name, value in zip(self.names, self.values, strict=True)
         )
 
@@ -104,7 +114,7 @@ class Arguments:
 
     def moving_leaves(self, position: int) -> list[str]:
         """Return the paths of the leaves that move in the argument at ``position``."""
-        return [path for path, _ in leaves(self.values[position], self.names[position]) if path in self.layout.paths]
+        return [self.layout.paths[i] for i, _ in self._placed[position] if i is not None]
 
 
 def name_of(function: object) -> str:
@@ -210,9 +220,7 @@ def _copy(leaf: Any) -> Any:
         return leaf
 
 
-def _in_place_of(leaf: Any, moved: Array | None) -> Any:
-    if moved is None:
-        return _copy(leaf)
+def _moved(leaf: Any, moved: Array) -> Any:
     return moved if isinstance(leaf, np.ndarray) else moved[()]
 
 

@@ -12,81 +12,41 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.laws import match_gradients
-from gradcheck.trees import Array, leaves, rebuild
+from gradcheck.trees import leaves, rebuild
+from gradcheck.trial import Breach, Run, Sketches, Trial, close, each, is_array, moving_arrays, run, sketched
 
-__all__ = ["Breach", "Trial", "breaches", "leaks"]
+__all__ = ["Watched", "breaches", "leaks", "second", "shared"]
 
-SAME = {8: 1e-7, 4: 0.1, 2: 0.5}  # how far two runs of one code may be apart, by the bytes of a number; sums may cancel
-LOOSE = 1e-2  # likewise for the output itself
 LARGE = {8: 2.0**20, 4: 2.0**6, 2: 2.0}  # a power of two scales without rounding
 
-Gradients = dict[str, Array]
+
+class Watched(NamedTuple):
+    """What the first run showed: laws that it broke, and a second cotangent with what its cache gave for that.
+
+    ``second`` is None where the backward refused the second call.
+    """
+
+    broken: tuple[Breach, ...]
+    second: tuple[Any, Sketches] | None
 
 
-class Breach(NamedTuple):
-    """A law that does not hold, for the gradient of one leaf (None: for the backward as a whole)."""
-
-    path: str | None
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A forward and a backward at a point: the output, and one cotangent with the gradients that it gave."""
-
-    forward: Callable[..., tuple[Any, Any]]
-    backward: Callable[[Any, Any], Any]
-    arguments: Arguments
-    out: Any
-    cotangent: Any
-    gradients: Gradients
-
-    @property
-    def who(self) -> str:
-        """What to call the backward."""
-        return name_of(self.backward)
-
-    def pull(self, cotangent: Any, args: tuple[Any, ...] | None = None) -> Gradients:
-        """Return the gradients of ``cotangent`` from a fresh forward; those that were gradients the first time."""
-        with np.errstate(all="ignore"):
-            _, cache = self.forward(*(self.arguments.fresh() if args is None else args))
-            return self.match(self.backward(_each(np.copy, cotangent), cache))
-
-    def match(self, returned: Any) -> Gradients:
-        """Return by leaf the gradients in what the backward returned."""
-        found = match_gradients(self.who, returned, self.arguments).gradients
-        return {path: gradient.copy() for path in self.gradients if (gradient := found[path]) is not None}
-
-    def tolerance(self, path: str) -> float:
-        """How far two runs of the same code may be apart in one gradient, relative to its norm."""
-        cotangents = (np.asarray(leaf).dtype.itemsize for _, leaf in leaves(self.cotangent, "dout"))
-        return SAME[min(self.gradients[path].dtype.itemsize, *cotangents, 8)]
-
-    def differing(self, some: Gradients, others: Gradients) -> Iterator[tuple[str, float]]:
-        """Yield the leaves whose gradients differ, and by how much, relative to the larger."""
-        for path, gradient in some.items():
-            a, b = (np.asarray(g, dtype=np.float64) for g in (gradient, others.get(path, np.nan * gradient)))
-            size = max(_norm(a), _norm(b))
-            apart = _norm(a - b) if np.isfinite(a).all() and np.isfinite(b).all() else np.inf
-            if not apart <= self.tolerance(path) * size:
-                yield path, apart / size
-
-
-def breaches(trial: Trial, rng: np.random.Generator) -> list[Breach]:
+def breaches(trial: Trial, rng: np.random.Generator, watched: Watched | None = None) -> list[Breach]:
     """Return the laws that the backward of ``trial`` breaks; a law for a leaf that broke an earlier one is left out.
 
-    Of a backward that is not clean on its own nothing else can be said. The laws that are left are tried all at once
-    first, and one by one only where that fails.
+    Of a backward that is not clean on its own nothing else can be said; ``watched`` says how, where a run was watched
+    already. The laws that are left are tried all at once first, and one by one only where that fails.
     """
-    found = list(_clean(trial))
-    if found or _all_hold(trial, rng):
+    watched = _watched(trial, rng) if watched is None else watched
+    if watched.broken or (watched.second and _all_hold(trial, rng, *watched.second)):
+        return list(watched.broken)
+    found = list(_repeatable(trial))
+    if found:
         return found
     for law in (_linear, _isolated, _layout):
         known = {breach.path for breach in found}
@@ -117,56 +77,50 @@ def leaks(trial: Trial, axes: Mapping[str, int], rng: np.random.Generator) -> li
     return found
 
 
-def _clean(trial: Trial) -> Iterator[Breach]:
-    """Run one forward and its backward, then the backward once more: untouched, separate, repeatable."""
-    args, cotangent = trial.arguments.fresh(), _each(np.copy, trial.cotangent)
-    moving = set(trial.arguments.layout.paths)
-    named = [pair for name, arg in zip(trial.arguments.names, args, strict=True) for pair in leaves(arg, name)]
-    arrays = {path: leaf for path, leaf in named if path in moving and _is_array(leaf)}
-    before = {path: leaf.copy() for path, leaf in arrays.items()}
-    _, cache = trial.forward(*args)
-    if written := _changed(arrays, before):
-        yield Breach(None, f"{name_of(trial.forward)} must not write into its arguments, but it changed {written}.")
-        return
-    returned = trial.backward(cotangent, cache)
-    if written := _changed(arrays, before):
-        yield Breach(None, f"{trial.who} must not write into the forward's arguments, but it changed {written}.")
-    if written := _changed(dict(leaves(cotangent, "dout")), dict(leaves(trial.cotangent, "dout"))):
-        yield Breach(None, f"{trial.who} must not write into the cotangent, but it changed {written}. Work on a copy.")
-    yield from _shared(trial, returned, arrays)
-    yield from _repeated(trial, cache, trial.match(returned))
+def _watched(trial: Trial, rng: np.random.Generator) -> Watched:
+    first = run(trial.forward, trial.backward, trial.arguments, lambda _out: trial.cotangent)
+    broken = (*first.written, *shared(trial, first))
+    return Watched(broken, None if broken else second(trial, first.cache, rng))
 
 
-def _all_hold(trial: Trial, rng: np.random.Generator) -> bool:
-    """Whether linear, isolated and layout hold at once: half the calls that they take one by one."""
+def second(trial: Trial, cache: Any, rng: np.random.Generator) -> tuple[Any, Sketches] | None:
+    """Call the backward once more with the cache of a first call, for another cotangent, a broadcast view."""
+    other = each(lambda leaf: _broadcast(_normal(leaf, rng)), trial.cotangent)
+    try:
+        with np.errstate(all="ignore"):
+            return other, sketched(trial.match(trial.backward(other, cache)))
+    except Exception:  # noqa: BLE001  (one by one it will show what the code refuses)
+        return None
+
+
+def _all_hold(trial: Trial, rng: np.random.Generator, other: Any, parts: Sketches) -> bool:
+    """Whether repeatable, linear, isolated and layout hold at once: one more call of the backward instead of eleven.
+
+    With ȳ the cotangent, w̄ another one and c a large number, backward(cȳ + cw̄) = c backward(ȳ) + c backward(w̄). The
+    last was called with the cache of the first, and w̄ is a broadcast view; cȳ + cw̄ and the arguments lie in another
+    memory order, and another forward came between.
+    """
     factor = _factor(trial)
     try:
         with np.errstate(all="ignore"):
             out, cache = trial.forward(*_laid(trial.arguments, _reversed))
+            same = all(close(a, b) for (_, a), (_, b) in zip(leaves(out, "out"), leaves(trial.out, "out"), strict=True))
+            del out
             if _holds_arrays(cache):
                 trial.forward(*_elsewhere(trial.arguments, rng))
-            large = _each(lambda leaf: _reversed(factor * leaf), trial.cotangent)
-            scaled = trial.match(trial.backward(large, cache))
-            flat = _each(lambda leaf: _broadcast(rng.standard_normal(np.shape(leaf))), trial.cotangent)
-            _, cache = trial.forward(*trial.arguments.fresh())
-            parts = trial.match(trial.backward(flat, cache))
-            total = trial.pull(_each(np.add, trial.cotangent, flat))
+            sums = each(lambda leaf, more: _sum(factor, leaf, more), trial.cotangent, other)
+            total = sketched(trial.match(trial.backward(sums, cache)))
+            del sums, cache
     except Exception:  # noqa: BLE001  (one by one it will show which of them the code refuses)
         return False
-    same = all(_close(a, b) for (_, a), (_, b) in zip(leaves(out, "out"), leaves(trial.out, "out"), strict=True))
-    sums = {path: trial.gradients[path] + parts[path] for path in parts}
-    unscaled = {path: gradient / factor for path, gradient in scaled.items()}
-    return same and not any(trial.differing(unscaled, trial.gradients)) and not any(trial.differing(total, sums))
+    return same and not any(trial.differing(trial.sketches, total, factor, parts))
 
 
-def _changed(now: dict[str, Any], before: dict[str, Any]) -> str | None:
-    return next((path for path, leaf in now.items() if not np.array_equal(leaf, before[path])), None)
-
-
-def _shared(trial: Trial, returned: Any, arrays: dict[str, Array]) -> Iterator[Breach]:
+def shared(trial: Trial, first: Run) -> Iterator[Breach]:
     """Look for memory that a later write into one gradient would corrupt."""
-    found = match_gradients(trial.who, returned, trial.arguments).gradients
+    found = match_gradients(trial.who, first.returned, trial.arguments).gradients
     gradients = [(f"d{path}", leaf) for path, leaf in found.items() if leaf is not None]
+    arrays = moving_arrays(first.args, trial.arguments)
     pairs = itertools.chain(itertools.product(gradients, arrays.items()), itertools.combinations(gradients, 2))
     for (name, gradient), (other, array) in pairs:
         if gradient.size and np.may_share_memory(gradient, array) and np.shares_memory(gradient, array):
@@ -175,15 +129,17 @@ def _shared(trial: Trial, returned: Any, arrays: dict[str, Array]) -> Iterator[B
             )
 
 
-def _repeated(trial: Trial, cache: Any, first: Gradients) -> Iterator[Breach]:
-    """Call the backward a second time with its cache."""
+def _repeatable(trial: Trial) -> Iterator[Breach]:
+    """Call the backward a second time with one cache."""
     who = f"{trial.who} must give the same gradients when it is called again with the same cache"
+    _, cache = trial.forward(*trial.arguments.fresh())
+    trial.backward(each(np.copy, trial.cotangent), cache)
     try:
-        second = trial.match(trial.backward(_each(np.copy, trial.cotangent), cache))
+        again = sketched(trial.match(trial.backward(each(np.copy, trial.cotangent), cache)))
     except Exception as error:  # noqa: BLE001  (whatever the second call raises, the first did not)
         yield Breach(None, f"{who}, but it raised {type(error).__name__}. Leave the cache as it is.")
         return
-    for path, apart in trial.differing(first, second):
+    for path, apart in trial.differing(trial.sketches, again):
         yield Breach(
             path,
             f"{who}, but d{path} differs by {apart:.2g} of its norm. "
@@ -194,10 +150,10 @@ def _repeated(trial: Trial, cache: Any, first: Gradients) -> Iterator[Breach]:
 def _linear(trial: Trial, rng: np.random.Generator) -> Iterator[Breach]:
     """Check backward(cȳ) = c backward(ȳ) and backward(ȳ + w̄) = backward(ȳ) + backward(w̄)."""
     factor = _factor(trial)
-    other = _each(lambda leaf: rng.standard_normal(np.shape(leaf)), trial.cotangent)
-    scaled = trial.pull(_each(lambda leaf: factor * leaf, trial.cotangent))
-    changed = dict(trial.differing(scaled, trial.gradients))
-    broken = dict(trial.differing({path: gradient / factor for path, gradient in scaled.items()}, trial.gradients))
+    other = each(lambda leaf: _normal(leaf, rng), trial.cotangent)
+    scaled = sketched(trial.pull(each(lambda leaf: np.multiply(leaf, factor), trial.cotangent)))
+    changed = dict(trial.differing(scaled, trial.sketches))
+    broken = dict(trial.differing(scaled, trial.sketches, 1 / factor))
     for path in broken:
         what = (
             f"{factor:.0f} times the cotangent does not give {factor:.0f} times d{path}. "
@@ -206,10 +162,9 @@ def _linear(trial: Trial, rng: np.random.Generator) -> Iterator[Breach]:
             else f"d{path} does not depend on it. Multiply by the cotangent"
         )
         yield Breach(path, f"{trial.who} must be linear in the cotangent, but {what}.")
-    total = trial.pull(_each(np.add, trial.cotangent, other))
-    parts = trial.pull(other)
-    sums = {path: trial.gradients[path] + parts[path] for path in parts}
-    for path, _ in trial.differing(total, sums):
+    total = sketched(trial.pull(each(np.add, trial.cotangent, other)))
+    parts = sketched(trial.pull(other))
+    for path, _ in trial.differing(trial.sketches, total, plus=parts):
         if path not in broken:
             yield Breach(path, f"{trial.who} must be additive in the cotangent, but d{path} of a sum is not the sum.")
 
@@ -224,9 +179,8 @@ def _isolated(trial: Trial, rng: np.random.Generator) -> Iterator[Breach]:
             trial.forward(*_elsewhere(trial.arguments, rng))
     except Exception:  # noqa: BLE001  (it may refuse the other point; then it is not run there)
         return
-    for path, apart in trial.differing(
-        trial.match(trial.backward(_each(np.copy, trial.cotangent), cache)), trial.gradients
-    ):
+    found = sketched(trial.match(trial.backward(each(np.copy, trial.cotangent), cache)))
+    for path, apart in trial.differing(found, trial.sketches):
         yield Breach(
             path,
             f"{name_of(trial.forward)} must not disturb the cache of an earlier call, but then d{path} differs by "
@@ -237,20 +191,20 @@ def _isolated(trial: Trial, rng: np.random.Generator) -> Iterator[Breach]:
 def _layout(trial: Trial, _rng: np.random.Generator) -> Iterator[Breach]:
     """Present the same numbers Fortran-ordered with negative strides, and the cotangent as a broadcast view."""
     args = _laid(trial.arguments, _reversed)
-    yield from _same_in(trial, "reversed, Fortran-ordered", args, _each(_reversed, trial.cotangent), trial.gradients)
-    flat = _each(_broadcast, trial.cotangent)
-    yield from _same_in(trial, "broadcast", trial.arguments.fresh(), flat, trial.pull(flat))
+    yield from _same_in(trial, "reversed, Fortran-ordered", args, each(_reversed, trial.cotangent), trial.sketches)
+    flat = each(_broadcast, trial.cotangent)
+    yield from _same_in(trial, "broadcast", trial.arguments.fresh(), flat, sketched(trial.pull(flat)))
 
 
-def _same_in(trial: Trial, order: str, args: tuple[Any, ...], cotangent: Any, expected: Gradients) -> Iterator[Breach]:
+def _same_in(trial: Trial, order: str, args: tuple[Any, ...], cotangent: Any, expected: Sketches) -> Iterator[Breach]:
     try:
         with np.errstate(all="ignore"):
             out, cache = trial.forward(*args)
-            found = trial.match(trial.backward(cotangent, cache))
+            found = sketched(trial.match(trial.backward(cotangent, cache)))
     except Exception:  # noqa: BLE001  (code may insist on one layout; to refuse another is clear enough)
         return
     for (path, here), (_, there) in zip(leaves(out, "out"), leaves(trial.out, "out"), strict=True):
-        if not _close(here, there):
+        if not close(here, there):
             yield Breach(
                 None,
                 f"{name_of(trial.forward)} must give the same {path} in every memory order, but {order} ones change it",
@@ -264,29 +218,36 @@ def _same_in(trial: Trial, order: str, args: tuple[Any, ...], cotangent: Any, ex
         )
 
 
+def _normal(leaf: Any, rng: np.random.Generator) -> Any:
+    return rng.standard_normal(np.shape(leaf))
+
+
 def _factor(trial: Trial) -> float:
     """Return by what a cotangent is scaled, so that clipping bites and no number overflows."""
     return min((LARGE[min(gradient.dtype.itemsize, 8)] for gradient in trial.gradients.values()), default=1.0)
 
 
 def _holds_arrays(cache: Any) -> bool:
-    return any(_is_array(leaf) for _, leaf in leaves(cache, "cache"))
+    return any(is_array(leaf) for _, leaf in leaves(cache, "cache"))
 
 
 def _elsewhere(arguments: Arguments, rng: np.random.Generator) -> tuple[Any, ...]:
-    point = arguments.point
-    return arguments.moved(point * (1 + 0.1 * rng.standard_normal(point.size))).fresh()
-
-
-def _close(here: Any, there: Any) -> bool:
-    return bool(np.allclose(here, there, rtol=LOOSE, atol=LOOSE * float(np.max(np.abs(there), initial=0.0))))
+    point = rng.random(arguments.layout.size)
+    point *= 0.5
+    point += 0.75
+    moving = {path: leaf for i in arguments.moving for path, leaf in leaves(arguments.values[i], arguments.names[i])}
+    for path, part in zip(arguments.layout.paths, arguments.layout.unflatten(point), strict=True):
+        np.multiply(part, moving[path], out=part)
+    if all(dtype == np.float64 for dtype in arguments.layout.dtypes):
+        return arguments.at(point)
+    return arguments.moved(point).fresh()
 
 
 def _laid(arguments: Arguments, lay: Callable[[Any], Any]) -> tuple[Any, ...]:
     moving = set(arguments.layout.paths)
 
     def laid(path: str, leaf: Any) -> Any:
-        return lay(leaf) if _is_array(leaf) and path in moving else leaf
+        return lay(leaf) if is_array(leaf) and path in moving else leaf
 
     return tuple(
         rebuild(arg, (laid(*pair) for pair in leaves(arg, name)))
@@ -296,28 +257,20 @@ def _laid(arguments: Arguments, lay: Callable[[Any], Any]) -> tuple[Any, ...]:
 
 def _reversed(array: Any) -> Any:
     flip = (slice(None, None, -1),) * np.ndim(array)
-    return np.asfortranarray(array[flip])[flip] if np.ndim(array) else array
+    return np.asfortranarray(np.asarray(array)[flip])[flip] if np.ndim(array) else array
+
+
+def _sum(factor: float, leaf: Any, more: Any) -> Any:
+    """Return ``factor · (leaf + more)``, reversed and Fortran-ordered."""
+    if not np.ndim(leaf):
+        return factor * (leaf + more)
+    total = np.empty(leaf.shape, leaf.dtype, order="F")[(slice(None, None, -1),) * leaf.ndim]
+    np.add(leaf, more, out=total)
+    total *= factor
+    return total
 
 
 def _broadcast(array: Any) -> Any:
-    return np.broadcast_to(array[:1], array.shape) if np.ndim(array) and len(array) > 1 else array
-
-
-def _each(function: Callable[..., Any], *trees: Any) -> Any:
-    """Apply ``function`` to the arrays of some trees of one form, keeping the type and dtype of the first's leaves."""
-    rows = zip(*([leaf for _, leaf in leaves(tree, "")] for tree in trees), strict=True)
-    return rebuild(trees[0], (_like(row[0], function(*row)) for row in rows))
-
-
-def _like(leaf: Any, value: Any) -> Any:
-    if _is_array(leaf):
-        return value if value.dtype == leaf.dtype else value.astype(leaf.dtype)
-    return type(leaf)(np.reshape(value, ())[()])
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, np.ndarray)
-
-
-def _norm(array: Array) -> float:
-    return float(np.linalg.norm(array))
+    if not np.ndim(array) or array.shape[0] < 2:
+        return array
+    return np.broadcast_to(np.asarray(array)[:1].copy(), array.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from gradcheck.pairing import Pairing
 from gradcheck.probes import Probe, probe
 from gradcheck.trees import Array, Layout
 
-__all__ = ["Case"]
+__all__ = ["Case", "rounding_unit"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Case:
         pairing: φ itself.
         tol: the relative error that a pass must exclude, None for as little as possible.
         rng: draws the tangents.
+        located: whether the wrong entries of a wrong leaf are looked for.
     """
 
     gradient: Array
@@ -42,6 +44,7 @@ class Case:
     pairing: Pairing
     tol: float | None
     rng: np.random.Generator
+    located: bool = True
 
     def norm(self, leaf: int) -> float:
         """The norm of the claimed gradient of one leaf."""
@@ -58,15 +61,15 @@ class Case:
 
     def unit(self, leaf: int) -> float:
         """The rounding unit of the leaf's own dtype."""
-        dtype = self.layout.dtypes[leaf]
-        return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
+        return rounding_unit(self.layout.dtypes[leaf])
 
     def tangent(self, leaves: Iterable[tuple[int, float]]) -> Array:
         """A Gaussian tangent on some leaves, each with its own standard deviation."""
         v = np.zeros(self.layout.size)
         for leaf, deviation in leaves:
             part = self.layout.slices[leaf]
-            v[part] = deviation * self.rng.standard_normal(part.stop - part.start)
+            self.rng.standard_normal(out=v[part])
+            v[part] *= deviation
         return v
 
     def probe(self, tangent: Array) -> Probe:
@@ -76,3 +79,8 @@ class Case:
             return one
         known, random = self.rounding()
         return one._replace(error=one.error + abs(float(known @ tangent)) + float(np.linalg.norm(random * tangent)))
+
+
+def rounding_unit(dtype: np.dtype[Any]) -> float:
+    """Return the distance from 1 to the next number of a floating-point ``dtype``; NumPy does not know bfloat16."""
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7

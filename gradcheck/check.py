@@ -20,11 +20,13 @@ import numpy as np
 
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
+from gradcheck.inquiry import Answers, inquire, replay
 from gradcheck.judge import VACUOUS, most_evaluations
 from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Finding, Report, Verdict
 from gradcheck.subject import Backward, Forward, Subject
 from gradcheck.trees import describe
+from gradcheck.witness import tell
 
 __all__ = ["check_backward", "examine_backward"]
 
@@ -42,6 +44,7 @@ def check_backward(
     wrt: Chosen = None,
     tol: float | None = None,
     seed: int | None = None,
+    hints: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Check a hand-written backward; return the report if it passes, and raise if it does not.
@@ -56,7 +59,16 @@ def check_backward(
     """
     __tracebackhide__ = True
     report = examine_backward(
-        forward, backward, args, oracle=oracle, reference=reference, wrt=wrt, tol=tol, seed=seed, progress=progress
+        forward,
+        backward,
+        args,
+        oracle=oracle,
+        reference=reference,
+        wrt=wrt,
+        tol=tol,
+        seed=seed,
+        hints=hints,
+        progress=progress,
     )
     if report.verdict is Verdict.PASS:
         return report
@@ -75,6 +87,7 @@ def examine_backward(
     wrt: Chosen = None,
     tol: float | None = None,
     seed: int | None = None,
+    hints: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Examine a hand-written backward and report what was found; never raises because of a number.
@@ -86,10 +99,16 @@ def examine_backward(
         oracle: who measures; by default central differences, and autodiff as well where there is a ``reference``.
         reference: the same function as ``forward``, without the cache, in ``jax.numpy``.
         wrt: names or positions of the arguments that move, in the order in which the backward returns their gradients.
-        tol: the relative error that a pass must exclude; by default as little as the numerics allow.
+        tol: the relative error of an argument's gradient that is tolerated; by default as little as the numerics
+            allow. Then an argument passes if an error of ``tol`` is excluded with probability 1 − 1e-6, also where a
+            smaller one is measured; it fails if what is measured is certainly larger; and it is inconclusive if 24
+            probes cannot tell. They can where the error is below a fifth of ``tol`` or above four times that. The laws
+            of behaviour know no tolerance.
         seed: of the cotangent and the tangents; the report has the one that was drawn.
+        hints: whether a failure is explained, and a pass that looks wrong; without, as for graded work, only what is
+            wrong and where is said.
         progress: called after each evaluation of the forward with how many there were and how many there will be at
-            most; a pass needs about a tenth of these.
+            most, which is where everything fails at a kink; a pass in float64 needs 25 to 45.
 
     Raises:
         TypeError, ValueError: the forward, an argument or a setting is not usable; before any number is compared.
@@ -102,7 +121,7 @@ def examine_backward(
     arguments = Arguments.of(forward, args, wrt)
     counted, evaluations = _counted(forward, progress, most_evaluations(len(oracles), len(arguments.layout.paths)))
     subject = Subject(counted, backward, oracles, tol, rng)
-    claim = subject.claim(arguments, widen=wrt is None)
+    claim = subject.claim(arguments, widen=wrt is None, watch=True)
     unsteady, breach = subject.unsteady(claim), claim.gradients.breach
     laws = [] if unsteady or breach else subject.broken_laws(claim)
     findings = subject.measure(claim)
@@ -120,7 +139,11 @@ def examine_backward(
         if path:
             findings[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)
     broken = tuple(sentence for path, sentence in (*laws, (None, breach)) if sentence and not path)
-    return Report(name_of(forward), findings, tuple(map(name_of, oracles)), seed, broken, evaluations())
+    answers = inquire(subject, claim, findings) if hints else Answers()
+    again = replay(forward, backward, seed, {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol})
+    how = tuple(map(name_of, oracles))
+    report = Report(name_of(forward), findings, how, seed, broken, evaluations(), *answers, again)
+    return tell(forward, backward, claim.arguments, report)
 
 
 def _counted(

@@ -14,36 +14,43 @@ from collections.abc import Iterable
 import numpy as np
 
 from gradcheck.case import Case
-from gradcheck.locate import BUDGET, wrong_entries
-from gradcheck.probes import Probe, certificate
+from gradcheck.locate import BUDGET, Location, locate
+from gradcheck.probes import Probe, certificate, least_error
 from gradcheck.report import Finding, Verdict
+from gradcheck.trees import Array
 
 __all__ = ["KINK", "VACUOUS", "judge", "most_evaluations"]
 
 VACUOUS = "vacuous: no tangent shows an effect of it, and the claimed one is too small to be seen"
 KINK = "at a kink: the slopes on both sides differ, and the gradient is a convention"
 EPS = float(np.finfo(np.float64).eps)
+_NAMES = {float(np.finfo(low).eps): low.__name__ for low in (np.float32, np.float16)} | {2.0**-7: "bfloat16"}
 
 SHARP = 1e-7  # without a tolerance, probing stops at this certificate,
 BLUNT = 1e-6  # a joint certificate worse than this is tried again one by one,
 GROSS = 1e-2  # and one worse than this could hide a gross mistake: it is no pass,
 COARSE = 100.0  # unless the arguments have so little precision: so many of their rounding units
 TOGETHER = 4  # joint probes at most
-ALONE = 6  # probes of one argument at most
+ALONE = 6  # probes of one argument at most,
+TOLERANT = 24  # and so many where they have to tell which side of a tolerance an error lies on
 FOLD = 5  # tangents, and all sums of two of them, along which a slope has to be additive before it refutes a claim
+FOLD_STEP = 1e-5  # of the point: a small step, at which most smooth functions are as good as linear
 KINKED = 1e-3  # slopes that miss additivity by less than this part are additive
 LAWS = 100  # calls of the forward for everything that is no probe, at most
 EVALUATIONS = 60  # calls of the forward for one probe, at most: a full ladder after one that did not suit
-SIZING = 12  # probes from which the size of an error is estimated
+SIZING = 8  # probes from which the size of an error is estimated
 WEAK = 1e-5  # an argument with this part of the largest effect is probed alone
 SEEN = 1e5  # times the rounding of the output is a change that can be seen
+COARSE_STEPS = (1e-1, 1e-2, 1e-3)  # of the point, at which an output that is rounded to a grid may still move
+GRID = 32  # tangents on which the errors of such a grid cancel
 NEGLIGIBLE = 1e-11  # an effect below this part of the output's size counts as none
 
 
 def most_evaluations(oracles: int, leaves: int) -> int:
     """Return how often a check may call the forward at most: where every leaf fails, at a kink."""
-    probes = TOGETHER + leaves * (ALONE + FOLD * (FOLD + 1) // 2 + 1 + SIZING + BUDGET)
-    return 2 * (LAWS + oracles * probes * EVALUATIONS)
+    probes = TOGETHER + leaves * (TOLERANT + FOLD * (FOLD + 1) // 2 + 1 + SIZING + BUDGET)
+    slopes = leaves * (FOLD * (FOLD + 1) // 2 + 1 + len(COARSE_STEPS) * GRID)
+    return 2 * (LAWS + oracles * (probes * EVALUATIONS + 2 * slopes))
 
 
 def judge(case: Case) -> dict[str, Finding]:
@@ -67,7 +74,7 @@ def judge(case: Case) -> dict[str, Finding]:
         elif kinked:
             findings[path] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=kinked)
         else:
-            findings[path] = _alone(case, leaf)
+            findings[path] = _alone(case, leaf) if case.tol is None else _against_tolerance(case, leaf, case.tol)
     return findings
 
 
@@ -101,10 +108,48 @@ def _alone(case: Case, leaf: int) -> Finding:
         norm = max(case.norm(leaf), _rms(one.measured for one in probes))
         if len(probes) >= 2 and not disagreeing and certificate(probes) <= _wanted(case) * norm:
             break
+    return _undisputed(case, leaf, probes) if len(probes) >= 2 else _lost(shape)
+
+
+def _against_tolerance(case: Case, leaf: int, tol: float) -> Finding:
+    """Judge one leaf by whether its error is certainly smaller than ``tol``, certainly larger, or neither."""
+    shape = case.layout.shapes[leaf]
+    probes: list[Probe] = []
+    norm = bound = least = 0.0
+    for _ in range(TOLERANT):
+        one = case.probe(case.tangent([(leaf, 1.0)]))
+        if one.kink:
+            return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=1)
+        if not math.isfinite(one.error):
+            continue
+        probes.append(one)
+        norm = max(case.norm(leaf), _rms(one.measured for one in probes))
+        bound, least = certificate(probes, TOLERANT), least_error(probes, TOLERANT)
+        disagreeing = sum(not one.agrees for one in probes)
+        if disagreeing > 1 and least > tol * norm:
+            return _refuted(case, leaf, probes)
+        if len(probes) >= 2 and bound <= tol * norm:
+            break
+        if len(probes) >= 2 and not disagreeing and one.error > tol * norm:
+            break  # no number of probes like these tells
     if len(probes) < 2:
-        reason = "the forward is finite at too few steps around the point: move it away from the edge of its domain"
-        return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=reason)
-    return _undisputed(case, leaf, probes)
+        return _lost(shape)
+    if all(one.agrees for one in probes):
+        return _undisputed(case, leaf, probes)
+    error = _rms(one.gap for one in probes) / norm
+    if bound <= tol * norm:
+        reason = f"measurably off by {error:.1e}, within the tolerance"
+        return Finding(Verdict.PASS, shape, error, bound / norm, reason=reason)
+    reason = (
+        f"an error between {least / norm:.1e} and {bound / norm:.1e} of the gradient was measured by {len(probes)} "
+        f"probes, too near to tol={tol:.0e} to tell on which side: choose another tol, or mend the gradient"
+    )
+    return Finding(Verdict.INCONCLUSIVE, shape, error, bound / norm, reason=reason)
+
+
+def _lost(shape: tuple[int, ...]) -> Finding:
+    reason = "the forward is finite at too few steps around the point: move it away from the edge of its domain"
+    return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=reason)
 
 
 def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
@@ -114,7 +159,8 @@ def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     error, bound = (_rms(one.gap for one in probes) / norm, certificate(probes) / norm) if norm else (0.0, math.inf)
     allowed = max(GROSS, min(COARSE * case.unit(leaf), 0.5)) if case.tol is None else case.tol
     if bound <= allowed:
-        limited = f"limited by {case.layout.dtypes[leaf]}" if case.unit(leaf) > EPS else None
+        unit = max(case.unit(leaf), case.pairing.unit)
+        limited = f"limited by {_NAMES.get(unit, case.layout.dtypes[leaf])}" if unit > EPS else None
         return Finding(Verdict.PASS, shape, error, bound, reason=limited)
     visible = certificate(probes) * max(case.length(leaf), math.sqrt(math.prod(shape)))
     scale = max(case.pairing.size, case.pairing.excursion(leaf))
@@ -136,26 +182,36 @@ def _refuted(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     if not _additive(case, leaf):
         shape = case.layout.shapes[leaf]
         return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=1)
-    return _unresolved(case, leaf) if _vindicated(case, leaf) else _failed(case, leaf, probes)
+    return _unresolved(case, leaf) if _vindicated(case, leaf, probes) else _failed(case, leaf, probes)
 
 
 def _additive(case: Case, leaf: int) -> bool:
     """Whether the slope along a sum of two tangents is the sum of the slopes.
 
-    At a kink it is not, even where both sides of every line have one slope, as with the median of three ties.
+    At a kink it is not, even where both sides of every line have one slope, as with the median of three ties. Where
+    differences at one small step add up, that is all; noise or curvature may spoil these, and the oracle is asked.
     """
     tangents = [case.tangent([(leaf, 1.0)]) for _ in range(FOLD)]
+    pairs = list(itertools.combinations(range(FOLD), 2))
+    size = case.pairing.length(case.point, tangents[0])
+    cheap = [_slope(case, v, FOLD_STEP * size) for v in tangents]
+    if all(_sums(cheap[i], cheap[j], _slope(case, tangents[i] + tangents[j], FOLD_STEP * size)) for i, j in pairs):
+        return True
     slopes = [case.pushforward(v) for v in tangents]
-    for (u, here), (v, there) in itertools.combinations(zip(tangents, slopes, strict=True), 2):
-        both = case.pushforward(u + v)
-        size = max(abs(slope.value) for slope in (here, there, both))
-        allowed = sum(slope.error + slope.kink for slope in (here, there, both)) + KINKED * size
-        if abs(here.value + there.value - both.value) > allowed:
+    for i, j in pairs:
+        both = case.pushforward(tangents[i] + tangents[j])
+        spread = sum(slope.error + slope.kink for slope in (slopes[i], slopes[j], both))
+        if not _sums(slopes[i].value, slopes[j].value, both.value, spread):
             return False
     return True
 
 
-def _vindicated(case: Case, leaf: int) -> bool:
+def _sums(here: float, there: float, both: float, spread: float = 0.0) -> bool:
+    """Whether the slope along a sum is the sum of the slopes, but for a small part of the largest and ``spread``."""
+    return abs(here + there - both) <= spread + KINKED * max(abs(here), abs(there), abs(both))
+
+
+def _vindicated(case: Case, leaf: int, probes: list[Probe]) -> bool:
     """Give a claim that contradicts the oracle grossly a chance at the step that suits the claim itself.
 
     A function with structure finer than all steps of a difference, or rounded to a grid coarser than them, shows the
@@ -163,15 +219,37 @@ def _vindicated(case: Case, leaf: int) -> bool:
     """
     v = case.tangent([(leaf, 1.0)])
     one = case.probe(v)
-    if not one.claimed or one.gap < abs(one.claimed) / 2:
-        return False
-    least = max(case.pairing.rounding, EPS * case.pairing.size)
-    steps = [SEEN * least / abs(one.claimed)]
-    if one.measured == 0.0:
-        steps += [coarse * case.pairing.length(case.point, v) for coarse in (1e-3, 1e-2, 1e-1)]
+    if one.claimed and one.gap >= abs(one.claimed) / 2:
+        least = max(case.pairing.rounding, EPS * case.pairing.size)
+        slope = _slope(case, v, SEEN * least / abs(one.claimed))
+        if abs(slope - one.claimed) <= abs(one.claimed) / 10:
+            return True
+    flat = any(each.measured == 0.0 for each in (one, *probes))  # along all small steps, as on a grid
+    return flat and any(_borne_out(case, leaf, coarse) for coarse in COARSE_STEPS)
+
+
+def _borne_out(case: Case, leaf: int, step: float) -> bool:
+    """Whether steps of so many lengths of the point show the slopes that are claimed, on the average of tangents.
+
+    A single one may be off by as much as the grid that the output is rounded to; the regression of the slopes on the
+    claims is what is left when these errors cancel.
+    """
+    products = squares = 0.0
+    for tried in range(1, GRID + 1):
+        v = case.tangent([(leaf, 1.0)])
+        claimed = float(case.gradient @ v)
+        products += claimed * _slope(case, v, step * case.pairing.length(case.point, v))
+        squares += claimed * claimed
+        if tried == GRID // 4 and not products > squares / 2:
+            return False
+    return abs(products - squares) <= squares / 10
+
+
+def _slope(case: Case, v: Array, h: float) -> float:
+    if not h:
+        return math.nan
     with np.errstate(all="ignore"):
-        slopes = [(case.pairing(case.point + h * v) - case.pairing(case.point - h * v)) / (2 * h) for h in steps]
-    return any(abs(slope - one.claimed) <= abs(one.claimed) / 10 for slope in slopes)
+        return float(case.pairing(case.point + h * v) - case.pairing(case.point - h * v)) / (2 * h)
 
 
 def _unresolved(case: Case, leaf: int) -> Finding:
@@ -181,20 +259,28 @@ def _unresolved(case: Case, leaf: int) -> Finding:
 
 def _failed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     """Say how wrong a leaf is, and where: exactly if every wrong entry was found, else by more probes."""
-    entries, complete = wrong_entries(case, leaf)
-    if complete and entries:
-        apart = math.hypot(*(entry.claimed - entry.measured for entry in entries))
-        claimed = math.hypot(*(entry.claimed for entry in entries))
-        measured = math.hypot(*(entry.measured for entry in entries))
-        true = math.sqrt(max(case.norm(leaf) ** 2 - claimed**2, 0.0) + measured**2)
+    shape, name = case.layout.shapes[leaf], f"d{case.layout.paths[leaf]}"
+    reason = f"{name} is identically zero" if case.norm(leaf) == 0 else None
+    found = locate(case, leaf) if case.located else None
+    if found and found.count:
+        error = _exactly(case, leaf, found)
     else:
         probes = probes + [case.probe(case.tangent([(leaf, 1.0)])) for _ in range(SIZING - len(probes))]
-        apart, true = _rms(one.gap for one in probes), _rms(one.measured for one in probes)
-    error = apart / true if true else math.inf
-    name = f"d{case.layout.paths[leaf]}"
-    reason = f"{name} is identically zero" if case.norm(leaf) == 0 else None
-    worst = entries[0] if entries else None
-    return Finding(Verdict.FAIL, case.layout.shapes[leaf], error, math.inf, worst, entries, reason)
+        true = _rms(one.measured for one in probes)
+        error = _rms(one.gap for one in probes) / true if true else math.inf
+    if not found:
+        return Finding(Verdict.FAIL, shape, error, math.inf, reason=reason)
+    worst = next(iter(found.entries), None)
+    return Finding(Verdict.FAIL, shape, error, math.inf, worst, found.entries, reason, where=found.regions)
+
+
+def _exactly(case: Case, leaf: int, found: Location) -> float:
+    """Return the relative error of a leaf of which every wrong entry was found."""
+    apart = math.hypot(*(entry.claimed - entry.measured for entry in found.entries))
+    claimed = math.hypot(*(entry.claimed for entry in found.entries))
+    measured = math.hypot(*(entry.measured for entry in found.entries))
+    true = math.sqrt(max(case.norm(leaf) ** 2 - claimed**2, 0.0) + measured**2)
+    return apart / true if true else math.inf
 
 
 def _wanted(case: Case) -> float:

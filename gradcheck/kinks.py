@@ -22,7 +22,10 @@ __all__ = ["beside", "outside_the_slopes"]
 
 ASIDE = 1e-2  # how far beside the kink, in root mean squares of each leaf
 STEP = 1e-6  # of a one-sided slope, likewise
+COARSER = 4.0  # times that step is another: what the slopes at both differ by is noise or curvature, and no kink
 KINKED = 1e-3  # slopes that differ by less, relative to the largest, meet
+NOISE = 8.0  # and so do those that differ by less than so many times their noise
+EPS = float(np.finfo(np.float64).eps)
 OUTPUTS = 8  # entries of the output that are looked at, those with the largest kinks
 TANGENTS = 10
 BENDS = 6  # so many sums of two tangents have to show one and the same sign of curvature
@@ -50,26 +53,29 @@ def outside_the_slopes(
     drawn = half + [-v for v in half]  # both ways, so that every kink is seen from both sides
     pairs = list(itertools.combinations(range(TANGENTS), 2))
     tangents = drawn + [drawn[a] + drawn[b] for a, b in pairs]
-    slopes = np.stack([_slopes(forward, arguments, v) for v in tangents])  # (tangents, 2, entries)
-    if not np.isfinite(slopes).all():
+    out, _ = forward(*arguments.at(arguments.point))
+    here = _flat(out)
+    slopes = np.stack([_slopes(forward, arguments, here, v, STEP) for v in tangents])  # (tangents, 2, entries)
+    coarse = np.stack([_slopes(forward, arguments, here, v, COARSER * STEP) for v in drawn])
+    if not (np.isfinite(slopes).all() and np.isfinite(coarse).all()):
         return None
     right, left = slopes[:, 0], slopes[:, 1]
-    size = np.abs(slopes).max(axis=(0, 1)) + 1e-300
-    apart = np.abs(right - left).max(axis=0) / size
+    noise = np.abs(slopes[:TANGENTS] - coarse).max(axis=(0, 1)) + EPS * np.abs(here) / STEP
+    slack = KINKED * np.abs(slopes).max(axis=(0, 1)) + NOISE * noise + 1e-300
+    apart = np.abs(right - left).max(axis=0) / slack
     first, second = np.array(pairs).T
     bend = right[TANGENTS:] - right[first] - right[second]  # f'(a + b) − f'(a) − f'(b)
     back = left[first] + left[second] - left[TANGENTS:]
-    up, down = (np.count_nonzero(s * np.concatenate([bend, back]) > KINKED * size, axis=0) for s in (1, -1))
+    up, down = (np.count_nonzero(s * np.concatenate([bend, back]) > slack, axis=0) for s in (1, -1))
     plain = ((up == 0) & (down >= BENDS)) | ((down == 0) & (up >= BENDS))
-    kinked = np.flatnonzero((apart > KINKED) & plain)
-    out, _ = forward(*arguments.fresh())
+    kinked = np.flatnonzero((apart > 1) & plain)
     for entry in kinked[np.argsort(-apart[kinked])][:OUTPUTS].tolist():
         gradient = _gradient(forward, backward, arguments, out, entry)
         if gradient is None:
             continue
         claimed = np.array([gradient @ v for v in tangents])
-        slack = KINKED * size[entry]
-        low, high = np.minimum(right, left)[:, entry] - slack, np.maximum(right, left)[:, entry] + slack
+        low = np.minimum(right, left)[:, entry] - slack[entry]
+        high = np.maximum(right, left)[:, entry] + slack[entry]
         worst = int(np.argmax(np.maximum(low - claimed, claimed - high)))
         if not low[worst] <= claimed[worst] <= high[worst]:
             return (
@@ -88,22 +94,31 @@ def _tangent(arguments: Arguments, rng: np.random.Generator) -> Array:
     return v
 
 
-def _slopes(forward: Callable[..., Any], arguments: Arguments, v: Array) -> Array:
-    """Return the slopes of every entry of the output to the right and to the left: an array (2, entries)."""
+def _slopes(forward: Callable[..., Any], arguments: Arguments, here: Array, v: Array, step: float) -> Array:
+    """Return the slopes of every entry of the output to the right and to the left: an array (2, entries).
+
+    ``here`` is the flat output at the point.
+    """
 
     def out(t: float) -> Array:
         value, _ = forward(*arguments.at(arguments.point + t * v))
-        return np.concatenate([np.ravel(np.array(leaf, dtype=np.float64)) for _, leaf in leaves(value, "out")])
+        return _flat(value)
 
     with np.errstate(all="ignore"):
-        here = out(0.0)
-        return np.stack([out(STEP) - here, here - out(-STEP)]) / STEP
+        return np.stack([out(step) - here, here - out(-step)]) / step
+
+
+def _flat(out: Any) -> Array:
+    return np.concatenate([np.ravel(np.array(leaf, dtype=np.float64)) for _, leaf in leaves(out, "out")])
 
 
 def _gradient(
     forward: Callable[..., Any], backward: Callable[[Any, Any], Any], arguments: Arguments, out: Any, entry: int
 ) -> Array | None:
-    """Return the flat gradient of one entry of the output, None where the backward breaks its contract."""
+    """Return the flat gradient of one entry of ``out``, None where the backward breaks its contract.
+
+    In float64, as the slopes are, so that what a lower precision loses is not taken for another convention.
+    """
     one_hot = []
     start = 0
     for _, leaf in leaves(out, "out"):
@@ -113,7 +128,7 @@ def _gradient(
         one = flat.reshape(np.shape(leaf))
         one_hot.append(one.astype(leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(one))
         start += flat.size
-    _, cache = forward(*arguments.fresh())
+    _, cache = forward(*arguments.at(arguments.point))
     claims = match_gradients("backward", backward(rebuild(out, iter(one_hot)), cache), arguments)
     gradients = [claims.gradients[path] for path in arguments.layout.paths]
     if any(gradient is None for gradient in gradients):

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import Arguments, by_name
+from gradcheck.pairing import BLOCK, blocks
 from gradcheck.trees import Array, describe, entry_name, is_container, is_float, leaves
 
-__all__ = ["Claims", "match_gradients", "split_forward", "unasked"]
+__all__ = ["Claims", "coarse", "match_gradients", "split_forward", "unasked"]
 
 
 class Claims(NamedTuple):
@@ -45,7 +46,7 @@ def split_forward(who: str, returned: Any) -> tuple[Any, Any]:
                 f"{who} must return real floats, but {path} is {describe(leaf)}. Move what is no float into the cache."
             )
         values = np.asarray(leaf, dtype=np.float64)
-        if not np.isfinite(values).all():
+        if not _is_finite(values):
             index = int(np.argmin(np.isfinite(values).ravel()))
             raise ValueError(
                 f"{who} must be finite at the point of the check, but {entry_name(path, values.shape, index)} is "
@@ -89,6 +90,14 @@ def match_gradients(who: str, returned: Any, arguments: Arguments) -> Claims:
             if problem:
                 breaches[path] = f"{who} must return d{path} {problem}{'' if problem[-1] in '.?' else '.'}"
     return Claims(gradients, breaches)
+
+
+def coarse(who: str, path: str, came: np.dtype[Any], wanted: np.dtype[Any]) -> str:
+    """Return the sentence about a gradient in a lower precision than its argument and the output have."""
+    return (
+        f"{who} must return d{path} in no lower precision than {path} and the output have, but it returned "
+        f"{came} and not {wanted}. Make its buffers and constants in the dtype of {path}."
+    )
 
 
 def unasked(returned: Any, arguments: Arguments) -> tuple[str, ...]:
@@ -185,8 +194,8 @@ def _problem(name: str, claimed: Any, shape: tuple[int, ...], path: str) -> str 
                 "."
             )
         )
-    finite = np.isfinite(array.astype(np.float64))
-    if not finite.all():
+    if not _is_finite(array):
+        finite = np.isfinite(array.astype(np.float64))
         index = int(np.argmin(finite.ravel()))
         count = int(finite.size - np.count_nonzero(finite))
         return (
@@ -194,6 +203,12 @@ def _problem(name: str, claimed: Any, shape: tuple[int, ...], path: str) -> str 
             f"({count} of {array.size} entries are not finite)"
         )
     return None
+
+
+def _is_finite(array: Array) -> bool:
+    if array.dtype.kind == "f" and array.size <= BLOCK:
+        return bool(np.isfinite(array).all())
+    return all(np.isfinite(part.astype(np.float64, copy=False)).all() for (part,) in blocks(array))
 
 
 def _shape_hint(came: tuple[int, ...], wanted: tuple[int, ...]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.trees import Array, leaves
 
-__all__ = ["Pairing", "call"]
+__all__ = ["Pairing", "blocks", "call"]
 
 BLOCK = 1 << 16  # entries
 ASIDE = 1 + math.sqrt(2) / 1000  # takes round numbers to others that are not
@@ -41,18 +41,26 @@ class Pairing:
     precision: tuple[float, ...]
 
     @classmethod
-    def at_point(cls, forward: Callable[..., Any], arguments: Arguments, cotangent: Any) -> Pairing:
-        """Return the pairing of ``forward``, which returns (out, cache), with ``cotangent`` at the arguments' point."""
+    def at_point(cls, forward: Callable[..., Any], arguments: Arguments, cotangent: Any, primal: Any = None) -> Pairing:
+        """Return the pairing of ``forward``, which returns (out, cache), with ``cotangent`` at the arguments' point.
+
+        ``primal`` is the output there, where it is known already; it is shared and not copied, and has to be float64.
+        """
 
         def function(*primals: Any) -> Any:
             return forward(*primals)[0]
 
         function.__name__ = name_of(forward)
-        out = list(leaves(call(function, arguments.at(arguments.point)), "out"))
+        if primal is None:
+            primal = call(function, arguments.at(arguments.point))
+            named = tuple((path, np.array(y, dtype=np.float64)) for path, y in leaves(primal, "out"))
+        else:
+            named = tuple((path, np.asarray(y, dtype=np.float64)) for path, y in leaves(primal, "out"))
+        out = list(leaves(primal, "out"))
         return cls(
             function,
             arguments,
-            tuple((path, np.array(y, dtype=np.float64)) for path, y in out),
+            named,
             tuple(np.asarray(y_bar, dtype=np.float64) for _, y_bar in leaves(cotangent, "dout")),
             tuple(_precision(function, arguments, [np.asarray(y) for _, y in out])),
         )
@@ -65,14 +73,17 @@ class Pairing:
         """Yield parts of ȳ and of f(x) − f(x₀), each so small that no array of the output's size is made."""
         out = call(self.function, self.arguments.at(vector))
         for y_bar, (_, y), y0 in zip(self.cotangent, leaves(out, "out"), self.primal, strict=True):
-            bar, now, before = (np.ravel(leaf) for leaf in (y_bar, y, y0))
-            for start in range(0, before.size, BLOCK):
-                part = slice(start, start + BLOCK)
-                yield bar[part], now[part] - before[part]
+            for bar, now, before in blocks(y_bar, y, y0):
+                yield bar, now - before
 
     def of(self, function: Callable[..., Any]) -> Pairing:
         """Return the same pairing with ``function`` in the place of f."""
         return replace(self, function=function)
+
+    @property
+    def origin(self) -> float:
+        """φ(x₀), which is zero whatever f is."""
+        return 0.0
 
     def length(self, x: Array, v: Array) -> float:
         """Return how far along ``v`` the first of the leaves that move changes by its own length; 0.0 if none moves."""
@@ -81,7 +92,8 @@ class Pairing:
             speed = float(np.linalg.norm(v[part]))
             if speed:
                 moves = v[part] != 0
-                lengths.append((float(np.linalg.norm(x[part][moves])), math.sqrt(moves.sum()), speed))
+                moving = x[part] if moves.all() else x[part][moves]
+                lengths.append((float(np.linalg.norm(moving)), math.sqrt(moving.size), speed))
         own = [length / speed for length, _, speed in lengths if length]
         return min(own or [one / speed for _, one, speed in lengths], default=0.0)
 
@@ -98,13 +110,17 @@ class Pairing:
     @cached_property
     def size(self) -> float:
         """The size of ⟨ȳ, f(x₀)⟩: the root of the sum of its squared terms."""
-        return math.hypot(*(_norm(y_bar * y) for y_bar, y in zip(self.cotangent, self.primal, strict=True)))
+        return math.hypot(*self._sizes)
 
     @cached_property
     def rounding(self) -> float:
         """What rounding every entry of the output once, in its own precision, does to φ, root mean square."""
-        parts = zip(self.cotangent, self.primal, self.precision, strict=True)
-        return math.hypot(*(eps / 2 * _norm(y_bar * y) for y_bar, y, eps in parts))
+        return math.hypot(*(eps / 2 * size for size, eps in zip(self._sizes, self.precision, strict=True)))
+
+    @cached_property
+    def _sizes(self) -> tuple[float, ...]:
+        pairs = zip(self.cotangent, self.primal, strict=True)
+        return tuple(math.hypot(*(_norm(bar * y) for bar, y in blocks(*pair))) for pair in pairs)
 
     def excursion(self, leaf: int) -> float:
         """Return how much the output changes when leaf number ``leaf`` goes to zero; 0.0 where f has no value there.
@@ -119,6 +135,20 @@ class Pairing:
         except Exception:  # noqa: BLE001  (f may refuse zero; then nothing is known)
             return 0.0
         return change if math.isfinite(change) else 0.0
+
+
+def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Yield the same parts of arrays of one shape, flat, and so small that no array of their size is made of them.
+
+    Of arrays in another memory order these are whole rows, copied.
+    """
+    first = np.asarray(arrays[0])
+    if first.ndim == 0 or all(np.asarray(array).flags.c_contiguous for array in arrays):
+        arrays, length = tuple(np.ravel(array) for array in arrays), BLOCK
+    else:
+        length = max(BLOCK * len(first) // max(first.size, 1), 1)
+    for start in range(0, len(arrays[0]), length):
+        yield tuple(np.ravel(array[start : start + length]) for array in arrays)
 
 
 def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Array]) -> list[float]:
@@ -144,7 +174,7 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
 def _fits(y: Array, lower: type) -> bool:
     """Whether every number of ``y`` is one of the dtype ``lower``."""
     with np.errstate(all="ignore"):
-        return np.array_equal(y.astype(lower).astype(np.float64), y)
+        return all(np.array_equal(part.astype(lower).astype(np.float64), part) for (part,) in blocks(y))
 
 
 def _norm(array: Array) -> float:

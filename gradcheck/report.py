@@ -1,13 +1,16 @@
-"""What a check found: verdict, findings, and the report as text, HTML and plain data. Level 0."""
+"""What a check found: verdict, findings, and the report. Level 0."""
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-import html
 import math
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from gradcheck.render import html, shows_colour, text
 
 __all__ = ["CONFIDENCE", "Entry", "Explanation", "Finding", "Report", "Verdict"]
 
@@ -24,12 +27,16 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a gradient: what the backward claims, what was measured, and the bound of its error."""
+    """One entry of a gradient: what the backward claims, what was measured, and the bound of its error.
+
+    ``index`` is its number in its argument, row-major; −1 where that is not known.
+    """
 
     name: str
     claimed: float
     measured: float
     error: float
+    index: int = -1
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Finding:
         bound: no larger relative error would have gone unseen, but with probability 1e-6.
         worst: the entry that is most wrong; None where none is.
         wrong_entries: the entries found wrong, worst first; not all of them where there are many.
+        where: the regions that are wrong, by name; empty where they were not looked for.
         reason: why the verdict is what it is, where the numbers do not say it.
         conventions: along how many tangents a kink at the point was seen; there the gradient is a convention.
     """
@@ -55,16 +63,28 @@ class Finding:
     wrong_entries: tuple[Entry, ...] = ()
     reason: str | None = None
     conventions: int = 0
+    where: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a gradient is wrong: a mistake of the catalogue, and whether undoing it made the check pass."""
+    """Why a gradient is wrong.
+
+    Attributes:
+        mistake: the id of the mistake in the catalogue, ``gradcheck.mistakes.CATALOGUE``.
+        arguments: the arguments whose gradients it explains.
+        sentence: what a person reads: what was found, and what to do.
+        verified: whether the gradients that undoing it gives were found to be the true ones.
+        edit: the line of source that undoes it, before and after; "" where none was found.
+        otherwise: on which inputs it could be told apart from another explanation; "" where there is none.
+    """
 
     mistake: str
     arguments: tuple[str, ...]
     sentence: str
     verified: bool
+    edit: str = ""
+    otherwise: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +98,11 @@ class Report:
         seed: replays the check: the same cotangent and the same directions.
         broken: the laws that the backward breaks as a whole, a sentence each.
         evaluations: how often the forward was called.
-        explanations: why it is wrong, the simplest first.
+        explanations: why it is wrong, the simplest first; several where they cannot be told apart on these inputs.
+        silence: why there is no explanation of a failure; None where there is one, or none was asked for.
+        ruled_out: names of mistakes that would have been recognised here and were not found.
+        smallest: the sizes that the failure needs in order to be seen; None where they were not looked for.
+        replay: a line that does this check again.
     """
 
     name: str
@@ -87,7 +111,11 @@ class Report:
     seed: int
     broken: tuple[str, ...] = ()
     evaluations: int = 0
-    explanations: tuple[Explanation, ...] = field(default=())
+    explanations: tuple[Explanation, ...] = ()
+    silence: str | None = None
+    ruled_out: tuple[str, ...] = ()
+    smallest: str | None = None
+    replay: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -114,26 +142,19 @@ class Report:
         return max(finding.bound for finding in self.arguments.values())
 
     def __str__(self) -> str:
-        """Return the report as plain text."""
-        how = f"oracle{'s' if len(self.oracles) > 1 else ''} {', '.join(self.oracles)}, seed {self.seed}"
-        lines = [f"{self.name}: {self.verdict.upper()} ({self._summary()}; {how})"]
-        lines += [f"  {sentence}" for sentence in self.broken]
-        width = max(len(name) for name in self.arguments) + 1
-        for name, finding in self.arguments.items():
-            lines.append(f"  {'d' + name:{width}}  {finding.verdict:4}  {_say(finding)}")
-        if any(finding.verdict is Verdict.PASS and finding.bound for finding in self.arguments.values()):
-            lines.append(f"  A larger error would have been seen with probability 1 − {CONFIDENCE:.0e}.")
-        entries = [entry for finding in self.arguments.values() for entry in finding.wrong_entries[:5]]
-        if entries:
-            width = max(len(entry.name) for entry in entries)
-            lines.append(f"  {'entry':{width}}  {'claimed':>13}  {'measured':>13}  ± bound")
-            lines += [f"  {e.name:{width}}  {e.claimed:13.6g}  {e.measured:13.6g}  {e.error:.1e}" for e in entries]
-        return "\n".join(lines)
+        """Return the report as plain text of at most 25 lines."""
+        return text(self)
 
     def _repr_html_(self) -> str:
-        """Return the report for a notebook."""
-        colour = {Verdict.PASS: "#1a7f37", Verdict.FAIL: "#cf222e", Verdict.INCONCLUSIVE: "#9a6700"}[self.verdict]
-        return f'<pre style="border-left: 4px solid {colour}; padding-left: 1em">{html.escape(str(self))}</pre>'
+        """Return the report for a notebook, with a picture of the error by entry."""
+        return html(self)
+
+    def show(self, file: TextIO | None = None) -> None:
+        """Print the report; in colour where ``file`` (by default the standard output) is a terminal."""
+        file = sys.stdout if file is None else file
+        shown = text(self, colour=shows_colour(file))
+        encoding = getattr(file, "encoding", None) or "utf-8"  # a Windows console may have no arrow
+        print(shown.encode(encoding, "replace").decode(encoding), file=file)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data that JSON can hold; a number that is not finite becomes a string."""
@@ -152,6 +173,7 @@ class Report:
                     "bound": _plain(finding.bound),
                     "reason": finding.reason,
                     "conventions": finding.conventions,
+                    "where": list(finding.where),
                     "wrong_entries": [
                         {
                             "name": entry.name,
@@ -165,33 +187,13 @@ class Report:
                 for name, finding in self.arguments.items()
             },
             "explanations": [
-                {"mistake": e.mistake, "arguments": list(e.arguments), "sentence": e.sentence, "verified": e.verified}
-                for e in self.explanations
+                dataclasses.asdict(each) | {"arguments": list(each.arguments)} for each in self.explanations
             ],
+            "silence": self.silence,
+            "ruled_out": list(self.ruled_out),
+            "smallest": self.smallest,
+            "replay": self.replay,
         }
-
-    def _summary(self) -> str:
-        count = sum(finding.verdict is self.verdict for finding in self.arguments.values())
-        if self.broken and not count:
-            return "every gradient is right here, but a law is broken"
-        return f"{count} of {len(self.arguments)} gradients {_TOLD[self.verdict]}"
-
-
-_TOLD = {Verdict.PASS: "right", Verdict.FAIL: "wrong", Verdict.INCONCLUSIVE: "undecided"}
-
-
-def _say(finding: Finding) -> str:
-    if finding.verdict is Verdict.PASS:
-        if not finding.bound:
-            return str(finding.reason)
-        said = f"error below {finding.bound:.1e} of its norm"
-        return f"{said}; {finding.reason}" if finding.reason else said
-    if finding.verdict is Verdict.FAIL and not math.isnan(finding.error):
-        if math.isinf(finding.error):
-            return finding.reason or "the true gradient is zero"
-        said = f"relative error {finding.error:.2g}"
-        return f"{said}; {finding.reason}" if finding.reason else said
-    return finding.reason or f"the bound is {finding.bound:.1e}"
 
 
 def _plain(number: float) -> float | str:

@@ -11,17 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
-from gradcheck.behaviour import Breach, Trial, breaches
-from gradcheck.case import Case
+from gradcheck.behaviour import Watched, breaches, second, shared
+from gradcheck.case import Case, rounding_unit
 from gradcheck.crossexamine import cross_examine
 from gradcheck.judge import KINK, judge
 from gradcheck.kinks import beside, outside_the_slopes
-from gradcheck.laws import Claims, match_gradients, split_forward, unasked
+from gradcheck.laws import Claims, coarse, match_gradients, unasked
 from gradcheck.oracles import Oracle, central_difference
 from gradcheck.pairing import Pairing, call
 from gradcheck.report import Finding, Verdict
 from gradcheck.rounding import rounding_of
+from gradcheck.sketch import WHOLE, Drawn, Sketch, sketch
 from gradcheck.trees import Array, leaves, rebuild
+from gradcheck.trial import Breach, Trial, run
 
 __all__ = ["Backward", "Forward", "Subject"]
 
@@ -30,15 +32,46 @@ Backward = Callable[[Any, Any], Any]
 Findings = dict[str, Finding]
 
 SAME = 1e-6  # two forward calls that differ by more than this part of the output are not one function
+FINER = 0.1  # rounding units of a gradient: a slope measured to this part of it comes from code in a higher precision
 
 
 class Claim(NamedTuple):
-    """What the pair claims at a point: the output, a cotangent and the gradients that it gives."""
+    """What the pair claims at a point: the output, a cotangent and the gradients that it gives.
 
+    Of a large output a sketch is ``kept``, and a large cotangent is ``drawn`` when it is asked for. ``vector`` holds
+    the gradients as one flat float64 vector, zero where there is none; those in ``gradients`` that are float64 are
+    views of it. ``watched`` says what the first run showed of the laws of behaviour, None if nobody looked.
+    """
+
+    forward: Forward
     arguments: Arguments
-    out: Any
-    cotangent: Any
+    kept: Any
+    drawn: Any
     gradients: Claims
+    vector: Array
+    watched: Watched | None = None
+
+    @property
+    def out(self) -> Any:
+        """The output; a large one is computed again each time."""
+        return call(self.forward, self.arguments.fresh())[0] if self.is_sketched else self.kept
+
+    @property
+    def cotangent(self) -> Any:
+        """The cotangent; a large one is drawn again each time."""
+        found = [leaf for _, leaf in leaves(self.drawn, "dout")]
+        return rebuild(self.drawn, (np.asarray(leaf) if isinstance(leaf, Drawn) else leaf for leaf in found))
+
+    @property
+    def is_sketched(self) -> bool:
+        """Whether anything of the output was not kept."""
+        return any(isinstance(leaf, Sketch) for _, leaf in leaves(self.kept, "out"))
+
+    @property
+    def is_double(self) -> bool:
+        """Whether every argument that moves and every output is float64 as it was given; a sketch does not say."""
+        outputs = [np.asarray(leaf).dtype for _, leaf in leaves(self.kept, "out")]
+        return all(dtype == np.float64 for dtype in (*self.arguments.layout.dtypes, *outputs))
 
 
 @dataclass(frozen=True)
@@ -51,27 +84,38 @@ class Subject:
     tol: float | None
     rng: np.random.Generator
 
-    def claim(self, arguments: Arguments, *, widen: bool = False) -> Claim:
+    def claim(self, arguments: Arguments, *, widen: bool = False, watch: bool = False) -> Claim:
         """Return what the pair claims at a random cotangent.
 
-        With ``widen`` an argument that was taken to stay moves if the backward returns a gradient for it.
+        With ``widen`` an argument that was taken to stay moves if the backward returns a gradient for it. With
+        ``watch`` the backward is called once more with its cache, and what that shows is noted.
         """
-        out, cache = split_forward(name_of(self.forward), call(self.forward, arguments.fresh()))
-        out = _copied(out)
-        cotangent = rebuild(out, (_normal_like(leaf, self.rng) for _, leaf in leaves(out, "out")))
-        returned = call(self.backward, (_copied(cotangent), cache))
-        if widen and (names := unasked(returned, arguments)):
+
+        def draw(out: Any) -> Any:
+            return rebuild(out, (_normal_like(leaf, self.rng) for _, leaf in leaves(out, "out")))
+
+        first = run(self.forward, self.backward, arguments, draw)
+        if widen and (names := unasked(first.returned, arguments)):
             arguments = Arguments.of(self.forward, arguments.values, names)
-        claims = match_gradients(name_of(self.backward), returned, arguments)
-        copies = {path: None if g is None else g.copy() for path, g in claims.gradients.items()}
-        return Claim(arguments, out, cotangent, claims._replace(gradients=copies))
+        claims = match_gradients(name_of(self.backward), first.returned, arguments)
+        vector = arguments.layout.flatten(0.0 if g is None else g for g in claims.gradients.values())
+        views = zip(claims.gradients.items(), arguments.layout.unflatten(vector), strict=True)
+        own = {path: None if g is None else view if g.dtype == np.float64 else g.copy() for (path, g), view in views}
+        claim = Claim(self.forward, arguments, first.out, first.cotangent, claims._replace(gradients=own), vector)
+        if not watch or claims.breach:
+            return claim
+        trial = self._trial(claim)
+        broken, cache = (*first.written, *shared(trial, first)), first.cache
+        del first, claims, views  # what was returned, and the copies of the arguments if the cache does not hold them
+        return claim._replace(watched=Watched(broken, None if broken else second(trial, cache, self.rng)))
 
     def unsteady(self, claim: Claim) -> str | None:
         """Say how much the forward differs from call to call, None where it does not."""
         again, _ = call(self.forward, claim.arguments.fresh())
-        pairs = zip(leaves(again, "out"), leaves(claim.out, "out"), strict=True)
-        for (path, now), (_, before) in pairs:
-            apart, size = (float(np.linalg.norm(np.ravel(x))) for x in (np.subtract(now, before, dtype=float), before))
+        pairs = zip(leaves(again, "out"), leaves(claim.kept, "out"), strict=True)
+        for (path, now), (_, kept) in pairs:
+            before = kept if isinstance(kept, Sketch) else sketch(kept)
+            apart, size = float(np.linalg.norm(sketch(now).numbers - before.numbers)), before.norm
             if apart > SAME * size:
                 return (
                     f"the forward is not deterministic: two calls differ by {apart / size:.1e} of {path}. "
@@ -81,29 +125,29 @@ class Subject:
 
     def broken_laws(self, claim: Claim) -> list[Breach]:
         """Return the laws of behaviour that the pair breaks."""
-        gradients = {path: g for path, g in claim.gradients.gradients.items() if g is not None}
-        return breaches(
-            Trial(self.forward, self.backward, claim.arguments, claim.out, claim.cotangent, gradients), self.rng
-        )
+        return breaches(self._trial(claim), self.rng, claim.watched)
 
-    def measure(self, claim: Claim) -> Findings:
-        """Return a finding for every leaf that moves."""
-        arguments, _, cotangent, claims = claim
-        pairing = Pairing.at_point(self.forward, arguments, cotangent)
+    def measure(self, claim: Claim, *, located: bool = True) -> Findings:
+        """Return a finding for every leaf that moves; of a wrong one also where it is wrong, if ``located``."""
+        arguments, claims, cotangent = claim.arguments, claim.gradients, claim.cotangent
+        known = claim.kept if claim.is_double else None
+        pairing = Pairing.at_point(self.forward, arguments, cotangent, known)
 
         @functools.cache
         def rounding() -> tuple[Array, Array]:
             return rounding_of(self.forward, self.backward, arguments, cotangent, claims, pairing.excursion)
 
-        cases = {name_of(oracle): self._case(oracle, pairing, claims, rounding) for oracle in self.oracles}
+        drawn = functools.partial(self._case, pairing, claim, rounding)
+        cases = {name_of(oracle): replace(drawn(oracle), located=located) for oracle in self.oracles}
         found = {name: _judged(case, claims) for name, case in cases.items()}
         failed = any(finding.verdict is Verdict.FAIL for one in found.values() for finding in one.values())
         if failed and central_difference not in self.oracles and _sees_kink(pairing, self.rng):
             found = {name: _doubted(one) for name, one in found.items()}
-        return {
+        examined = {
             path: cross_examine(leaf, {name: one[path] for name, one in found.items()}, cases)
             for leaf, path in enumerate(arguments.layout.paths)
         }
+        return self._dtype_kept(claims, next(iter(cases.values())), examined)
 
     def settle_kinks(self, arguments: Arguments, findings: Findings) -> Findings:
         """Return the findings beside the kinks at this point, and judge the convention at the point itself."""
@@ -126,14 +170,43 @@ class Subject:
         return settled
 
     def _case(
-        self, oracle: Oracle, pairing: Pairing, claims: Claims, rounding: Callable[[], tuple[Array, Array]]
+        self, pairing: Pairing, claim: Claim, rounding: Callable[[], tuple[Array, Array]], oracle: Oracle
     ) -> Case:
         """Return what one oracle has to judge: all leaves that have a gradient."""
-        layout, point = pairing.arguments.layout, pairing.arguments.point
-        given = [claims.gradients[path] for path in layout.paths]
-        judged = tuple(i for i, gradient in enumerate(given) if gradient is not None)
-        gradient = layout.flatten(0.0 if one is None else one for one in given)
-        return Case(gradient, point, layout, judged, oracle(pairing, point), rounding, pairing, self.tol, self.rng)
+        layout, point, given = pairing.arguments.layout, _point(pairing.arguments), claim.gradients.gradients
+        judged = tuple(i for i, path in enumerate(layout.paths) if given[path] is not None)
+        measure = oracle(pairing, point)
+        return Case(claim.vector, point, layout, judged, measure, rounding, pairing, self.tol, self.rng)
+
+    def _dtype_kept(self, claims: Claims, case: Case, findings: Findings) -> Findings:
+        """Fail every gradient in a lower precision than both its argument and the output, whatever its numbers are."""
+        layout, kept = case.layout, dict(findings)
+        for leaf, path in enumerate(layout.paths):
+            gradient = claims.gradients[path]
+            if gradient is None:
+                continue
+            unit = rounding_unit(gradient.dtype)
+            if unit <= max(case.unit(leaf), case.pairing.unit):
+                continue
+            slope = case.pushforward(case.tangent([(leaf, 1.0)]))
+            if slope.error + slope.kink < FINER * unit * case.norm(leaf):  # float32 inside the forward is noise
+                sentence = coarse(name_of(self.backward), path, gradient.dtype, layout.dtypes[leaf])
+                kept[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)
+        return kept
+
+    def _trial(self, claim: Claim) -> Trial:
+        gradients = {path: g for path, g in claim.gradients.gradients.items() if g is not None}
+        return Trial(self.forward, self.backward, claim.arguments, claim.kept, claim.drawn, gradients)
+
+
+def _point(arguments: Arguments) -> Array:
+    """Return the flat point to be read: a view where one array is all that moves, and nothing need be copied."""
+    found = [leaf for i in arguments.moving for _, leaf in leaves(arguments.values[i], arguments.names[i])]
+    if len(found) == 1 and isinstance(found[0], np.ndarray) and found[0].dtype == np.float64:
+        view = np.ravel(found[0]).view()
+        view.flags.writeable = False
+        return view
+    return arguments.point
 
 
 def _judged(case: Case, claims: Claims) -> Findings:
@@ -146,12 +219,10 @@ def _judged(case: Case, claims: Claims) -> Findings:
 
 
 def _normal_like(leaf: Any, rng: np.random.Generator) -> Any:
+    if isinstance(leaf, np.ndarray) and leaf.size > WHOLE:
+        return Drawn(leaf.shape, leaf.dtype, int(rng.integers(2**63)))
     drawn = rng.standard_normal(np.shape(leaf))
-    return drawn.astype(leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)
-
-
-def _copied(tree: Any) -> Any:
-    return rebuild(tree, (leaf.copy() if isinstance(leaf, np.ndarray) else leaf for _, leaf in leaves(tree, "tree")))
+    return drawn.astype(leaf.dtype, copy=False) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)
 
 
 def _sees_kink(pairing: Pairing, rng: np.random.Generator) -> bool:

@@ -33,7 +33,9 @@ def is_float(value: object) -> bool:
 
 def leaves(tree: object, path: str) -> Iterator[tuple[str, Any]]:
     """Yield ``(path, leaf)`` for every leaf of ``tree``, containers in order, dicts by insertion."""
-    if isinstance(tree, Mapping):
+    if isinstance(tree, np.ndarray):  # nearly every leaf, and cheaper to recognise than a container
+        yield path, tree
+    elif isinstance(tree, Mapping):
         for key, subtree in tree.items():
             yield from leaves(subtree, f"{path}[{key!r}]")
     elif isinstance(tree, tuple | list):
@@ -45,6 +47,8 @@ def leaves(tree: object, path: str) -> Iterator[tuple[str, Any]]:
 
 def rebuild(tree: Any, replacements: Iterator[Any]) -> Any:
     """Return ``tree`` with its leaves replaced, in order, by the next of ``replacements``."""
+    if isinstance(tree, np.ndarray):
+        return next(replacements)
     if isinstance(tree, Mapping):
         rebuilt = {key: rebuild(subtree, replacements) for key, subtree in tree.items()}
         if type(tree) is dict:

@@ -3,7 +3,8 @@ import pytest
 
 from gradcheck import GradientError, Verdict, check_backward, examine_backward
 from gradcheck.arguments import Arguments
-from gradcheck.behaviour import Trial, breaches, leaks
+from gradcheck.behaviour import Watched, breaches, leaks
+from gradcheck.trial import Breach, Trial
 
 RNG = np.random.default_rng(0)
 X, W = RNG.standard_normal((4, 3)), RNG.standard_normal((3, 5))
@@ -200,3 +201,45 @@ def test_a_cotangent_that_reaches_other_samples_is_named(pull, count):
     trial = Trial(forward, pull, Arguments.of(forward, (X, W)), np.tanh(X @ W), cotangent, {"x": dx, "W": dW})
     found = leaks(trial, {"x": 0, "out": 0}, np.random.default_rng(0))
     assert [breach.path for breach in found] == ["x"] * count
+
+
+def test_the_laws_of_a_right_backward_take_three_calls_of_it_and_of_the_forward():
+    calls = {"forward": 0, "backward": 0}
+
+    def counted(name, function):
+        def call(*given):
+            calls[name] += 1
+            return function(*given)
+
+        return call
+
+    cotangent = np.ones((4, 5))
+    dx, dW = backward(cotangent, (X, W))
+    pair = counted("forward", forward), counted("backward", backward)
+    trial = Trial(*pair, Arguments.of(forward, (X, W)), np.tanh(X @ W), cotangent, {"x": dx, "W": dW})
+    assert breaches(trial, np.random.default_rng(0)) == []
+    assert calls == {"forward": 3, "backward": 3}
+
+
+def test_what_is_known_to_be_unclean_is_all_that_is_said():
+    cotangent = np.ones((4, 5))
+    trial = Trial(forward, backward, Arguments.of(forward, (X, W)), np.tanh(X @ W), cotangent, {"x": X, "W": W})
+    known = Breach(None, "it wrote into something")
+    assert breaches(trial, np.random.default_rng(0), Watched((known,), None)) == [known]
+
+
+def test_a_forward_that_depends_on_the_memory_order_is_named_as_such():
+    def flat(x):
+        return np.ravel(x, order="K") * np.arange(x.size), x
+
+    trial = Trial(
+        flat,
+        lambda dout, x: (dout * np.arange(x.size)).reshape(x.shape),
+        Arguments.of(flat, (X,)),
+        flat(X)[0],
+        np.ones(X.size),
+        {"x": np.arange(X.size, dtype=float).reshape(X.shape)},
+    )
+    assert [breach.sentence.split(",")[0] for breach in breaches(trial, np.random.default_rng(0))] == [
+        "flat must give the same out in every memory order"
+    ]

@@ -344,3 +344,55 @@ def test_a_dict_of_arrays_and_numbers_without_a_gradient_is_never_green():
     assert report.verdict is Verdict.INCONCLUSIVE
     assert "name in wrt= what moves" in report.arguments["params['W']"].reason
     assert examine_backward(forward, forgetful, args, wrt="x").verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1 + 1e-5, "pass"), (1 + 1e-3, "inconclusive"), (1.1, "fail")])
+def test_with_a_tolerance_a_claim_is_judged_by_how_wrong_it_measurably_is(factor, verdict):
+    wrong = lambda dy, cache: (affine_backward(dy, cache)[0] * factor, *affine_backward(dy, cache)[1:])  # noqa: E731
+    report = examine_backward(affine, wrong, (X, W, B), tol=1e-3, seed=0)
+    assert verdicts(report) == {"x": verdict, "W": "pass", "b": "pass"}
+    assert examine_backward(affine, wrong, (X, W, B), seed=0).verdict is Verdict.FAIL
+
+
+def test_the_laws_know_no_tolerance():
+    shared = lambda dy, _: (dy, dy)  # noqa: E731
+    assert examine_backward(lambda a, b: (a + b, None), shared, (X, X + 1), tol=0.1).verdict is Verdict.FAIL
+    clipped = lambda dy, x: np.clip(dy * np.cos(x), -50, 50)  # noqa: E731
+    assert examine_backward(lambda x: (np.sin(x), x), clipped, (X,), tol=0.1).verdict is Verdict.FAIL
+    coarse = lambda dy, x: (dy * np.cos(x)).astype(np.float32)  # noqa: E731
+    assert examine_backward(lambda x: (np.sin(x), x), coarse, (X,), tol=0.1).verdict is Verdict.FAIL
+
+
+def test_hints_can_be_withheld_and_the_verdict_and_the_location_stay():
+    def wrong(dy, cache):
+        dx, dW, _ = affine_backward(dy, cache)
+        return dx, dW, dy.mean(axis=0)
+
+    full = examine_backward(affine, wrong, (X, W, B), seed=0)
+    bare = examine_backward(affine, wrong, (X, W, B), seed=0, hints=False)
+    assert full.explanations
+    assert full.ruled_out
+    assert full.smallest
+    assert (bare.explanations, bare.silence, bare.ruled_out, bare.smallest) == ((), None, (), None)
+    assert bare.arguments == full.arguments
+    assert (bare.verdict, bare.seed, bare.broken, bare.replay) == (full.verdict, full.seed, full.broken, full.replay)
+    assert bare.evaluations < full.evaluations
+    heads = {line.split(":")[0].split("(")[0].strip() for line in str(bare).splitlines()}
+    assert not heads & {
+        "Why",
+        "Or",
+        "Note",
+        "To tell",
+        "Needs",
+        "Ruled out for a gradient as a whole",
+        "No explanation",
+    }
+    assert set(str(bare).splitlines()) < set(str(full).splitlines())
+    with pytest.raises(GradientError) as raised:
+        check_backward(affine, wrong, (X, W, B), seed=0, hints=False)
+    assert str(raised.value) == str(bare)
+
+
+def test_hints_change_nothing_where_nothing_is_wrong():
+    with_hints, without = (examine_backward(affine, affine_backward, (X, W, B), seed=0, hints=h) for h in (True, False))
+    assert with_hints == without

@@ -1,5 +1,6 @@
 import functools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,6 +186,34 @@ def test_a_claim_that_the_function_bears_out_at_larger_steps_is_not_refuted(seed
     assert report.verdict is not Verdict.FAIL, str(report)
 
 
+@pytest.mark.parametrize("decimals", [2, 3])
+@pytest.mark.parametrize("seed", range(40))
+def test_no_grid_that_the_output_is_rounded_to_refutes_a_right_claim(seed, decimals):
+    x = np.random.default_rng(0).standard_normal((5, 3))
+    report = examine_backward(
+        lambda x: (np.round(np.tanh(x), decimals), x), lambda dy, x: dy / np.cosh(x) ** 2, (x,), seed=seed, hints=False
+    )
+    assert report.verdict is Verdict.INCONCLUSIVE, str(report)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_dead_unit_bears_no_claim_out(seed):
+    x = -np.random.default_rng(seed).uniform(1, 2, 40)
+    report = examine_backward(lambda x: (np.maximum(x, 0), x), lambda dy, x: dy.copy(), (x,), seed=seed, hints=False)
+    assert report.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_where_differences_at_one_small_step_add_up_the_oracle_is_not_asked_again(seed):
+    x = np.random.default_rng(seed).standard_normal(1000)
+    right = examine_backward(lambda x: (np.tanh(x), x), lambda dy, x: dy / np.cosh(x) ** 2, (x,), seed=seed)
+    wrong = examine_backward(
+        lambda x: (np.tanh(x), x), lambda dy, x: 2 * dy / np.cosh(x) ** 2, (x,), seed=seed, hints=False
+    )
+    assert wrong.verdict is Verdict.FAIL
+    assert wrong.evaluations <= 12 * right.evaluations
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("factor", [-1.0, 5.0, 0.2])
 def test_a_claim_that_no_step_bears_out_is_refuted(factor, seed):
@@ -204,3 +233,67 @@ def test_a_ripple_finer_than_every_step_refutes_nobody(seed):
 
     report = examine_backward(forward, lambda dy, x: dy * (2 * x + 1e3 * np.cos(1e7 * x)), (x,), seed=seed)
     assert report.verdict is not Verdict.FAIL, str(report)
+
+
+# -- a tolerance: certainly smaller, certainly larger, or too near to tell
+
+OFF = np.array([1.0, -1.0, 1.0, -1.0])  # as long as a gradient of ones
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [(1e-6, Verdict.PASS), (1e-5, Verdict.PASS), (1e-4, Verdict.INCONCLUSIVE), (1e-3, Verdict.FAIL), (1, Verdict.FAIL)],
+)
+def test_an_error_passes_below_a_tolerance_fails_above_and_is_undecided_beside_it(error, verdict, seed):
+    case = case_of(lambda x: x.sum(), (np.ones(4) + error * OFF,), X, tol=1e-4)
+    finding = judge(replace(case, rng=np.random.default_rng(seed)))["x"]
+    assert finding.verdict is verdict
+    assert finding.error == pytest.approx(error, rel=0.8)
+    if verdict is Verdict.PASS:
+        assert error < finding.bound <= 1e-4
+        assert finding.reason == f"measurably off by {finding.error:.1e}, within the tolerance"
+
+
+def test_an_error_too_near_to_the_tolerance_is_told_with_both_its_bounds():
+    measure, tangents = counted(lambda v: Estimate(v.sum(), 1e-13))
+    finding = judge(case_of(lambda x: x.sum(), (np.ones(4) + 1e-4 * OFF,), X, measure=measure, tol=1e-4))["x"]
+    assert finding.reason == (
+        "an error between 3.7e-05 and 2.8e-04 of the gradient was measured by 24 probes, too near to tol=1e-04 to tell "
+        "on which side: choose another tol, or mend the gradient"
+    )
+    assert len(tangents) == 24
+
+
+def test_with_a_tolerance_an_oracle_too_blunt_to_tell_is_not_asked_again_and_again():
+    measure, tangents = counted(blunt(1e-3))
+    finding = judge(case_of(lambda x: x.sum(), (np.ones(4),), X, measure=measure, tol=1e-6))["x"]
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "could hide, and 1e-06 is what a pass must exclude" in finding.reason
+    assert len(tangents) == 2
+
+
+def test_with_a_tolerance_what_errors_explain_passes_as_it_does_without():
+    finding = judge(case_of(lambda x: x.sum(), (np.ones(4),), X, measure=blunt(1e-8), tol=1e-4))["x"]
+    assert (finding.verdict, finding.reason) == (Verdict.PASS, None)
+
+
+@pytest.mark.parametrize(
+    ("measure", "reason"),
+    [
+        (lambda v: Estimate(v.sum(), 1e-13, 1.0), KINK),
+        (
+            lambda _v: Estimate(np.nan, np.inf),
+            "the forward is finite at too few steps around the point: move it away from the edge of its domain",
+        ),
+    ],
+)
+def test_a_tolerance_decides_nothing_at_a_kink_or_at_the_edge_of_a_domain(measure, reason):
+    finding = judge(case_of(lambda x: x.sum(), (np.ones(4),), X, measure=measure, tol=1e-4))["x"]
+    assert (finding.verdict, finding.reason) == (Verdict.INCONCLUSIVE, reason)
+
+
+def test_a_tolerance_splits_a_joint_claim_by_argument():
+    findings = judge(case_of(line, (RIGHT[0] * (1 + 1e-6), RIGHT[1] * 1.01), X, W, tol=1e-4))
+    assert findings["x"].verdict is Verdict.PASS
+    assert findings["w"].verdict is Verdict.FAIL

@@ -219,3 +219,29 @@ def test_beside_a_point_every_leaf_moves_by_a_part_of_its_own_size():
     steps = [np.sqrt(np.mean((now - then) ** 2)) for now, then in zip(moved.values, arguments.values, strict=True)]
     assert steps[0] == pytest.approx(1e4, rel=0.5)
     assert steps[1] == pytest.approx(1e-2, rel=0.5)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rounding_of_an_output_that_hardly_moves_is_no_kink(seed):
+    """A step changes the output by a few of its rounding units; what both sides differ by is noise."""
+    rng = np.random.default_rng(seed)
+    x, w = 1e-4 * rng.standard_normal((2, 6))
+
+    def smooth(x):
+        return 1 + np.tanh(x) * 1e-4 * np.cos(w), x
+
+    backward = lambda dy, x: dy * 1e-4 * np.cos(w) / np.cosh(x) ** 2  # noqa: E731
+    assert outside_the_slopes(smooth, backward, Arguments.of(smooth, (x,)), 0, rng) is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_claim_is_held_against_the_slopes_in_their_own_precision(dtype):
+    """1 − (1 − 1e-6) is 1.3 % larger in float32, and so is the slope that float32 code claims."""
+    x, c = np.array([0.0, 0.2, -0.3], dtype), np.full(3, 1e-6, dtype)
+
+    def forward(x):
+        small = 1 - (1 - c.astype(x.dtype))
+        return np.abs(x) * small, small
+
+    backward = lambda dy, small: dy * small * np.array([1, 1, -1], dtype=small.dtype)  # noqa: E731
+    assert outside_the_slopes(forward, backward, Arguments.of(forward, (x,)), 0, np.random.default_rng(0)) is None

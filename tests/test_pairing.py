@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.arguments import Arguments
-from gradcheck.pairing import Pairing, call
+from gradcheck.pairing import Pairing, blocks, call
 
 DOUBLE, SINGLE, HALF = (float(np.finfo(dtype).eps) for dtype in (np.float64, np.float32, np.float16))
 
@@ -162,3 +162,29 @@ def test_an_exception_is_raised_as_it_is_with_a_note_of_the_call():
     with pytest.raises(TypeError) as raised:
         call(f, ())
     assert raised.value.__notes__ == ["gradcheck: raised inside f, called with no arrays."]
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 5), (1, 200_000), (200_000,), (300, 700)])
+def test_blocks_are_the_same_parts_of_every_array_in_any_memory_order(shape):
+    rng = np.random.default_rng(0)
+    plain, other = rng.standard_normal(shape), rng.standard_normal(shape)
+    flip = (slice(None, None, -1),) * plain.ndim
+    turned = np.asfortranarray(other[flip])[flip] if shape else other
+    parts = list(blocks(plain, turned, np.broadcast_to(1.0, shape)))
+    for k, whole in enumerate((plain, other, np.ones(shape))):
+        np.testing.assert_array_equal(np.concatenate([part[k] for part in parts]), whole.ravel())
+
+
+def test_a_primal_that_is_known_is_shared_and_costs_no_call():
+    def forward(x):
+        raise AssertionError
+
+    x = np.array([np.pi, np.e])
+    out = np.sin(x)
+    pairing = Pairing.at_point(forward, Arguments.of(forward, (x,)), np.ones(2), out)
+    assert np.shares_memory(pairing.primal[0], out)
+
+
+def test_at_the_point_itself_a_pairing_is_zero():
+    pairing = Pairing.at_point(lambda x: (np.sin(x), None), Arguments.of(lambda x: x, (np.ones(3),)), np.ones(3))
+    assert pairing(np.ones(3)) == pairing.origin == 0

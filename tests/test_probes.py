@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.oracles import Estimate
-from gradcheck.probes import Probe, certificate, probe
+from gradcheck.probes import Probe, certificate, least_error, probe
 
 
 def test_a_probe_compares_both_sides_of_the_identity():
@@ -47,3 +47,42 @@ def test_more_probes_make_the_certificate_sharper():
 @pytest.mark.parametrize("probes", [[], [Probe(0.0, 0.0, math.inf, 0.0)], [Probe(0.0, math.nan, 1.0, 0.0)]])
 def test_without_a_finite_probe_nothing_is_certified(probes):
     assert certificate(probes) == math.inf
+
+
+def test_a_gap_that_no_error_explains_counts_with_the_largest_that_was_seen():
+    probes = [Probe(1e-8, 0.0, 1e-10, 0.0), Probe(4e-8, 0.0, 1e-10, 0.0)]
+    assert certificate(probes) == pytest.approx(math.sqrt(2 / math.pi) * 4.01e-8 * 1e3)
+
+
+def gaps(error, k, rounds=100_000):
+    """Return probes of a gradient that is off by ``error``, as many as are asked at once."""
+    drawn = error * np.random.default_rng(0).standard_normal((rounds, k))
+    return [[Probe(gap, 0.0, 0.0, 0.0) for gap in row] for row in drawn.tolist()]
+
+
+@pytest.mark.parametrize("k", [2, 6, 24])
+def test_seen_gaps_certify_less_than_the_error_no_more_often_than_promised(k, monkeypatch):
+    monkeypatch.setattr("gradcheck.probes.CONFIDENCE", 1e-2)
+    assert np.mean([certificate(probes) < 1.0 for probes in gaps(1.0, k, 20_000)]) <= 1.2e-2
+
+
+@pytest.mark.parametrize("k", [1, 2, 6, 24])
+def test_the_least_error_exceeds_the_error_no_more_often_than_promised(k, monkeypatch):
+    monkeypatch.setattr("gradcheck.probes.CONFIDENCE", 1e-2)
+    some = gaps(1.0, k, 20_000)
+    assert np.mean([least_error(probes) > 1.0 for probes in some]) <= 1e-2
+    assert np.mean([least_error(probes) for probes in some]) > 0.1
+
+
+def test_what_errors_and_kinks_explain_is_no_error_of_the_gradient():
+    assert least_error([Probe(1.0, 0.5, 0.3, 0.2), Probe(1.0, 1.2, 0.3, 0.0)]) == 0.0
+
+
+def test_more_looks_ask_for_more_evidence():
+    probes = [Probe(0.0, 1.0, 0.1, 0.0)] * 3
+    assert certificate(probes, looks=24) > certificate(probes)
+    assert least_error(probes, looks=24) < least_error(probes)
+
+
+def test_what_was_not_measured_contradicts_nothing():
+    assert Probe(1.0, math.nan, math.inf, 0.0).agrees

@@ -1,7 +1,9 @@
+import io
 import json
 import math
 
 import numpy as np
+import pytest
 
 from gradcheck.report import Entry, Explanation, Finding, Report, Verdict
 
@@ -61,5 +63,91 @@ def test_a_broken_law_fails_even_where_every_gradient_is_right():
     assert broken.verdict is Verdict.FAIL
     assert str(broken).splitlines()[:2] == [
         "f: FAIL (every gradient is right here, but a law is broken; oracle o, seed 7)",
-        "  back must not write into the cotangent, but it changed dout.",
+        "  Law: back must not write into the cotangent, but it changed dout.",
     ]
+
+
+EXPLAINED = Report(
+    "affine",
+    {"W": BAD, "b": OPEN},
+    ("central_difference",),
+    7,
+    (),
+    300,
+    (
+        Explanation("A1", ("W",), "dW has the wrong sign.", verified=True, edit="line 3 of back: -g  →  g"),
+        Explanation("A4", ("W",), "dW has a factor.", verified=True, otherwise="A batch of 3 tells them apart."),
+    ),
+    None,
+    ("transpose", "regulariser"),
+    "it fails only if x.shape[0] ≥ 2.",
+    "examine_backward(affine, back, args, seed=7)",
+)
+
+
+def test_an_explained_report_survives_strict_json():
+    plain = EXPLAINED.to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["explanations"] == [
+        {
+            "mistake": "A1",
+            "arguments": ["W"],
+            "sentence": "dW has the wrong sign.",
+            "verified": True,
+            "edit": "line 3 of back: -g  →  g",
+            "otherwise": "",
+        },
+        {
+            "mistake": "A4",
+            "arguments": ["W"],
+            "sentence": "dW has a factor.",
+            "verified": True,
+            "edit": "",
+            "otherwise": "A batch of 3 tells them apart.",
+        },
+    ]
+    assert {name: plain[name] for name in ("silence", "ruled_out", "smallest", "replay")} == {
+        "silence": None,
+        "ruled_out": ["transpose", "regulariser"],
+        "smallest": "it fails only if x.shape[0] ≥ 2.",
+        "replay": "examine_backward(affine, back, args, seed=7)",
+    }
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def plain_environment(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    return monkeypatch
+
+
+def test_a_report_is_shown_in_colour_on_a_terminal(plain_environment):
+    terminal = Terminal()
+    EXPLAINED.show(terminal)
+    assert terminal.getvalue().startswith("affine: \033[31mFAIL\033[0m (1 of 2 gradients wrong;")
+    plain_environment.setenv("NO_COLOR", "1")
+    terminal = Terminal()
+    EXPLAINED.show(terminal)
+    assert terminal.getvalue() == f"{EXPLAINED}\n"
+
+
+def test_a_report_is_shown_on_the_standard_output_without_colour_where_that_is_no_terminal(capsys):
+    EXPLAINED.show()
+    assert capsys.readouterr().out == f"{EXPLAINED}\n"
+
+
+def test_a_report_as_a_string_has_no_colour_whatever_the_terminal(plain_environment):
+    plain_environment.setattr("sys.stdout", Terminal())
+    assert "\033" not in str(EXPLAINED) + EXPLAINED._repr_html_()
+
+
+def test_a_report_is_shown_where_not_all_of_its_letters_can_be_written():
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
+    EXPLAINED.show(narrow)
+    narrow.seek(0)
+    assert narrow.read() == f"{EXPLAINED}\n".encode("ascii", "replace").decode()

@@ -248,3 +248,91 @@ def test_a_sum_that_cancels_in_float32_does_not_fail(seed):
     forward = lambda b: ((b * c).sum(), b)  # noqa: E731
     report = examine_backward(forward, lambda dy, b: np.cumsum(dy * c)[-1:], (np.array([0.7], np.float32),), seed=seed)
     assert report.verdict is not Verdict.FAIL, str(report)
+
+
+# -- the dtype of a gradient
+
+
+def layer_of(out_dtype=None, *, inside=None):
+    """Return a layer that computes in ``inside`` and returns ``out_dtype``, by default what it is given."""
+
+    def forward(x, W):
+        if inside:
+            x, W = x.astype(inside), W.astype(inside)
+        y = np.tanh(x @ W)
+        return y.astype(out_dtype or y.dtype), (x, W)
+
+    return forward
+
+
+def gradients_in(*dtypes):
+    def layer_backward(dy, cache):
+        x, W = cache
+        dz = dy / np.cosh(x @ W) ** 2
+        return tuple(g.astype(dtype) for g, dtype in zip((dz @ W.T, x.T @ dz), dtypes, strict=True))
+
+    return layer_backward
+
+
+def in_dtype(dtype):
+    return X.astype(dtype), W.astype(dtype)
+
+
+def test_a_gradient_in_a_lower_precision_than_its_argument_and_the_output_fails_and_says_what_to_do():
+    report = examine_backward(layer_of(), gradients_in(np.float64, np.float32), in_dtype(np.float64), seed=0)
+    assert {path: str(f.verdict) for path, f in report.arguments.items()} == {"x": "pass", "W": "fail"}
+    assert report.arguments["W"].reason == (
+        "layer_backward must return dW in no lower precision than W and the output have, but it returned float32 and "
+        "not float64. Make its buffers and constants in the dtype of W."
+    )
+
+
+def test_a_float16_gradient_of_float32_code_fails():
+    report = examine_backward(layer_of(), gradients_in(np.float32, np.float16), in_dtype(np.float32), seed=0)
+    assert {path: str(f.verdict) for path, f in report.arguments.items()} == {"x": "pass", "W": "fail"}
+
+
+def test_a_gradient_in_a_higher_precision_than_its_argument_is_accepted():
+    report = examine_backward(layer_of(), gradients_in(np.float64, np.float64), in_dtype(np.float32), seed=0)
+    assert report.verdict is Verdict.PASS, str(report)
+
+
+@pytest.mark.parametrize("out_dtype", [np.float32, np.float64])
+def test_float32_gradients_of_a_forward_that_computes_in_float32_whatever_it_is_given_are_limited_by_it(out_dtype):
+    forward = layer_of(out_dtype, inside=np.float32)
+    report = examine_backward(forward, gradients_in(np.float32, np.float32), in_dtype(np.float64), seed=0)
+    assert {f.reason for f in report.arguments.values()} == {"limited by float32"}
+    assert report.verdict is Verdict.PASS, str(report)
+
+
+def test_float32_somewhere_inside_the_forward_excuses_a_float32_gradient():
+    inner = layer_of(inside=np.float32)
+
+    def forward(x, W):
+        y, cache = inner(x, W)
+        return np.pi * y.astype(np.float64), cache
+
+    scaled = lambda dy, cache: gradients_in(np.float32, np.float32)(np.pi * dy, cache)  # noqa: E731
+    report = examine_backward(forward, scaled, in_dtype(np.float64), seed=0)
+    assert report.verdict is Verdict.PASS, str(report)
+
+
+# -- what a claim holds
+
+
+def test_a_claim_holds_its_float64_gradients_once():
+    subject = Subject(layer_of(), gradients_in(np.float64, np.float32), (), None, np.random.default_rng(0))
+    claim = subject.claim(Arguments.of(subject.forward, in_dtype(np.float64)))
+    assert np.shares_memory(claim.gradients.gradients["x"], claim.vector)
+    assert claim.gradients.gradients["W"].dtype == np.float32
+    assert claim.watched is None
+
+
+def test_a_single_float64_array_is_not_copied_to_be_the_point():
+    seen = []
+    oracle = lambda f, x: (seen.append(x), central_difference(f, x))[1]  # noqa: E731
+    x = RNG.standard_normal((5, 3))
+    assert measured(lambda x: (np.sin(x), x), lambda dy, x: dy * np.cos(x), x, oracles=(oracle,)) == {"x": "pass"}
+    assert np.shares_memory(seen[0], x)
+    assert not seen[0].flags.writeable
+    assert x.flags.writeable

@@ -7,19 +7,31 @@ import copy
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from gradcheck.edits.operators import OPERATORS
-from gradcheck.edits.reach import reached, replaced
-from gradcheck.edits.scene import Place, Proposal, Scene, Statement
+from gradcheck.edits.reach import reached, replaced, spoken
+from gradcheck.edits.scene import Place, Proposal, Scene, Statement, headline
 from gradcheck.edits.source import NoSource, Source, source_of
+from gradcheck.edits.twins import twins
 from gradcheck.edits.watch import Watched, watch
 
 __all__ = ["Edit", "edits"]
 
 WIDTH = 70
+TURNS = 4  # times as many statements as were run unedited may loops turn, and
+SPARE = 100  # so many more; if nothing was seen,
+UNSEEN = 10_000
+UNPACKED = 3  # ranks: a mistake is likelier where a name is used than where it is unpacked
 NO_LINE = "(left out)"
 Rebuild = Callable[[types.FunctionType], Callable[..., Any]]
+
+
+class Limits(NamedTuple):
+    """How often the loops of an edited function may turn in all, and the branches that it must not take."""
+
+    most: int
+    closed: tuple[tuple[ast.AST, str], ...]
 
 
 @dataclass(frozen=True)
@@ -78,9 +90,9 @@ def edits(
     call, arguments, edits_forward = backward, cast("Sequence[Any] | None", example), False
     if not functions and forward is not None:
         functions, call, arguments, edits_forward = reached(forward), forward, args, True
-    seen: set[tuple[int, int, str]] = set()
-    for rank, proposal, source, rebuild in _gathered(functions, call, arguments):
-        edited = _applied(proposal, source, seen)
+    seen: set[tuple[int, int, str, str]] = set()
+    for rank, proposal, source, limits, rebuild in _gathered(functions, call, arguments):
+        edited = _applied(proposal, source, limits, seen)
         if edited is None:
             continue
         before, after, made = edited
@@ -90,7 +102,7 @@ def edits(
             proposal.statement.node.lineno,
             source.file,
             source.function.__qualname__,
-            *_shortened(before, after),
+            *_shortened(before, after, _likewise(proposal)),
             rank,
             backward if edits_forward else changed,
             changed if edits_forward else None,
@@ -99,19 +111,24 @@ def edits(
 
 def _gathered(
     functions: list[types.FunctionType], call: Callable[..., Any], arguments: Sequence[Any] | None
-) -> list[tuple[int, Proposal, Source, Rebuild]]:
+) -> list[tuple[int, Proposal, Source, Limits, Rebuild]]:
     """Return what the operators propose for each function that has a source, the lowest rank first."""
-    gathered: list[tuple[int, Proposal, Source, Rebuild]] = []
+    gathered: list[tuple[int, Proposal, Source, Limits, Rebuild]] = []
     for depth, function in enumerate(functions):
         try:
             source = source_of(function)
         except NoSource:
             continue
         rebuild = _rebuild(call, arguments, function)
-        scene = Scene(source, _watched(source, rebuild, arguments))
+        watched = _watched(source, rebuild, arguments)
+        scene = Scene(source, watched)
+        most = TURNS * watched.steps + SPARE if watched.steps else UNSEEN
+        limits = Limits(most, scene.closed)
         # What the caller wrote is likelier to be wrong than a helper that others use too.
         later = min(depth, 2)
-        gathered += [(p.rank + later, p, source, rebuild) for operator in OPERATORS for p in operator(scene)]
+        proposals = [proposal for operator in OPERATORS for proposal in operator(scene)]
+        proposals += list(twins(proposals))
+        gathered += [(p.rank + later + UNPACKED * p.statement.unpacks, p, source, limits, rebuild) for p in proposals]
     return sorted(gathered, key=lambda row: row[0])
 
 
@@ -132,15 +149,16 @@ def _rebuild(call: Callable[..., Any], arguments: Sequence[Any] | None, old: typ
     """Return what makes ``call`` with a new function in the place of ``old``."""
     given = tuple(arguments or ())
     other = types.FunctionType(old.__code__, old.__globals__, old.__name__, old.__defaults__, old.__closure__)
-    through = any(a is not b for a, b in zip(replaced((call, *given), old, other)[1:], given, strict=True))
+    names = spoken((call, *given))
+    through = any(a is not b for a, b in zip(replaced((call, *given), old, other, names)[1:], given, strict=True))
 
     def rebuilt(new: types.FunctionType) -> Callable[..., Any]:
         if not through:
-            return replaced(call, old, new)  # type: ignore[no-any-return]
+            return replaced(call, old, new, names)  # type: ignore[no-any-return]
 
         # The function lies in the arguments too, and each call brings its own.
         def edited(*args: Any, **kwargs: Any) -> Any:
-            changed, *others = replaced((call, *args), old, new)
+            changed, *others = replaced((call, *args), old, new, names)
             return changed(*others, **kwargs)
 
         return edited
@@ -149,11 +167,11 @@ def _rebuild(call: Callable[..., Any], arguments: Sequence[Any] | None, old: typ
 
 
 def _applied(
-    proposal: Proposal, source: Source, seen: set[tuple[int, int, str]]
+    proposal: Proposal, source: Source, limits: Limits, seen: set[tuple[int, int, str, str]]
 ) -> tuple[str, str, types.FunctionType] | None:
     """Return the statement before and after, and the function; None for what was made already or is no Python."""
     statement = proposal.statement
-    before = _headline(statement.node)
+    before = statement.headline
     undo: list[tuple[ast.AST, str, Any]] = []
     try:
         for place, new in proposal.changes:
@@ -162,11 +180,11 @@ def _applied(
             _located(new, statement.node, source)
             _hang(place, new, held)
         after = _now(statement)
-        key = (id(source), statement.position, after)
+        key = (id(source), statement.position, after, _likewise(proposal))
         if key in seen or after == before:
             return None
         seen.add(key)
-        return before, after, source.compiled()
+        return before, after, source.ending(*limits)
     except (SyntaxError, TypeError, ValueError, RecursionError):
         return None
     finally:
@@ -185,7 +203,7 @@ def _hang(place: Place, new: Any, held: Any) -> None:
 def _located(new: Any, at: ast.AST, source: Source) -> None:
     """Put new nodes at the line of the statement, and let them speak of NumPy by the user's name for it."""
     for node in new if isinstance(new, list) else [new]:
-        if isinstance(node, ast.AST):
+        if isinstance(node, ast.AST) and not hasattr(node, "original"):
             if isinstance(node, ast.expr | ast.stmt | ast.keyword | ast.arg) and not hasattr(node, "lineno"):
                 ast.copy_location(node, at)
                 if isinstance(node, ast.Name) and node.id == "np":
@@ -204,32 +222,27 @@ def _now(statement: Statement) -> str:
     body, index = getattr(statement.place.parent, statement.place.field), statement.place.slot or 0
     before = body[index]
     if before is not statement.node and index + 1 < len(body) and body[index + 1] is statement.node:
-        return f"{_headline(before)}; {_headline(statement.node)}"
-    return NO_LINE if isinstance(before, ast.Pass) else _headline(before)
+        return f"{headline(before)}; {statement.headline}"
+    return NO_LINE if isinstance(before, ast.Pass) else headline(before)
 
 
-def _headline(node: ast.stmt) -> str:
-    """Return a statement in one line; of a loop, its head."""
-    if isinstance(node, ast.For | ast.With | ast.FunctionDef | ast.If | ast.While | ast.Try):
-        node = copy.copy(node)
-        node.body = [ast.Pass()]
-        if not isinstance(node, ast.With | ast.FunctionDef):
-            node.orelse = []
-        return ast.unparse(node).partition("\n")[0]
-    return ast.unparse(node)
+def _likewise(proposal: Proposal) -> str:
+    """Return in which other lines the same is changed."""
+    lines = sorted({statement.node.lineno for statement in proposal.others} - {proposal.statement.node.lineno})
+    return f" (likewise line {', '.join(map(str, lines))})" if lines else ""
 
 
-def _shortened(before: str, after: str) -> tuple[str, str]:
-    """Return both, cut around where they differ."""
+def _shortened(before: str, after: str, likewise: str) -> tuple[str, str]:
+    """Return both, cut around where they differ, and to the second add ``likewise``."""
     first = next(
         (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
     )
-    return _window(before, first), _window(after, first)
+    return _window(before, first, WIDTH), _window(after, first, WIDTH - len(likewise)) + likewise
 
 
-def _window(text: str, first: int) -> str:
-    if len(text) <= WIDTH:
+def _window(text: str, first: int, width: int) -> str:
+    if len(text) <= width:
         return text
-    begin = max(0, min(first - WIDTH // 3, len(text) - WIDTH + 1))
-    end = begin + WIDTH - 1 - (begin > 0)
+    begin = max(0, min(first - width // 3, len(text) - width + 1))
+    end = begin + width - 1 - (begin > 0)
     return ("…" if begin else "") + text[begin:end] + ("…" if end < len(text) else "")

@@ -59,9 +59,12 @@ def text(node: ast.AST) -> str:
     return str(kept["spelling"])
 
 
-def names_in(node: ast.AST) -> set[str]:
-    """Return the names that an expression uses."""
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+def names_in(node: ast.AST) -> frozenset[str]:
+    """Return the names that an expression uses; kept on the node, as ``text`` is."""
+    kept = vars(node)
+    if "names" not in kept:
+        kept["names"] = frozenset(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+    return frozenset(kept["names"])
 
 
 def constant(node: ast.AST) -> float | None:

@@ -8,7 +8,6 @@ others, such as the adapters of gradcheck, are looked through but not edited.
 
 from __future__ import annotations
 
-import builtins
 import copy
 import functools
 import sys
@@ -19,17 +18,22 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.edits.source import CACHED
+from gradcheck.edits.source import CACHED, Globals
 
-__all__ = ["reached", "replaced"]
+__all__ = ["Names", "reached", "replaced", "spoken"]
 
-DEPTH, FUNCTIONS, ELEMENTS = 3, 20, 64
+DEPTH, FUNCTIONS, ELEMENTS = 4, 20, 64
 Names = frozenset[str]
 Parts = dict[tuple[str, Any], Any]
 
 
 def reached(roots: Any, *, calls: int = DEPTH) -> list[types.FunctionType]:
     """Return the user's own functions that ``roots`` lead to over at most ``calls`` calls, the nearest first."""
+    return [function for function in _met(roots, calls) if is_own(function)][:FUNCTIONS]
+
+
+def _met(roots: Any, calls: int) -> list[types.FunctionType]:
+    """Return all functions that ``roots`` lead to, the wrappers of others among them, the nearest first."""
     found: dict[int, types.FunctionType] = {}
     seen: set[tuple[int, Names]] = set()
     layer: list[tuple[Any, Names]] = [(roots, frozenset())]
@@ -44,33 +48,42 @@ def reached(roots: Any, *, calls: int = DEPTH) -> list[types.FunctionType]:
             kept.append(thing)
             if isinstance(thing, types.FunctionType):
                 functions.append(thing)
-                if is_own(thing) and len(found) < FUNCTIONS:
-                    found.setdefault(id(thing), thing)
+                found.setdefault(id(thing), thing)
                 if not is_own(thing):  # a wrapper is no call
                     layer += [(part, names | _names_in(thing.__code__)) for part in _parts(thing, names).values()]
             else:
                 layer += [(part, names) for part in _parts(thing, names).values()]
         # What a method or a nested container holds is found under the names that all functions so far speak.
-        spoken = frozenset[str]().union(*(_names_in(function.__code__) for function in functions))
+        said = frozenset[str]().union(*(_names_in(function.__code__) for function in functions))
         own = filter(is_own, functions)
-        layer = [*((part, spoken) for function in own for part in _parts(function, spoken).values()), (roots, spoken)]
+        layer = [*((part, said) for function in own for part in _parts(function, said).values()), (roots, said)]
     return list(found.values())
 
 
-def replaced(root: Any, old: types.FunctionType, new: types.FunctionType) -> Any:
-    """Return ``root`` with ``new`` wherever it leads to ``old``: a copy, or ``root`` itself if it does not."""
-    return new if root is old else _Replacement(old, new, _spoken(root)).of(root)
+def replaced(root: Any, old: types.FunctionType, new: types.FunctionType, names: Names | None = None) -> Any:
+    """Return ``root`` with ``new`` wherever it leads to ``old``: a copy, or ``root`` itself if it does not.
+
+    ``names`` are those that ``spoken(root)`` returned before, for a root like this one.
+    """
+    if root is old:
+        return new
+    return _Replacement(old, new, spoken(root) if names is None else names).of(root)
 
 
 def is_own(function: types.FunctionType) -> bool:
     """Whether a function is the user's: not Python's, not an installed package's, and not gradcheck's."""
     package = (getattr(function, "__module__", None) or "").partition(".")[0]
-    path = Path(function.__code__.co_filename)
-    return not (
-        package in sys.stdlib_module_names - {"__main__"}
-        or package in {"gradcheck", "numpy"}
-        or {"site-packages", "dist-packages"} & set(path.parts)
-    )
+    return not (_is_library(package) or _is_installed(function.__code__.co_filename))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_library(package: str) -> bool:
+    return package in {"gradcheck", "numpy"} or (package in sys.stdlib_module_names and package != "__main__")
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_installed(file: str) -> bool:
+    return bool({"site-packages", "dist-packages"} & set(Path(file).parts))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -80,19 +93,9 @@ def _names_in(code: types.CodeType) -> Names:
     return frozenset(code.co_names).union(*map(_names_in, inner))
 
 
-def _spoken(root: Any) -> Names:
-    """Return all names spoken by the functions that ``root`` leads to."""
-    wrappers: list[types.FunctionType] = []
-    queue = [root]
-    while queue:
-        thing = queue.pop()
-        if isinstance(thing, types.FunctionType) and thing not in wrappers and not is_own(thing):
-            wrappers.append(thing)
-            queue += _parts(thing, frozenset()).values()
-        elif isinstance(thing, types.MethodType | functools.partial | tuple | list):
-            queue += _parts(thing, frozenset()).values()
-    functions = [*wrappers, *reached(root)]
-    return frozenset[str]().union(*(_names_in(function.__code__) for function in functions))
+def spoken(root: Any) -> Names:
+    """Return all names spoken by the functions that ``root`` leads to, those of wrappers too."""
+    return frozenset[str]().union(*(_names_in(function.__code__) for function in _met(root, DEPTH)))
 
 
 def _parts(thing: Any, names: Names) -> Parts:
@@ -174,17 +177,6 @@ def _parts_of_object(thing: Any, names: Names) -> Iterator[tuple[tuple[str, Any]
                 yield ("attribute", name), value
 
 
-class _Globals(dict[str, Any]):
-    """The globals of a copied function: some of its own, all others read from the original's as they are now."""
-
-    def __init__(self, original: dict[str, Any], own: dict[str, Any]) -> None:
-        super().__init__(own, __builtins__=original.get("__builtins__", builtins))
-        self.original = original
-
-    def __missing__(self, name: str) -> Any:
-        return self.original[name]
-
-
 class _Replacement:
     """One replacement under way. Things reached twice are copied once."""
 
@@ -243,7 +235,7 @@ def _function_with(function: types.FunctionType, parts: Parts) -> types.Function
     ]
     made = types.FunctionType(
         function.__code__,
-        _Globals(function.__globals__, own) if own else function.__globals__,
+        Globals(function.__globals__, own) if own else function.__globals__,
         function.__name__,
         parts.get(("defaults", ""), function.__defaults__),
         tuple(cells),

@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import ast
+import copy
 import itertools
+import math
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from gradcheck.edits.nodes import constant, fill, names_in, text
+from gradcheck.edits.purity import calls_nothing
+from gradcheck.edits.nodes import constant, fill, names_in, reduction, text
 from gradcheck.edits.source import Source
 from gradcheck.edits.watch import UNKNOWN, Seen, Watched
 
-__all__ = ["Place", "Proposal", "Scene", "Site", "Statement", "is_cotangent", "is_regulariser", "is_time"]
+__all__ = [
+    "Place",
+    "Proposal",
+    "Scene",
+    "Site",
+    "Statement",
+    "headline",
+    "is_cotangent",
+    "is_over_time",
+    "is_regulariser",
+    "is_time",
+    "parsed",
+]
 
 _COTANGENT = re.compile(r"^_?(d[A-Za-z_]|grad|delta|upstream|g$|g_|gy$|gout|err)|_grad$|_bar$|grad$", re.IGNORECASE)
+_WORD = re.compile(  # begins with a d, and is no gradient
+    r"_?d(ata|ecay|eg(ree)?s?|en(om\w*)?|epth|eriv\w*|et|iag|iff|ilation|ims?|ist|iv|ot|rop\w*|st|type)\d*$", re.IGNORECASE
+)
 _REGULARISER = re.compile(
     r"^(reg|lam|lamb|lambd|lambda_?|l2|wd|weight_decay|decay|regularization|reg_.*|lmbda|λ)$", re.IGNORECASE
 )
 
 
+_AT = {"np.add.at", "np.subtract.at"}
+
+
 def is_cotangent(name: str) -> bool:
     """Whether a name is one that people give to gradients; what follows the last dot or stands in quotes decides."""
-    return bool(_COTANGENT.search(_last(name)))
+    return bool(_COTANGENT.search(_last(name))) and not _WORD.match(_last(name))
 
 
 def is_regulariser(name: str) -> bool:
@@ -34,6 +55,21 @@ def is_regulariser(name: str) -> bool:
 def is_time(name: str) -> bool:
     """Whether a loop variable is one that people give to time steps."""
     return name in {"t", "tt", "step", "time", "ts"}
+
+
+def is_over_time(loop: ast.For) -> bool:
+    """Whether a loop is one over time steps: by its variable, or as each turn hands a value to the next."""
+    if any(is_time(name) for name in names_in(loop.target)):
+        return True
+    read: set[str] = set()
+    for node in loop.body:
+        if isinstance(node, ast.Assign):
+            read |= names_in(node.value)
+            if _assigned(node) & read - names_in(node.value):
+                return True
+        elif isinstance(node, ast.AugAssign):
+            read |= names_in(node.value)
+    return False
 
 
 def _last(name: str) -> str:
@@ -58,10 +94,23 @@ class Statement:
     loops: tuple[ast.For, ...]
     position: int
 
+    @cached_property
+    def headline(self) -> str:
+        """It in one line, as it is in the file."""
+        return headline(self.node)
+
+    @cached_property
+    def unpacks(self) -> bool:
+        """Whether it only gives names to what the cache holds: ``x, W = cache``, ``x = cache["x"]``."""
+        value = self.node.value if isinstance(self.node, ast.Assign) else None
+        parts = value.elts if isinstance(value, ast.Tuple) else [value]
+        named = isinstance(self.node, ast.Assign) and isinstance(self.node.targets[0], ast.Name | ast.Tuple)
+        return named and not self.loops and all(map(_is_held, parts))
+
     @property
     def time(self) -> bool:
         """Whether it stands in a loop over time steps."""
-        return any(is_time(name) for loop in self.loops for name in names_in(loop.target))
+        return any(is_over_time(loop) for loop in self.loops)
 
     @property
     def target(self) -> str:
@@ -69,6 +118,24 @@ class Statement:
         if isinstance(self.node, ast.Assign) and len(self.node.targets) == 1:
             return text(self.node.targets[0])
         return text(self.node.target) if isinstance(self.node, ast.AugAssign | ast.AnnAssign | ast.For) else ""
+
+
+def headline(node: ast.stmt) -> str:
+    """Return a statement in one line; of a loop, its head."""
+    if isinstance(node, ast.For | ast.With | ast.FunctionDef | ast.If | ast.While | ast.Try):
+        node = copy.copy(node)
+        node.body = [ast.Pass()]
+        if not isinstance(node, ast.With | ast.FunctionDef):
+            node.orelse = []
+        return ast.unparse(node).partition("\n")[0]
+    return ast.unparse(node)
+
+
+def _is_held(node: ast.expr | None) -> bool:
+    """Whether an expression reads an attribute, or an entry by a literal key, or is a name."""
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.slice, ast.Constant) and _is_held(node.value)
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and node.attr != "T")
 
 
 class Site(NamedTuple):
@@ -80,12 +147,16 @@ class Site(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """A change that would undo a mistake: what to hang where. A lower rank is more plausible."""
+    """A change that would undo a mistake: what to hang where. A lower rank is more plausible.
+
+    ``others`` are the statements besides ``statement`` that the same mistake stands in.
+    """
 
     mistake: str
     rank: int
     statement: Statement
     changes: tuple[tuple[Place, Any], ...]
+    others: tuple[Statement, ...] = ()
 
 
 class Scene:
@@ -97,8 +168,9 @@ class Scene:
         self.statements: list[Statement] = []
         self.sites: list[Site] = []
         self._positions = {id(node): i for i, node in enumerate(ast.walk(self.tree))}
+        for node in ast.walk(self.tree):
+            vars(node)["original"] = True
         self._operands: dict[int, dict[str, Seen]] = {}
-        self._frozen = _tests(self.tree)
         for index, node in enumerate(self.tree.body):
             self._read(node, Place(self.tree, "body", index), ())
         arguments = self.tree.args
@@ -107,7 +179,7 @@ class Scene:
     def _read(self, node: ast.stmt, place: Place, loops: tuple[ast.For, ...]) -> None:
         frozen = isinstance(node, ast.Raise | ast.Assert | ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal)
         statement = Statement(node, place, loops, self._positions[id(node)])
-        if not frozen and not self._frozen & _assigned(node):
+        if not frozen:
             self.statements.append(statement)
             for field, value in ast.iter_fields(node):
                 if field in {"body", "orelse", "finalbody", "handlers", "args", "returns", "test", "items"}:
@@ -125,6 +197,8 @@ class Scene:
                 continue
             if isinstance(node, ast.expr):
                 self.sites.append(Site(node, Place(parent, field, index), statement))
+            if isinstance(node, ast.keyword) and node.arg == "out":
+                continue  # what is written to is not read
             for name, child in ast.iter_fields(node):
                 self._read_expressions(node, name, child, statement)
 
@@ -136,6 +210,22 @@ class Scene:
     def blind(self) -> bool:
         """Whether nothing was seen, so that shapes cannot forbid anything."""
         return not self.watched.expressions
+
+    @cached_property
+    def closed(self) -> tuple[tuple[ast.AST, str], ...]:
+        """The branches that were not taken and could do more than compute, each as the field of a node."""
+        found: list[tuple[ast.AST, str]] = []
+        for node in ast.walk(self.tree) if not self.blind else ():
+            fields = ("body", "orelse") if isinstance(node, ast.If | ast.IfExp) else ()
+            for field in ("body",) if isinstance(node, ast.ExceptHandler) else fields:
+                held = getattr(node, field)
+                first = held if not isinstance(held, list) else held[0] if held else None
+                if first is None or (isinstance(held, list) and self._positions[id(first)] in self.watched.scopes):
+                    continue
+                expression = isinstance(first, ast.expr)
+                if not (expression and self.seen(first) is not UNKNOWN) and not _computes(held):
+                    found.append((node, field))
+        return tuple(found)
 
     def shapes_differ(self, left: Seen, right: Seen) -> bool:
         """Whether two things are known to be of different shapes."""
@@ -168,6 +258,8 @@ class Scene:
         found = {text(node): seen}
         if not isinstance(node, ast.Subscript) or seen.shape is None:
             return found
+        if not isinstance(node.value, ast.Name | ast.Attribute | ast.Subscript):
+            return found
         base = text(node.value)
         index = text(node)[len(base) + 1 : -1]
         whole = self.seen(node.value)
@@ -179,6 +271,21 @@ class Scene:
             for path, here in itertools.product(likes, (index, index.replace(" - 1", ""))):
                 found[f"{path}[{here}]"] = replace(scope[path], shape=seen.shape)
         return found
+
+    nothing = UNKNOWN
+
+    @cached_property
+    def stored(self) -> frozenset[str]:
+        """The names that are bound in the function, parameters aside."""
+        names = (part for part in ast.walk(self.tree) if isinstance(part, ast.Name))
+        return frozenset(name.id for name in names if isinstance(name.ctx, ast.Store))
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """The names that are bound and never read: what they hold was wanted for something."""
+        names = [part for part in ast.walk(self.tree) if isinstance(part, ast.Name)]
+        read = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+        return frozenset({*(name.id for name in names), *self.parameters} - read - {"_"})
 
     @cached_property
     def _modules(self) -> set[str]:
@@ -207,14 +314,33 @@ class Scene:
         """The places where a gradient is made: what is assigned, added or returned, if it can be a float array."""
         return [site for site in self.sites if self._is_value(site)]
 
+    @cached_property
+    def parts(self) -> list[Site]:
+        """The terms of sums and the operands of reductions inside a value: where a factor may be missing too."""
+        inside = {id(part) for value in self.values for part in ast.walk(value.node) if part is not value.node}
+        found = []
+        for site in self.sites:
+            parent = site.place.parent
+            term = isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Add | ast.Sub)
+            summed = (reduction(parent) or (None, None))[1] is site.node
+            chosen = isinstance(parent, ast.Call) and text(parent.func) == "np.where" and site.place.slot in {1, 2}
+            if id(site.node) in inside and (term or summed or chosen) and constant(site.node) is None:
+                seen = self.seen(site.node)
+                if seen.is_float and (term or chosen or seen.is_array):
+                    found.append(site)
+        return found
+
     def _is_value(self, site: Site) -> bool:
         parent, field, _ = site.place
         seen = self.seen(site.node)
         fits = seen.is_float if seen.kind else self.blind
         whole = isinstance(parent, ast.Assign | ast.AugAssign | ast.Return | ast.AnnAssign) and field == "value"
         listed = isinstance(parent, ast.Tuple | ast.List | ast.Dict) and field in {"elts", "values"}
+        made = isinstance(parent, ast.ListComp | ast.GeneratorExp | ast.DictComp) and field in {"elt", "value"}
         named = isinstance(parent, ast.keyword) and parent.arg is not None and is_cotangent(parent.arg)
-        if isinstance(site.node, ast.Tuple | ast.List | ast.Dict) or not (whole or listed or named) or not fits:
+        added = isinstance(parent, ast.Call) and text(parent.func) in _AT and (field, site.place.slot) == ("args", 2)
+        placed = whole or listed or named or made or added
+        if isinstance(site.node, ast.Tuple | ast.List | ast.Dict) or not placed or not fits:
             return False
         if isinstance(parent, ast.Tuple | ast.List) and not isinstance(parent.ctx, ast.Load):
             return False
@@ -239,12 +365,26 @@ class Scene:
                     if size > 1 and size not in held:
                         found[f"{path}.shape[{axis}]"] = size
                         held.add(size)
+        iterated = {name for loop in statement.loops for name in names_in(loop.target) | names_in(loop.iter)}
+        scope = self.watched.scopes.get(statement.position, {})
+        for path in sorted(iterated & scope.keys()):
+            if scope[path].kind in {"list", "tuple"}:
+                found[f"len({path})"] = 0
+        for path, seen in operands.items():
+            entries = math.prod(seen.shape or ())
+            if path.isidentifier() and seen.is_float and entries not in held and len(seen.shape or ()) > 1:
+                found[f"{path}.size"] = entries
+                held.add(entries)
         if self.blind and self.parameters:
             found[f"{self.parameters[0]}.shape[0]"] = 0
         return found
 
     def _order(self, name: str) -> int:
         return self.parameters.index(name) if name in self.parameters else len(self.parameters)
+
+
+def _computes(held: Any) -> bool:
+    return all(map(calls_nothing, held if isinstance(held, list) else [held]))
 
 
 def _assigned(node: ast.stmt) -> set[str]:
@@ -255,19 +395,6 @@ def _assigned(node: ast.stmt) -> set[str]:
     if isinstance(node, ast.AugAssign | ast.AnnAssign | ast.For):
         targets.append(node.target)
     return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
-
-
-def _tests(tree: ast.AST) -> set[str]:
-    """Return the names that the tests of ``while`` loops depend on: what is never edited."""
-    frozen = {name for node in ast.walk(tree) if isinstance(node, ast.While) for name in names_in(node.test)}
-    while True:
-        more = set(frozen)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign) and _assigned(node) & frozen:
-                more |= names_in(node)
-        if more == frozen:
-            return frozen
-        frozen = more
 
 
 def _is_empty(node: ast.expr) -> bool:

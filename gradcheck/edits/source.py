@@ -4,17 +4,20 @@ from __future__ import annotations
 import __future__
 
 import ast
+import builtins
+import contextlib
 import copy
 import functools
 import linecache
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CACHED", "NoSource", "Source", "function_of", "source_of"]
+__all__ = ["CACHED", "Endless", "Globals", "NoSource", "Source", "function_of", "source_of"]
 
 CACHED = type(functools.lru_cache(abs))
+TURN, STOP = "__gradcheck_turn__", "__gradcheck_stop__"
 _FUTURE = functools.reduce(
     lambda flags, name: flags | getattr(__future__, name).compiler_flag, __future__.all_feature_names, 0
 )
@@ -22,6 +25,21 @@ _FUTURE = functools.reduce(
 
 class NoSource(LookupError):
     """The source of a function cannot be had; the message says why."""
+
+
+class Endless(RuntimeError):
+    """An edited function did what the original does not: its loops went on, or it took a branch of its own."""
+
+
+class Globals(dict[str, Any]):
+    """The globals of a copied function: some of its own, all others read from the original's as they are now."""
+
+    def __init__(self, original: dict[str, Any], own: dict[str, Any]) -> None:
+        super().__init__(own, __builtins__=original.get("__builtins__", builtins))
+        self.original = original
+
+    def __missing__(self, name: str) -> Any:
+        return self.original[name]
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,37 @@ class Source:
     owner: str | None  # the class in whose body the function is written
     imported: tuple[str, ...] = ()  # what the file imports: the compiler calls methods of these in another way
 
+    def ending(self, most: int, closed: Sequence[tuple[ast.AST, str]] = ()) -> types.FunctionType:
+        """Return ``compiled()`` where ``Endless`` is raised once its loops have turned ``most`` times in all.
+
+        It is raised too where the function enters one of the branches ``closed``, each the field of a node.
+        """
+        loops = [node for node in ast.walk(self.tree) if isinstance(node, ast.For | ast.While)]
+        if not loops and not closed:
+            return self.compiled()
+        turns = 0
+
+        def turn(begin: bool = False) -> None:
+            nonlocal turns
+            turns = 0 if begin else turns + 1
+            if turns > most:
+                raise Endless(f"{self.function.__qualname__} must end, but its loops turned {turns} times.")
+
+        def stop() -> None:
+            raise Endless(f"{self.function.__qualname__} must take the branches it took, but took another.")
+
+        with contextlib.ExitStack() as undo:
+            for parent, field in closed:
+                held = getattr(parent, field)
+                at = held[0] if isinstance(held, list) else held
+                line = _line(f"{STOP}()", at)
+                setattr(parent, field, [line, *held] if isinstance(held, list) else line.value)
+                undo.callback(setattr, parent, field, held)
+            for body, begin in ((self.tree.body, "True"), *((loop.body, "") for loop in loops)):
+                body.insert(0, _line(f"{TURN}({begin})", body[0]))
+                undo.callback(body.pop, 0)
+            return self.compiled({TURN: turn, STOP: stop})
+
     def compiled(self, more_globals: dict[str, Any] | None = None) -> types.FunctionType:
         """Return a function of ``tree`` with the defaults, globals and the very cells of the original."""
         original = self.function
@@ -45,7 +94,7 @@ class Source:
         cells = dict(zip(original.__code__.co_freevars, original.__closure__ or (), strict=True))
         made = types.FunctionType(
             code,
-            original.__globals__ if more_globals is None else original.__globals__ | more_globals,
+            original.__globals__ if more_globals is None else Globals(original.__globals__, more_globals),
             original.__name__,
             original.__defaults__,
             tuple(cells[name] for name in code.co_freevars),
@@ -55,6 +104,15 @@ class Source:
         made.__module__ = original.__module__
         made.__dict__.update(original.__dict__)
         return made
+
+
+def _line(text: str, at: ast.AST) -> ast.Expr:
+    """Return a line of Python as a statement that stands where ``at`` does."""
+    line = ast.parse(text).body[0]
+    assert isinstance(line, ast.Expr)
+    for node in ast.walk(line):
+        ast.copy_location(node, at)
+    return line
 
 
 def function_of(callable_: Callable[..., Any]) -> types.FunctionType:

@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CHECKS, SEED = 24, 7
 
 
-def run(state, checks=CHECKS):
+def run(state, checks=CHECKS, *flags):
     settings = {"--checks": checks, "--workers": 1, "--seed": SEED, "--state": state}
-    return campaign.main([str(part) for setting in settings.items() for part in setting])
+    return campaign.main([*flags, *(str(part) for setting in settings.items() for part in setting)])
 
 
 def records(state):
@@ -131,6 +131,38 @@ def test_a_directory_of_another_seed_is_refused(tmp_path):
         campaign.opened(tmp_path, seed=2)
     assert str(stopped.value) == (
         f"--state must name a directory of this campaign, but {tmp_path} is of seed 1. Choose another one."
+    )
+
+
+def test_a_directory_of_another_choice_of_gradients_is_refused(tmp_path):
+    for right, what in ((True, "right gradients alone"), (False, "right and wrong gradients")):
+        state = tmp_path / str(right)
+        campaign.opened(state, seed=1, right=right)
+        with pytest.raises(SystemExit) as stopped:
+            campaign.opened(state, seed=1, right=not right)
+        assert str(stopped.value) == (
+            f"--state must name a directory of this campaign, but {state} is of {what}. Choose another one."
+        )
+
+
+def test_with_right_alone_the_units_are_the_same_and_nothing_is_planted(tmp_path):
+    run(tmp_path / "both")
+    run(tmp_path / "right", CHECKS, "--right")
+    both, right = records(tmp_path / "both"), records(tmp_path / "right")
+    assert any(record["wrong"] for record in both.values())
+    assert not any(record["wrong"] for record in right.values())
+    same = ("derivation", "regime")
+    assert [[both[unit][key] for key in same] for unit in both] == [
+        [right[unit][key] for key in same] for unit in right
+    ]
+    assert {record["outcome"] for record in right.values()} <= {"pass", "inconclusive"}
+
+
+def test_a_false_alarm_among_right_gradients_alone_is_replayed_among_these(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(campaign, "examine_backward", suspicious)
+    assert run(tmp_path, 3, "--right") == 1
+    assert (
+        f"python benchmarks/campaign.py --right --replay 0 --seed {SEED}   # FALSE ALARM: " in capsys.readouterr().out
     )
 
 

@@ -119,8 +119,8 @@ def test_shapes_forbid_what_cannot_be():
 
 
 @pytest.mark.parametrize("case", ["lstm", "gru", "rnn", "conv_naive", "batchnorm_staged"])
-def test_a_backward_has_at_most_fifteen_hundred_edits(case):
-    assert len(list(edits(getattr(wild, f"{case}_backward"), point_of(wild, case)))) <= 1500
+def test_a_backward_has_at_most_twenty_six_hundred_edits(case):
+    assert len(list(edits(getattr(wild, f"{case}_backward"), point_of(wild, case)))) <= 2600
 
 
 def test_a_traceback_through_an_edit_names_the_line_of_the_file():

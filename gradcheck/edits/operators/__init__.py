@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gradcheck.edits.operators import buffers, chain, indices, operands, scale, shape, terms
+from gradcheck.edits.operators import buffers, chain, indices, jacobians, operands, order, scale, shape, terms
 from gradcheck.edits.scene import Proposal, Scene
 
 __all__ = ["OPERATORS"]
@@ -28,10 +28,10 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     shape.slots,
     chain.derivatives,
     chain.formulas,
-    chain.jacobians,
-    chain.layers,
-    chain.statistics,
-    chain.cotangents,
+    jacobians.jacobians,
+    jacobians.layers,
+    jacobians.statistics,
+    jacobians.cotangents,
     terms.terms,
     terms.product_rule,
     operands.operands,
@@ -46,4 +46,10 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     indices.crops,
     indices.loops,
     indices.steps,
+    order.updates,
+    order.exchanged,
+    order.conditions,
+    order.divided,
+    order.forgotten,
+    order.balanced,
 )

@@ -6,35 +6,78 @@ Level 1.
 from __future__ import annotations
 
 import ast
+import itertools
 import re
+import types
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from gradcheck.edits.nodes import factors, fill, names_in, statement, text, with_each
-from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_cotangent, parsed
+from gradcheck.edits.purity import is_harmless
+from gradcheck.edits.scene import Proposal, Scene, Site, is_cotangent
 from gradcheck.edits.watch import Seen
 
-__all__ = ["cotangents", "derivatives", "formulas", "jacobians", "layers", "statistics"]
+__all__ = ["broadcasts", "derivatives", "formulas", "is_one_minus"]
 
 _MASK = re.compile(r"mask|drop|keep|dropout", re.IGNORECASE)
 _TABLE = re.compile(r"table|link|conn|^L$", re.IGNORECASE)
 _SCALE = re.compile(r"gamma", re.IGNORECASE)
+_PRIME = re.compile(r"prime|deriv|^d_?(sig|tanh|relu|act|f$)|_grad$|_d$|_p$|gradient$", re.IGNORECASE)
+
+
+_SLOPE = re.compile(r"prime|deriv|slope|jac|_grad$|^d_?[a-z]+$|^s$|act", re.IGNORECASE)
 
 
 def derivatives(scene: Scene) -> Iterator[Proposal]:
     """Multiply a cotangent by a derivative, a mask or another factor of its shape."""
-    for site in scene.values:
+    for site in (*scene.values, *scene.parts):
         shape = scene.seen(site.node).shape
         if shape is None and not scene.blind:
             continue
         used = names_in(site.node)
+        inner = 2 if site in scene.parts else 0
         for path, seen in scene.operands(site.statement).items():
-            if is_cotangent(path) or not _broadcasts(seen, shape) or scene.blind:
+            if is_cotangent(path) or not broadcasts(seen, shape) or scene.blind:
                 continue
             for mistake, rank, factor in _factors_of(path, seen, shape):
-                late = 2 * isinstance(site.node, ast.Name) + 2 * (path in used)
+                late = 2 * isinstance(site.node, ast.Name) + 2 * (path in used) - 3 * (path in scene.unread) + inner
                 yield _at(site, mistake, rank + late, fill(f"v * {factor}", v=site.node))
     yield from _on_entry(scene)
+    yield from _calls(scene)
+    yield from _tables(scene)
+
+
+def _tables(scene: Scene) -> Iterator[Proposal]:
+    """Count only the links of a table, in loops over both its axes."""
+    known = scene.source.function.__globals__
+    shapes = {n: np.shape(t) for n, t in known.items() if isinstance(t, np.ndarray) and t.ndim == 2}
+    tables = {n: shape for n, shape in shapes.items() if np.isin(known[n], (0, 1)).all()}
+    for site in scene.values:
+        operands = scene.operands(site.statement)
+        held = {p: s.shape for p, s in operands.items() if "binary" in s.facts and p.isidentifier()}
+        counters = [name for loop in site.statement.loops for name in sorted(names_in(loop.target))]
+        for path, shape in (tables | held).items():
+            if shape is None or len(shape) != 2:
+                continue
+            for f, c in itertools.permutations(counters, 2):
+                if isinstance(site.statement.node, ast.AugAssign) and f"{f}, {c}" not in path:
+                    yield _at(site, "F5", 20, fill(f"v * {path}[{f}, {c}]", v=site.node))
+
+
+def _calls(scene: Scene) -> Iterator[Proposal]:
+    """Multiply a cotangent by a derivative that the module has a function for: ``* relu_prime(z)``."""
+    known = scene.source.function.__globals__
+    own = {n for n, f in known.items() if isinstance(f, types.FunctionType) and f.__code__.co_argcount == 1}
+    prime = [n for n in sorted(own) if _PRIME.search(n) and n != scene.tree.name and is_harmless(known[n])][:4]
+    for site in scene.values if prime else ():
+        shape = scene.seen(site.node).shape
+        for path, seen in scene.operands(site.statement).items():
+            if seen.is_float and seen.is_array and seen.shape == shape and not is_cotangent(path):
+                for name in prime:
+                    spoken = name in scene.source.function.__code__.co_names
+                    yield _at(site, "C1", 22 - 2 * spoken, fill(f"v * {name}({path})", v=site.node))
 
 
 def _on_entry(scene: Scene) -> Iterator[Proposal]:
@@ -53,7 +96,7 @@ def _on_entry(scene: Scene) -> Iterator[Proposal]:
         offers += [("A2", 28, f"{name} / {size}") for size in scene.sizes(users[0])]
         offers += [("A2", 30, f"{name} * {size}") for size in scene.sizes(users[0])]
         for path, seen in scene.operands(users[0]).items():
-            if path != name and cotangent.shape is not None and _broadcasts(seen, cotangent.shape):
+            if path != name and cotangent.shape is not None and broadcasts(seen, cotangent.shape):
                 offers += [(m, r + 1, f"{name} * {f}") for m, r, f in _factors_of(path, seen, cotangent.shape)]
         for mistake, rank, made in offers:
             new = [statement(f"{name} = {made}"), users[0].node]
@@ -78,25 +121,34 @@ def _factors_of(path: str, seen: Seen, shape: tuple[int, ...] | None) -> Iterato
         return
     if not seen.is_float or turned != path:
         return
+    if shape is not None and len(shape) == 2 and seen.shape == shape[:1] and shape[0] != shape[1]:
+        yield "C1", 25, f"{path}[:, None]"
+        return
+    if len(seen.shape or ()) == 1 and shape is not None and len(shape) == 4 and shape[-1] not in (seen.shape or ()):
+        yield "A5", 21, f"{path}[:, None, None]"
+        return
     bounded = seen.low >= -1 and seen.high <= 1  # an activation such as tanh, not what it is of
     if (seen.low < 0 < seen.high and not bounded) or "zeros" in seen.facts:
         yield "C1", 19, f"({path} > 0)"
     if seen.low >= 0 and seen.high <= 1:
         yield "C1", 19, f"{path} * (1 - {path})"
-    if bounded and seen.low < 0:
+    if bounded:
         yield "C1", 20, f"(1 - {path} ** 2)"
-    yield ("C7" if _SCALE.search(path) else "C1"), 25, path
+    slope = bool(_SLOPE.search(path)) or (seen.low >= 0 and seen.high <= 1)
+    # A smaller array is a coefficient of each row or column, one of the same shape the other operand of a product.
+    other = "B6" if seen.shape == shape else "A5"
+    yield ("C7" if _SCALE.search(path) else "C1" if slope else other), 25, path
     if bounded:
         return
     for rank, template in ((26, "(1 - np.tanh({0}) ** 2)"), (28, "np.exp({0})"), (28, "np.cos({0})")):
         yield "C1", rank, template.format(path)
     yield "C1", 29, f"np.exp(-{path}) / (1 + np.exp(-{path})) ** 2"
     if "zeros" not in seen.facts:
-        yield "C1", 29, f"(1 / {path})"
+        yield ("C1" if slope else other), 29, f"(1 / {path})"
     yield "C1", 30, f"(2 * {path})"
 
 
-def _broadcasts(seen: Seen, shape: tuple[int, ...] | None) -> bool:
+def broadcasts(seen: Seen, shape: tuple[int, ...] | None) -> bool:
     """Whether a factor of this shape leaves ``shape`` as it is."""
     if seen.shape is None or shape is None or not seen.is_array:
         return False
@@ -104,6 +156,8 @@ def _broadcasts(seen: Seen, shape: tuple[int, ...] | None) -> bool:
         return True
     if len(seen.shape) > len(shape):
         return False
+    if (len(shape) == 4 and seen.shape == shape[1:2]) or (len(shape) == 2 and seen.shape == shape[:1]):
+        return True
     pairs = zip(seen.shape[::-1], shape[::-1], strict=False)
     return all(a in {b, 1} for a, b in pairs) and max(seen.shape) > 1
 
@@ -114,10 +168,12 @@ def formulas(scene: Scene) -> Iterator[Proposal]:
         node = site.node
         if isinstance(node, ast.Compare) and len(node.ops) == 1:
             yield from _compared(site, node)
-        if isinstance(node, ast.BinOp) and _is_one_minus(node):
-            yield from _one_minus(site, node)
+        if isinstance(node, ast.BinOp) and is_one_minus(node):
+            yield from _one_minus(scene, site, node)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             yield from _products_with_complement(site, node)
+        if isinstance(node, ast.Constant) and isinstance(site.place.parent, ast.Call):
+            yield from _slopes(scene, site, site.place.parent)
         if isinstance(node, ast.Call) and len(node.args) >= 1:
             yield from _other_function(site, node)
             yield from _unwrapped(scene, site, node)
@@ -142,6 +198,13 @@ def _compared(site: Site, node: ast.Compare) -> Iterator[Proposal]:
         label = "E5" if _MASK.search(text(node.left)) else "C3"
         yield _at(site, label, 17, node.left)
     if isinstance(node.ops[0], ast.Eq) and not isinstance(site.place.parent, ast.Subscript):
+        first = next((c.args[0] for c in (*node.comparators, node.left) if isinstance(c, ast.Call) and c.args), None)
+        if first is None:
+            called = (c.func for c in (*node.comparators, node.left) if isinstance(c, ast.Call))
+            first = next((f.value for f in called if isinstance(f, ast.Attribute)), None)
+        if first is not None:
+            made = "np.arange(w.size).reshape(w.shape) == np.argmax(w)"
+            yield _at(site, "F6", 17, fill(made, w=first))
         yield _at(site, "F6", 20, fill("m / m.sum()", m=node))
         most = next((c for c in (*node.comparators, node.left) if isinstance(c, ast.Call) and c.keywords), None)
         if most is not None:
@@ -152,7 +215,8 @@ def _compared(site: Site, node: ast.Compare) -> Iterator[Proposal]:
         yield _at(site, "F6", 21, fill("m / m.sum(axis=(-2, -1), keepdims=True)", m=node))
 
 
-def _is_one_minus(node: ast.expr) -> TypeGuard[ast.BinOp]:
+def is_one_minus(node: ast.expr) -> TypeGuard[ast.BinOp]:
+    """Whether an expression is one minus something."""
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and text(node.left) in {"1", "1.0"}
 
 
@@ -161,12 +225,18 @@ def _squared(node: ast.expr) -> ast.expr | None:
         return node.left
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and text(node.left) == text(node.right):
         return node.left
+    if isinstance(node, ast.Call) and text(node.func) == "np.power" and text(node.args[-1]) in {"2", "2.0"}:
+        return node.args[0]
     return node.args[0] if isinstance(node, ast.Call) and text(node.func) == "np.square" else None
 
 
-def _one_minus(site: Site, node: ast.BinOp) -> Iterator[Proposal]:
+def _one_minus(scene: Scene, site: Site, node: ast.BinOp) -> Iterator[Proposal]:
     inner = _squared(node.right)
     if inner is not None:
+        old = scene.seen(inner)
+        for path, seen in scene.operands(site.statement).items() if max(-old.low, old.high) > 1 else ():
+            if seen.is_float and seen.shape == old.shape and seen.low >= -1 and seen.high <= 1:
+                yield _at(site, "C2", 15, fill(f"1 - {path} ** 2"))
         yield _at(site, "C2", 17, fill("1 - np.tanh(x) ** 2", x=inner))
         yield _at(site, "C3", 18, fill("x * (1 - x)", x=inner))
         yield _at(site, "C3", 19, fill("1 - x", x=inner))
@@ -181,7 +251,7 @@ def _one_minus(site: Site, node: ast.BinOp) -> Iterator[Proposal]:
 def _products_with_complement(site: Site, node: ast.BinOp) -> Iterator[Proposal]:
     """The product x·(1-x), maybe among other factors: of another x, of another function."""
     parts = list(factors(node))
-    for complement in (p for p in parts if isinstance(p, ast.BinOp) and _is_one_minus(p)):
+    for complement in (p for p in parts if isinstance(p, ast.BinOp) and is_one_minus(p)):
         x = complement.right
         twin = next((p for p in parts if text(p) == text(x)), None)
         if twin is None:
@@ -199,8 +269,9 @@ _FUNCTIONS = {
     "np.sin": ("np.cos(x)", "-np.cos(x)"),
     "np.cos": ("-np.sin(x)", "np.sin(x)"),
     "np.tanh": ("1 - np.tanh(x) ** 2", "1 / np.cosh(x) ** 2"),
-    "np.exp": ("np.exp(-x)",),
-    "np.log": ("1 / x",),
+    "np.exp": ("np.exp(-x)", "np.exp(x) / (1 + np.exp(x))", "np.exp(-x) / (1 + np.exp(-x)) ** 2"),
+    "np.log": ("1 / x", "(x - 1) / x"),
+    "np.log1p": ("x / (1 + x)", "1 / (1 + x)"),
     "np.sqrt": ("0.5 / np.sqrt(x)", "x"),
     "np.abs": ("np.sign(x)",),
     "np.cosh": ("np.sinh(x)",),
@@ -218,9 +289,25 @@ def _other_function(site: Site, node: ast.Call) -> Iterator[Proposal]:
     if name == "np.where" and len(node.args) == 3:
         test, yes, no = node.args
         yield _at(site, "C3", 14, ast.Call(node.func, [test, no, yes], node.keywords))
+        for name_ in sorted(names_in(yes) | names_in(no)):
+            for place, branch in ((1, yes), (2, no)):
+                if text(branch) != name_:
+                    signed = fill(f"b * np.sign({name_})", b=branch)
+                    made = [*node.args]
+                    made[place] = signed
+                    yield _at(site, "C3", 20, ast.Call(node.func, made, node.keywords))
     if name in {"np.maximum", "np.minimum"}:
         other = "np.minimum" if name == "np.maximum" else "np.maximum"
         yield _at(site, "C3", 22, ast.Call(fill(other), node.args, node.keywords))
+
+
+def _slopes(scene: Scene, site: Site, call: ast.Call) -> Iterator[Proposal]:
+    """Take a number that is at hand for a literal branch of a slope."""
+    if text(call.func) != "np.where" or site.place.slot not in {1, 2}:
+        return
+    for path, seen in scene.operands(site.statement).items():
+        if seen.kind == "f" and path.isidentifier() and not is_cotangent(path):
+            yield _at(site, "C3", 15 if path in scene.unread else 20, fill(path))
 
 
 def _unwrapped(scene: Scene, site: Site, node: ast.Call) -> Iterator[Proposal]:
@@ -231,102 +318,8 @@ def _unwrapped(scene: Scene, site: Site, node: ast.Call) -> Iterator[Proposal]:
     times = [0]
     new = with_each(field, text(node), node.args[0], times)
     if times[0] >= 1 and scene.seen(node).is_float and where is not None:
-        yield Proposal("C2", 19, site.statement, ((site.statement.place, new),))
-
-
-def layers(scene: Scene) -> Iterator[Proposal]:
-    """Call the backward of an activation where it was left out, and once where it is called twice."""
-    for site in scene.sites:
-        node = site.node
-        inner = node.args[0] if isinstance(node, ast.Call) and node.args else None
-        if isinstance(node, ast.Call) and isinstance(inner, ast.Call) and text(inner.func) == text(node.func):
-            yield _at(site, "C6", 17, inner)
-    known = scene.source.function.__globals__
-    for site in scene.values:
-        if not scene.seen(site.node).is_array or isinstance(site.place.parent, ast.Tuple):
-            continue
-        scope = scene.watched.scopes.get(site.statement.position, {})
-        calls = [n for n, s in scope.items() if s.kind == "function" and "backward" in n]
-        calls += [n for n in sorted(scene.source.function.__code__.co_names) if "backward" in n and n in known]
-        counters = [name for loop in site.statement.loops for name in sorted(names_in(loop.target))]
-        caches = [n for n, s in scope.items() if "cache" in n and n.isidentifier() and n not in scene.parameters]
-        for cache in caches:
-            index = f"[{counters[-1]}]" if counters and scope[cache].kind == "list" else ""
-            for call in calls:
-                yield _at(site, "C1", 25, fill(f"{call}(v, {cache}{index})", v=site.node))
-
-
-def jacobians(scene: Scene) -> Iterator[Proposal]:
-    """Take the whole Jacobian of a softmax for its diagonal, or leave a derivative out that is already inside."""
-    for site in scene.sites:
-        node = site.node
-        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
-            continue
-        parts = list(factors(node))
-        for s in parts:
-            complement = next((p for p in parts if _is_one_minus(p) and text(p.right) == text(s)), None)
-            others = [p for p in parts if p is not s and p is not complement]
-            product = " * ".join(f"o{i}" for i in range(len(others)))
-            lead = {f"o{i}": p for i, p in enumerate(others)}
-            rows = "simplex" in scene.seen(s).facts
-            if complement is not None and others:
-                yield _at(site, "C6", 17, fill(product, **lead))
-            if others and (complement is not None or rows):
-                made = f"s * ({product} - ({product} * s).sum(axis=-1, keepdims=True))"
-                yield _at(site, "C6", 15, fill(made, s=s, **lead))
-    for site in scene.values:
-        shape = scene.seen(site.node).shape
-        for path, seen in scene.operands(site.statement).items():
-            if "simplex" in seen.facts and seen.shape == shape and path not in names_in(site.node):
-                made = "s * (v - (v * s).sum(axis=-1, keepdims=True))"
-                yield _at(site, "C6", 23, fill(made, v=site.node, s=parsed(path)))
-
-
-def statistics(scene: Scene) -> Iterator[Proposal]:
-    """Let the mean and the variance of a normalisation move with the input."""
-    for site in scene.sites:
-        seen = scene.seen(site.node)
-        divided = isinstance(site.place.parent, ast.BinOp) and isinstance(site.place.parent.op, ast.Div | ast.Mult)
-        if not seen.is_float or seen.shape is None or len(seen.shape) < 2 or isinstance(site.node, ast.Constant):
-            continue
-        if not divided and site not in scene.values:
-            continue
-        for path, other in scene.operands(site.statement).items():
-            if other.shape != seen.shape or not other.facts & {"columns", "rows"} or path == text(site.node):
-                continue
-            axis = "axis=0" if "columns" in other.facts else "axis=-1, keepdims=True"
-            parts = {"v": site.node, "h": parsed(path)}
-            whole = f"v - v.mean({axis}) - h * (v * h).mean({axis})"
-            yield _at(site, "C7", 21, fill(whole, **parts))
-            yield _at(site, "C7", 22, fill(f"v - v.mean({axis})", **parts))
-            yield _at(site, "C7", 22, fill(f"v - h * (v * h).mean({axis})", **parts))
-
-
-def cotangents(scene: Scene) -> Iterator[Proposal]:
-    """Use the incoming cotangent where it is ignored."""
-    first = [p for p in scene.parameters if p not in {"self", "cls", "ctx"}][:1]
-    for name in first:
-        used = any(isinstance(s.node, ast.Name) and s.node.id == name for s in scene.sites)
-        for site in scene.sites:
-            node = site.node
-            if isinstance(node, ast.Call) and text(node.func) in {"np.ones_like", "np.ones"}:
-                yield _at(site, "C5", 11, fill(name))
-            factor = isinstance(site.place.parent, ast.BinOp | ast.Call)
-            if factor and isinstance(node, ast.Constant) and node.value == 1 and not isinstance(node.value, bool):
-                yield _at(site, "C5", 19, fill(name))
-        for site in scene.values:
-            seen, dout = scene.seen(site.node), scene.operands(site.statement).get(name)
-            inside = name in names_in(site.node)
-            fits = dout is not None and (dout.shape == () or _broadcasts(dout, seen.shape) or dout.shape == seen.shape)
-            if fits and not inside:
-                yield _at(site, "C5", 20 if used else 13, fill(f"v * {name}", v=site.node))
-    if first and not any(isinstance(s.node, ast.Name) and s.node.id == first[0] for s in scene.sites):
-        for statement_ in scene.statements:
-            if isinstance(statement_.node, ast.Return) and statement_.node.value is not None:
-                value = statement_.node.value
-                if isinstance(value, ast.Tuple):
-                    new: ast.expr = ast.Tuple([fill(f"v * {first[0]}", v=v) for v in value.elts], ast.Load())
-                    yield Proposal("C5", 12, statement_, ((Place(statement_.node, "value", None), new),))
+        like = "_like" in text(node.func) or not isinstance(node.func, ast.Name | ast.Attribute)
+        yield Proposal("B6" if like else "C2", 19, site.statement, ((site.statement.place, new),))
 
 
 def _at(site: Site, mistake: str, rank: int, new: ast.expr) -> Proposal:

@@ -7,12 +7,19 @@ import re
 from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, names_in, text, with_each
-from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_time, parsed
+from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_over_time, parsed
 
 __all__ = ["crops", "flips", "loops", "steps", "strides"]
 
-_STRIDE = re.compile(r"^(s|st|stride\w*|S|sh|sw|step)$|stride", re.IGNORECASE)
+_STRIDE = re.compile(r"^(s|st|stride\w*|S|sh|sw|step|hop|dil\w*|factor)$|stride", re.IGNORECASE)
+_KERNEL = re.compile(r"^(k|ker|kernel\w*|w|filt\w*)$", re.IGNORECASE)
 _FLIPS = {"np.rot90", "np.flip", "np.flipud", "np.fliplr"}
+_NEARBY: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
+    ast.Gt: (ast.GtE,),
+    ast.GtE: (ast.Gt,),
+    ast.Lt: (ast.LtE,),
+    ast.LtE: (ast.Lt,),
+}
 _PAD = re.compile(r"^(p|P|pad\w*|padding|ph|pw)$|pad", re.IGNORECASE)
 
 
@@ -32,7 +39,9 @@ def flips(scene: Scene) -> Iterator[Proposal]:
             isinstance(site.place.parent, ast.Call) and site.place.field == "func"
         )
         if plain and not inside and shape is not None and len(shape) >= 2 and shape[-1] > 1 and shape[-2] > 1:
-            spatial = len(shape) == 4 or "conv" in scene.tree.name or shape[-1] == shape[-2]
+            spatial = (
+                len(shape) == 4 or "conv" in scene.tree.name or shape[-1] == shape[-2] or _KERNEL.search(text(node))
+            )
             if spatial and not isinstance(site.place.parent, ast.Subscript):
                 yield _at(site, "F1", 21 if len(shape) == 4 else 25, fill("v[..., ::-1, ::-1]", v=node))
 
@@ -68,7 +77,8 @@ def _all_strides(scene: Scene, site: Site, node: ast.Subscript) -> Iterator[Prop
     stride = next((p for p in scene.operands(site.statement) if _STRIDE.search(p)), None)
     index = node.slice
     counters = {n for loop in site.statement.loops for n in names_in(loop.target)}
-    bounds = {n for part in ast.walk(index) if isinstance(part, ast.Slice) for n in names_in(part)} & counters
+    bounds = {n for part in ast.walk(index) if isinstance(part, ast.Slice | ast.BinOp) for n in names_in(part)}
+    bounds &= counters
     if stride is not None and len(bounds) > 1 and stride not in names_in(index):
         for counter in sorted(bounds):
             index = with_each(index, counter, fill("i * s", i=counter, s=parsed(stride)))
@@ -105,7 +115,9 @@ def crops(scene: Scene) -> Iterator[Proposal]:
             continue
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if any(isinstance(p, ast.Slice) and (p.lower is not None or p.upper is not None) for p in parts):
-            yield _at(site, "F3", 20, node.value)
+            # Windows that leave a remainder, or a border of padding.
+            remainder = any(_STRIDE.search(name) for name in names_in(node.slice))
+            yield _at(site, "F2" if remainder else "F3", 20, node.value)
             yield from _moved(scene, site, node, parts)
 
 
@@ -142,12 +154,19 @@ def _moved(scene: Scene, site: Site, node: ast.Subscript, parts: list[ast.expr])
 
 def loops(scene: Scene) -> Iterator[Proposal]:
     """Run a loop one turn more or less, at either end, or the other way round."""
+    for node in ast.walk(scene.tree):
+        if isinstance(node, ast.While) and isinstance(node.test, ast.Compare) and len(node.test.ops) == 1:
+            first = next((s for s in scene.statements if s.node is node), None)
+            for op in _NEARBY.get(type(node.test.ops[0]), ()) if first else ():
+                made = ast.Compare(node.test.left, [op()], node.test.comparators)
+                yield Proposal("G2", 15, first, ((Place(node, "test", None), made),))
     for site in scene.sites:
         node = site.node
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
-        target = site.statement.node.target if isinstance(site.statement.node, ast.For) else None
-        time = target is not None and any(is_time(name) for name in names_in(target))
+        loop = site.statement.node if isinstance(site.statement.node, ast.For) else None
+        target = loop.target if loop is not None else None
+        time = loop is not None and is_over_time(loop)
         label = "G2" if time else "F2"
         if node.func.id == "reversed" and node.args and target is not None:
             yield _at(site, label, 20, node.args[0])
@@ -189,8 +208,36 @@ def _shifted(node: ast.expr, shift: str) -> ast.expr:
     return fill(shift, n=node)  # type: ignore[no-any-return]
 
 
+def _first_steps(scene: Scene) -> Iterator[Proposal]:
+    """Read nothing before the first step, where an index would count from the end; or the step before, likewise."""
+    for site in scene.sites:
+        node = site.node
+        read = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and site.statement.time
+        if not isinstance(node, ast.Subscript) or not read or not scene.seen(node).is_float:
+            continue
+        for t in sorted({n for loop in site.statement.loops for n in names_in(loop.target)} & names_in(node.slice)):
+            earlier = node if f"{t} - 1" in text(node.slice) else with_each(node, t, fill(f"{t} - 1"))
+            yield _at(site, "G3", 23, fill(f"(e if {t} > 0 else 0 * v)", e=earlier, v=node))
+
+
+def _turned_lists(scene: Scene) -> Iterator[Proposal]:
+    """Turn round what a loop over the steps, the last one first, has put in a list."""
+    turned = any(
+        "[::-1]" in text(loop.iter) or "reversed" in text(loop.iter) or ", -1)" in text(loop.iter)
+        for each in scene.statements
+        for loop in each.loops
+    )
+    for site in scene.sites if turned else ():
+        node, scope = site.node, scene.watched.scopes.get(site.statement.position, {})
+        read = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and not site.statement.loops
+        if isinstance(node, ast.Name) and read and node.id in scope and scope[node.id].kind == "list":
+            yield _at(site, "G3", 16, fill("v[::-1]", v=node))
+
+
 def steps(scene: Scene) -> Iterator[Proposal]:
     """Read or write one step earlier or later."""
+    yield from _first_steps(scene)
+    yield from _turned_lists(scene)
     for site in scene.sites:
         node, (parent, _, _) = site.node, site.place
         whole = isinstance(node, ast.expr) and not isinstance(node, ast.Slice | ast.Constant)
@@ -202,7 +249,7 @@ def steps(scene: Scene) -> Iterator[Proposal]:
         if isinstance(node, ast.Tuple) or scene.seen(node).kind not in {"i", ""}:
             continue
         written = isinstance(parent, ast.Subscript) and not isinstance(parent.ctx, ast.Load)
-        label = "G3" if site.statement.time or any(is_time(n) for n in names_in(node)) else "F3" if bound else "F2"
+        label = "G3" if site.statement.time else "F3" if bound else "F2"
         listed = isinstance(parent, ast.Subscript) and scene.seen(parent.value).kind in {"list", "tuple", "dict"}
         if label == "F2" and listed:
             label = "C4"  # a list of layers

@@ -13,6 +13,7 @@ from gradcheck.edits.watch import Seen
 
 __all__ = ["operands"]
 
+_ACTIVATION = re.compile(r"(self\.)?(a|z|h|l|o|s|act\w*|out\w*|hid\w*|relu\w*|sig\w*|tanh\w*|layer\w*|mask\w*|cache\w*)$", re.I)
 _DERIVATIVE = re.compile(r"1(\.0)? - |> 0|< 0|>= 0|<= 0|cos|cosh|exp|prime|deriv|_grad|dsig|dtanh|drelu", re.IGNORECASE)
 
 
@@ -28,6 +29,7 @@ def operands(scene: Scene) -> Iterator[Proposal]:
         if isinstance(parent, ast.Call) and field == "func":
             continue
         yield from _unread(scene, site)
+        yield from _lists(scene, site)
         if seen.kind == "i" and seen.shape == () and isinstance(node, ast.Name):
             yield from _sizes(scene, site, node.id)
         # Where the name of an indexed array is changed, the index is kept.
@@ -36,11 +38,15 @@ def operands(scene: Scene) -> Iterator[Proposal]:
         for path, other in scene.operands(site.statement).items():
             if path == old or not (scene.blind or _exchangeable(seen, other)):
                 continue
-            crossed = is_cotangent(old) != is_cotangent(path) and not isinstance(parent, ast.Compare)
+            crossed = seen.is_float and is_cotangent(old) != is_cotangent(path) and not isinstance(parent, ast.Compare)
             if (scene.blind or crossed) and _alike(old, path) < 0.5:
                 continue
             mistake = _mistake(old, path, site)
             rank = 33 - round(14 * _alike(old, path)) + 4 * (is_cotangent(old) != is_cotangent(path))
+            if isinstance(parent, ast.Compare) and is_cotangent(old) and not is_cotangent(path):
+                rank = 12  # a mask asks the value, not its gradient
+            # One element of a list, by a literal index in a loop, is right for one turn only.
+            rank += 6 * bool(site.statement.loops and re.search(r"\[-?\d+\]", path))
             new = parsed(path)
             yield Proposal(mistake, rank, site.statement, ((site.place, new),))
             key = (site.statement.position, old, path)
@@ -61,6 +67,18 @@ def _unread(scene: Scene, site: Site) -> Iterator[Proposal]:
     for path, other in scene.operands(site.statement).items():
         if path.isidentifier() and is_cotangent(path) and path not in loaded and other.is_array:
             yield Proposal("B6", 18, site.statement, ((site.place, parsed(path)),))
+
+
+def _lists(scene: Scene, site: Site) -> Iterator[Proposal]:
+    """Read another list at the same index: zs[-l] for activations[-l]."""
+    if not isinstance(site.place.parent, ast.Subscript) or site.place.field != "value":
+        return
+    scope = scene.watched.scopes.get(site.statement.position, {})
+    old = text(site.node)
+    kind = scope[old].kind if old in scope else ""
+    for path, seen in scope.items() if kind in {"list", "tuple", "dict"} else ():
+        if path.isidentifier() and path != old and seen.kind == kind and is_cotangent(path) == is_cotangent(old):
+            yield Proposal("C2", 22, site.statement, ((site.place, parsed(path)),))
 
 
 def _sizes(scene: Scene, site: Site, old: str) -> Iterator[Proposal]:
@@ -87,6 +105,8 @@ def _mistake(old: str, new: str, site: Site) -> str:
     """Return the class of taking ``old`` for ``new``."""
     if isinstance(site.place.parent, ast.Compare):
         return "C2"
+    if old != new and sorted(re.findall(r"\w+", old)) == sorted(re.findall(r"\w+", new)) and not site.statement.time:
+        return "F4"  # the same counters in another order
     if site.statement.time and _base(old) == _base(new):
         return "G3"
     # h and h_prev, also outside a loop: the state before the step.
@@ -98,7 +118,7 @@ def _mistake(old: str, new: str, site: Site) -> str:
         return "B6"
     numbers = [re.findall(r"\d+", name) for name in (old, new)]
     if numbers[0] != numbers[1] and _base(old) == _base(new):
-        return "B6" if re.search(r"[WUVw]", old) else "C4"
+        return "C4" if _ACTIVATION.match(_base(old)) else "B6"
     return "C2" if _DERIVATIVE.search(_around(old, site)) else "B6"
 
 

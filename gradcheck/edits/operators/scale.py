@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ __all__ = ["constants", "dropped", "regularisers", "scaled", "signs", "swapped_o
 
 _BIAS = re.compile(r"(^|d|\['|\.)_?d?b(ias)?(\d*|_\w+)('\])?$|beta", re.IGNORECASE)
 _WINDOW = re.compile(r"^(k|kh|kw|K|size|pool\w*|window\w*|HH|WW|f|ksize|kernel\w*|p|ph|pw)$")
+_WEIGHT = re.compile(r"(^|\.)(w|W|theta|coefs?|weights?|params?)_?\d*$")
 _KEEP = re.compile(r"(^|\.|')(p|q|keep\w*|drop\w*|rate|prob)('\])?$", re.IGNORECASE)
 
 
@@ -34,6 +36,9 @@ def signs(scene: Scene) -> Iterator[Proposal]:
             yield _at(site, label, 14 if one else 10, ast.BinOp(node.left, op, node.right))
             if isinstance(node.op, ast.Sub) and not one:
                 yield _at(site, "A1", 11, ast.BinOp(node.right, node.op, node.left))
+            if isinstance(node.op, ast.Add) and not one:
+                label = _regular(node.left, site) or "A1"
+                yield _at(site, label, 12, ast.BinOp(ast.UnaryOp(ast.USub(), node.left), node.op, node.right))
     for statement in scene.statements:
         added = statement.node
         if isinstance(added, ast.AugAssign) and isinstance(added.op, ast.Add | ast.Sub):
@@ -58,10 +63,16 @@ def scaled(scene: Scene) -> Iterator[Proposal]:
         for path in sizes:
             label = "A5" if _WINDOW.match(path) else "A2"
             again = "A3" if label == "A2" and path in counts else label
-            yield _at(site, label, 20 + late, fill("v / n", v=site.node, n=parsed(path)))
+            far = 7 * (label == "A2" and any(_WINDOW.match(other) for other in sizes))
+            yield _at(site, label, 20 + late + far, fill("v / n", v=site.node, n=parsed(path)))
             if attends:
-                yield _at(site, "A4", 29 + late, fill("v / np.sqrt(n)", v=site.node, n=parsed(path)))
+                yield _at(site, "A4", 20 + late, fill("v / np.sqrt(n)", v=site.node, n=parsed(path)))
             yield _at(site, again, 23 + late, fill("v * n", v=site.node, n=parsed(path)))
+        image = (scene.seen(site.node).shape or ())[2:] if len(scene.seen(site.node).shape or ()) == 4 else ()
+        sides = [path for path, size in sizes.items() if size in image and path.isidentifier()]
+        for left, right in itertools.combinations(sides, 2):
+            yield _at(site, "A5", 24 + late, fill("v / (m * n)", v=site.node, m=parsed(left), n=parsed(right)))
+            yield _at(site, "A5", 26 + late, fill("v * (m * n)", v=site.node, m=parsed(left), n=parsed(right)))
         windows = [path for path in sizes if _WINDOW.match(path)]
         for left in windows:
             yield _at(site, "A5", 26, fill("v / (m * n)", v=site.node, m=parsed(left), n=parsed(left)))
@@ -69,7 +80,31 @@ def scaled(scene: Scene) -> Iterator[Proposal]:
         for path, seen in scene.operands(site.statement).items():
             if _KEEP.search(path) and seen.kind == "f" and seen.shape == () and 0 < (seen.value or 0) < 1:
                 for template in ("v / p", "v / (1 - p)", "v * p", "v * (1 - p)"):
-                    yield _at(site, "E5", 28, fill(template, v=site.node, p=parsed(path)))
+                    rank = 20 if path in scene.unread else 22 if is_cotangent(site.statement.target) else 27
+                    yield _at(site, "E5", rank + late, fill(template, v=site.node, p=parsed(path)))
+    yield from _coefficients(scene)
+    for site in scene.parts:
+        for template in ("t / 2", "2 * t"):
+            yield _at(site, "A4", 27, fill(template, t=site.node))
+        if isinstance(site.place.parent, ast.BinOp):
+            for path in scene.sizes(site.statement):
+                yield _at(site, "A2", 26, fill("t / n", t=site.node, n=parsed(path)))
+
+
+def _coefficients(scene: Scene) -> Iterator[Proposal]:
+    """Multiply a value or a term by a number that is at hand, such as a scale or a decay; divide by it."""
+    for site in (*scene.values, *scene.parts):
+        late = 2 * (site in scene.parts) + 3 * isinstance(site.node, ast.Name)
+        spoken = names_in(site.node)
+        for path, seen in scene.operands(site.statement).items():
+            plain = seen.kind == "f" and seen.shape == () and seen.value not in {0.0, 1.0}
+            if not plain or is_cotangent(path) or is_regulariser(path) and not site.statement.loops:
+                continue
+            if path.partition("[")[0] in spoken and path.partition(".")[0] in spoken:
+                continue
+            unread = -4 * (path in scene.unread)
+            yield _at(site, "A5", 24 + late + unread, fill("v * c", v=site.node, c=parsed(path)))
+            yield _at(site, "A5", 27 + late + unread, fill("v / c", v=site.node, c=parsed(path)))
 
 
 def dropped(scene: Scene) -> Iterator[Proposal]:
@@ -96,9 +131,14 @@ def dropped(scene: Scene) -> Iterator[Proposal]:
             label = _regular(changed.value, None) or "C8"
             if isinstance(changed.op, ast.Mult | ast.Div):
                 label = _factor_class(changed.value, scene, counts, divides=isinstance(changed.op, ast.Div))
-            if _BIAS.search(text(changed.target)) and label == "D1":
+            if _BIAS.search(_last(text(changed.target))) and label == "D1":
                 label = "D2"
-            yield Proposal(label, 24, statement, ((statement.place, ast.copy_location(ast.Pass(), changed)),))
+            yield Proposal(
+                label,
+                12 if label == "D2" else 24,
+                statement,
+                ((statement.place, ast.copy_location(ast.Pass(), changed)),),
+            )
 
 
 def constants(scene: Scene) -> Iterator[Proposal]:
@@ -112,7 +152,10 @@ def constants(scene: Scene) -> Iterator[Proposal]:
             continue
         other = parent.right if field == "left" else parent.left
         # The strength of a regulariser is written 0.5 * reg or 2 * reg by people who mean the other.
-        label = _regular(other, site) or ("C3" if power else "A4")
+        term = any(_is_weight(parent) and _is_gradient(s) for s in scene.sites if _has_term(s.node, parent))
+        label = _regular(other, site) or ("D1" if term and not power else "C3" if power else "A4")
+        if value == 0 and isinstance(parent.op, ast.Mult):
+            label = "G1" if site.statement.loops and re.search(r"next|prev|carr", text(other)) else "C8"
         numbers = (value + 1, value - 1) if power else (value * 2, value / 2, value + 1, value - 1, 1)
         for number in dict.fromkeys(numbers):
             if number not in {0, value}:
@@ -132,7 +175,9 @@ def swapped_operators(scene: Scene) -> Iterator[Proposal]:
         if found and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             other = "mean" if found[0] == "sum" else "sum"
             func = ast.Attribute(node.func.value, other, ast.Load())
-            label = "A3" if other == "sum" and counts - {"mean"} else "A2"
+            label = "A3" if other == "sum" and counts - {"mean"} and _over_first(node) else "A2"
+            if len(scene.seen(found[1]).shape or ()) > 4:
+                label = "A5"  # windows have axes of their own
             yield _at(site, label, 15, ast.Call(func, node.args, node.keywords))
 
 
@@ -143,7 +188,8 @@ def regularisers(scene: Scene) -> Iterator[Proposal]:
         value = scene.seen(site.node)
         strengths = [path for path in operands if is_regulariser(path)]
         for path, seen in operands.items() if strengths else ():
-            if seen.is_float and seen.is_array and seen.shape == value.shape and not is_cotangent(path):
+            carried = bool(site.statement.loops or site.statement.time) and path in scene.stored
+            if seen.is_float and seen.is_array and seen.shape == value.shape and not (is_cotangent(path) or carried):
                 label = "D2" if _BIAS.search(path) else "D1"
                 target = _name_of_target(site)
                 far = 0 if target and path.strip("'\"]").endswith(re.sub(r"^d|^grad_?", "", target)) else 4
@@ -155,11 +201,25 @@ def regularisers(scene: Scene) -> Iterator[Proposal]:
                     yield _at(site, label, 20 + far, fill("v + d * r * W", **parts, d=upstream))
                 for size in list(scene.sizes(site.statement))[:2]:
                     yield _at(site, label, 22 + far, fill("v + r * W / n", **parts, n=parsed(size)))
+    yield from _divided_terms(scene)
     for site in scene.sites:
         read = isinstance(site.node, ast.Name | ast.Attribute | ast.Subscript) and isinstance(site.node.ctx, ast.Load)
         if read and is_regulariser(text(site.node)) and scene.seen(site.node).shape in {(), None}:
             yield _at(site, "D1", 16, fill("2 * r", r=site.node))
             yield _at(site, "D1", 16, fill("r / 2", r=site.node))
+
+
+def _divided_terms(scene: Scene) -> Iterator[Proposal]:
+    """Divide the regulariser's term by a size, or multiply it."""
+    for site in scene.sites:
+        node, parent = site.node, site.place.parent
+        term = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div) and _speaks_of_regulariser(node)
+        added = isinstance(parent, ast.BinOp | ast.AugAssign) and isinstance(parent.op, ast.Add | ast.Sub)
+        if term and added and scene.seen(node).is_array:
+            label = "D2" if _BIAS.search(_name_of_target(site)) else "D1"
+            for path in scene.sizes(site.statement):
+                yield _at(site, label, 17, fill("t / n", t=node, n=parsed(path)))
+                yield _at(site, label, 19, fill("t * n", t=node, n=parsed(path)))
 
 
 def _at(site: Site, mistake: str, rank: int, new: ast.expr) -> Proposal:
@@ -178,15 +238,43 @@ def _speaks_of_regulariser(node: ast.AST) -> bool:
 
 
 def _regular(node: ast.AST, site: Site | None) -> str | None:
-    if not _speaks_of_regulariser(node):
+    if not (_speaks_of_regulariser(node) or (site is not None and _is_weight(node) and _is_gradient(site))):
         return None
     return "D2" if site is not None and _BIAS.search(_name_of_target(site)) else "D1"
 
 
+def _is_weight(node: ast.AST) -> bool:
+    """Whether a term is a weight, bare or times a number: what the regulariser ½‖w‖² adds to a gradient."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and constant(node.left) is not None:
+        node = node.right
+    base = node.value if isinstance(node, ast.Subscript) else node
+    return isinstance(base, ast.Name | ast.Attribute) and bool(_WEIGHT.search(text(base)))
+
+
+def _has_term(node: ast.expr, term: ast.AST) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub) and term in {node.left, node.right}
+
+
+def _is_gradient(site: Site) -> bool:
+    """Whether a sum is what a statement assigns to a gradient, or returns."""
+    place = site.statement.node
+    whole = getattr(place, "value", None) is site.node
+    return whole and (isinstance(place, ast.Return) or is_cotangent(site.statement.target))
+
+
 def _name_of_target(site: Site) -> str:
-    target = site.statement.target
+    return _last(site.statement.target)
+
+
+def _last(target: str) -> str:
     quoted = re.findall(r"'([^']*)'", target)
     return str(quoted[-1]) if quoted else target.rpartition(".")[2]
+
+
+def _over_first(node: ast.Call) -> bool:
+    """Whether a reduction runs over the first axis, or over all."""
+    given = [keyword.value for keyword in node.keywords if keyword.arg == "axis"]
+    return not given or text(given[0]).startswith(("0", "(0", "None"))
 
 
 def _divisors(scene: Scene) -> set[str]:

@@ -43,6 +43,7 @@ def products(scene: Scene) -> Iterator[Proposal]:
             yield from _with_factor(scene, site, operand)
         if shapes[0] is None or shapes[1] is None or scene.seen(left).shape == scene.seen(right).shape:
             yield _at(site, "B6", 24, fill("X * Y", X=left, Y=right))
+    yield from _outer_products(scene)
     for site in scene.sites:
         if isinstance(site.node, ast.BinOp) and isinstance(site.node.op, ast.Mult):
             left_seen, right_seen = scene.seen(site.node.left), scene.seen(site.node.right)
@@ -54,6 +55,14 @@ def products(scene: Scene) -> Iterator[Proposal]:
                         yield _at(site, "B6", 25, fill(template, X=site.node.left, Y=site.node.right))
 
 
+def _outer_products(scene: Scene) -> Iterator[Proposal]:
+    """Take the operands of an outer product in the other order."""
+    for site in scene.sites:
+        node = site.node
+        if isinstance(node, ast.Call) and text(node.func) in {"np.outer", "np.kron"} and len(node.args) == 2:
+            yield _at(site, "B1", 15, ast.Call(node.func, node.args[::-1], node.keywords))
+
+
 def _with_factor(scene: Scene, site: Site, operand: ast.expr) -> Iterator[Proposal]:
     """Multiply an operand of a matrix product by another one of its kind and shape: (r * h).T for h.T."""
     seen = scene.seen(operand)
@@ -63,7 +72,7 @@ def _with_factor(scene: Scene, site: Site, operand: ast.expr) -> Iterator[Propos
     for path, other in scene.operands(site.statement).items():
         alike = other.is_float and other.is_array and other.shape == seen.shape and path != operand.id
         if alike and path.isidentifier() and not is_cotangent(path):
-            yield Proposal("B6", 30, site.statement, ((place, fill("x * f", x=operand, f=path)),))
+            yield Proposal("B6", 26, site.statement, ((place, fill("x * f", x=operand, f=path)),))
 
 
 def _matrix_product(node: ast.expr) -> tuple[ast.expr, ast.expr, str] | None:
@@ -281,7 +290,9 @@ def slots(scene: Scene) -> Iterator[Proposal]:
             if isinstance(left, ast.Constant) or isinstance(right, ast.Constant):
                 continue
             changes = ((Place(node, "elts", i), right), (Place(node, "elts", j), left))
-            yield Proposal("B5", (15 if returned else 22 if loaded else 27) + (j - i > 1), site.statement, changes)
+            # What is unpacked in the wrong order are operands, unless they are gradients.
+            label = "B5" if loaded or (is_cotangent(text(left)) and is_cotangent(text(right))) else "B6"
+            yield Proposal(label, (15 if returned else 22 if loaded else 27) + (j - i > 1), site.statement, changes)
     for site in scene.sites:
         node = site.node
         if isinstance(node, ast.Dict):

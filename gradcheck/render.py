@@ -1,0 +1,231 @@
+"""A report as a person reads it: plain text, text in colour, HTML with a small picture. Level 0.
+
+The order is a person's: which gradients are right and which are wrong, how wrong and where, why, between which layers
+the error enters, the smallest case that shows it, what was ruled out, and a line that does it again.
+"""
+
+from __future__ import annotations
+
+import html as markup
+import itertools
+import math
+import os
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+from gradcheck.entrance import entrance
+
+if TYPE_CHECKING:
+    from gradcheck.report import Explanation, Finding, Report
+
+__all__ = ["html", "shows_colour", "text"]
+
+WIDTH = 118  # of a line
+LINES = 25  # of a report
+ENTRIES = 5  # of one argument that the table looks at
+ROOM = ((8, 5), (8, 3), (6, 3), (3, 2))  # lines of a failing report for its arguments and for entries; the first to fit
+MANY = 19  # lines for the arguments of any other report
+NAME = 40  # letters of a name
+SAYING = 90  # letters about one argument, on its line
+SENTENCE = 2  # lines of a sentence; an explanation is told in full
+SAID = 3  # explanations
+CELLS = 4096  # entries of an argument of which a picture is drawn
+SIDE = 6  # of a cell, in pixels
+ACROSS = 64  # cells of a picture of an argument that has one axis only
+INK = {"pass": "32", "fail": "31", "inconclusive": "33"}  # what a terminal calls green, red and yellow
+PAINT = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700"}
+TOLD = {"pass": "right", "fail": "wrong", "inconclusive": "undecided"}
+
+
+def text(report: Report, *, colour: bool = False) -> str:
+    """Return ``report`` as text of at most ``LINES`` lines; with escape sequences for a terminal if in ``colour``."""
+    above = [*_headline(report, colour=colour), *_laws(report)]
+    below = list(_after(report))
+    explained = list(_why(report))
+    for arguments, entries in ROOM:
+        middle = [*_arguments(report, arguments, colour=colour), *_certificate(report), *_entries(report, entries)]
+        room = LINES - len(above) - len(middle) - len(below)
+        if len(explained) <= room:
+            break
+    return "\n".join([*above, *middle, *_fitting(explained, room), *below])
+
+
+def shows_colour(file: TextIO) -> bool:
+    """Whether ``file`` is a terminal on which nobody asked for plain text (https://no-color.org)."""
+    return file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def html(report: Report) -> str:
+    """Return ``report`` for a notebook: its text, and for every wrong argument a picture of the error by entry."""
+    pictures = "".join(_picture(path, finding) for path, finding in report.arguments.items() if finding.wrong_entries)
+    return (
+        f'<div style="border-left: 4px solid {PAINT[report.verdict]}; padding-left: 1em">'
+        f"<pre>{markup.escape(text(report))}</pre>{pictures}</div>"
+    )
+
+
+def _headline(report: Report, *, colour: bool) -> list[str]:
+    verdicts = [finding.verdict for finding in report.arguments.values()]
+    count = verdicts.count(report.verdict)
+    summary = f"{count} of {len(verdicts)} gradients {TOLD[report.verdict]}"
+    if report.broken and not count:
+        right = all(verdict == "pass" for verdict in verdicts)
+        summary = f"{'every gradient is right here' if right else 'no gradient is found wrong'}, but a law is broken"
+    how = f"oracle{'s' if len(report.oracles) > 1 else ''} {', '.join(report.oracles)}, seed {report.seed}"
+    word = report.verdict.upper()
+    first, *rest = _wrapped(f"{_short(report.name)}: {word} ({summary}; {how})", SENTENCE, indent="")
+    return [first.replace(f": {word} (", f": {_inked(word, report.verdict, colour=colour)} (", 1), *rest]
+
+
+def _inked(word: str, verdict: str, *, colour: bool) -> str:
+    return f"\033[{INK[verdict]}m{word}\033[0m" if colour else word
+
+
+def _laws(report: Report) -> Iterator[str]:
+    """Yield the laws that are broken, and the first reason that is too long for its line, in full; two of all these."""
+    long = (
+        f"d{_short(path)}: {finding.reason}"
+        for path, finding in report.arguments.items()
+        if len(finding.reason or "") > SAYING
+    )
+    sentences = [*(f"Law: {sentence}" for sentence in report.broken), *itertools.islice(long, 1)]
+    for sentence in sentences[:2]:
+        yield from _wrapped(sentence, SENTENCE)
+
+
+def _arguments(report: Report, most: int, *, colour: bool) -> Iterator[str]:
+    """Yield a line for each argument; of many those that are wrong before others, and how many more there are."""
+    named = list(report.arguments.items())
+    most = most if report.verdict == "fail" else MANY
+    if len(named) > most + 1:
+        worst = sorted(range(len(named)), key=lambda i: ("fail", "inconclusive", "pass").index(named[i][1].verdict))
+        shown = sorted(worst[:most])
+        rest = [str(named[i][1].verdict) for i in worst[most:]]
+        named = [named[i] for i in shown]
+    else:
+        rest = []
+    width = max((len(_short(name)) for name, _ in named), default=0) + 1
+    for name, finding in named:
+        verdict = f"{finding.verdict:4}"
+        said = _cut(_say(finding), min(SAYING, WIDTH - len(f"  {'':{width}}  {verdict}  ")))
+        yield f"  {'d' + _short(name):{width}}  {_inked(verdict, finding.verdict, colour=colour)}  {said}"
+    if rest:
+        told = ", ".join(f"{rest.count(v)} {TOLD[v]}" for v in ("fail", "inconclusive", "pass") if v in rest)
+        yield f"  and {len(rest)} more: {told}"
+
+
+def _certificate(report: Report) -> Iterator[str]:
+    if any(finding.verdict == "pass" and finding.bound for finding in report.arguments.values()):
+        yield "  A larger error would have been seen with probability 1 − 1e-06."
+
+
+def _say(finding: Finding) -> str:
+    """Say what was found about one gradient."""
+    if finding.verdict == "pass":
+        if not finding.bound:
+            return str(finding.reason)
+        return "; ".join(filter(None, [f"error below {finding.bound:.1e} of its norm", finding.reason]))
+    if finding.verdict == "fail" and not math.isnan(finding.error):
+        if math.isinf(finding.error):
+            return "; ".join([finding.reason or "the true gradient is zero", *finding.where[:2]])
+        where = ", ".join(finding.where[:3])
+        return "; ".join(filter(None, [f"relative error {finding.error:.2g}", finding.reason, where]))
+    return finding.reason or f"the bound is {finding.bound:.1e}"
+
+
+def _entries(report: Report, most: int) -> Iterator[str]:
+    """Yield the table of the worst entries: of a few arguments some each."""
+    entries = [entry for finding in report.arguments.values() for entry in finding.wrong_entries[:ENTRIES]]
+    if not entries:
+        return
+    entries = sorted(entries, key=lambda e: -abs(e.claimed - e.measured) / (abs(e.measured) + e.error + 1e-300))[:most]
+    width = max(5, *(len(_short(entry.name)) for entry in entries))
+    yield f"  {'entry':{width}}  {'claimed':>13}  {'measured':>13}  ± bound"
+    for e in entries:
+        yield f"  {_short(e.name):{width}}  {e.claimed:13.6g}  {e.measured:13.6g}  {e.error:.1e}"
+
+
+def _why(report: Report) -> Iterator[str]:
+    for number, each in enumerate(report.explanations[:SAID]):
+        yield from _explained(each, "Or" if number else "Note" if each.mistake == "Z" else "Why")
+    if report.silence:
+        yield from _wrapped(f"No explanation: {report.silence.removesuffix('.')}.")
+
+
+def _explained(each: Explanation, how: str) -> Iterator[str]:
+    yield from _wrapped(f"{how} ({each.mistake}): {each.sentence}")
+    before, arrow, after = each.edit.partition("  →  ")
+    lines = [each.edit] if len(each.edit) <= WIDTH - 6 else [before, f"{arrow}{after}".strip()]
+    for line in lines:
+        yield from _wrapped(line, indent="      ", hanging=10)
+    if each.otherwise:
+        yield from _wrapped(f"To tell: {each.otherwise}", indent="      ", hanging=10)
+
+
+def _after(report: Report) -> Iterator[str]:
+    """Yield what follows the explanation."""
+    if report.verdict != "fail":
+        return
+    decided = all(finding.verdict != "inconclusive" for finding in report.arguments.values())
+    wrong = {path: finding.verdict == "fail" for path, finding in report.arguments.items()}
+    if decided and (place := entrance(wrong)):
+        yield from _wrapped(f"Enters: {place}", SENTENCE)
+    if report.smallest:
+        yield from _wrapped(f"Needs: {report.smallest}", SENTENCE)
+    if report.ruled_out:
+        yield from _wrapped(f"Ruled out for a gradient as a whole: {', '.join(report.ruled_out)}.", SENTENCE)
+    if report.replay:
+        yield from _wrapped(f"Replay: {report.replay}", SENTENCE)
+
+
+def _wrapped(sentence: str, most: int = LINES, *, indent: str = "  ", hanging: int = 6) -> list[str]:
+    """Return ``sentence`` in lines of at most ``WIDTH`` letters, and no more than ``most`` of them."""
+    return textwrap.wrap(
+        sentence,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=" " * hanging,
+        break_on_hyphens=False,
+        max_lines=most,
+        placeholder=" …",
+    )
+
+
+def _cut(sentence: str, most: int) -> str:
+    return sentence if len(sentence) <= most else f"{sentence[: most - 1]}…"
+
+
+def _short(name: str) -> str:
+    """Return a name without its middle if it is long: both ends of it tell more."""
+    half = NAME // 2
+    return name if len(name) <= NAME else f"{name[: half - 1]}…{name[-half:]}"
+
+
+def _fitting(lines: list[str], room: int) -> list[str]:
+    """Return as many of ``lines`` as there is room for."""
+    return lines if len(lines) <= room else [*lines[: max(room - 1, 0)], "      …"]
+
+
+def _picture(path: str, finding: Finding) -> str:
+    """Return a small picture of an argument: one cell per wrong entry, the redder the more it is wrong."""
+    size = math.prod(finding.shape)
+    if not 1 < size <= CELLS:
+        return ""
+    columns = finding.shape[-1] if len(finding.shape) > 1 else min(size, ACROSS)
+    rows = math.ceil(size / columns)
+    known = [entry for entry in finding.wrong_entries if 0 <= entry.index < size]
+    apart = [abs(entry.claimed - entry.measured) for entry in known]
+    largest = max(filter(math.isfinite, apart), default=0.0) or 1.0
+    cells = "".join(
+        f'<rect x="{SIDE * (e.index % columns)}" y="{SIDE * (e.index // columns)}" width="{SIDE - 1}" '
+        f'height="{SIDE - 1}" fill="#cf222e" fill-opacity="{0.15 + 0.85 * (a / largest if a <= largest else 1):.2f}">'
+        f"<title>{markup.escape(e.name)}</title></rect>"
+        for e, a in zip(known, apart, strict=True)
+    )
+    return (
+        f'<figure style="display: inline-block; margin: 0 1em"><svg width="{SIDE * columns}" height="{SIDE * rows}" '
+        f'role="img" aria-label="wrong entries of d{markup.escape(path)}">'
+        f'<rect width="100%" height="100%" fill="#eaeef2"/>{cells}</svg>'
+        f"<figcaption><code>d{markup.escape(path)}</code></figcaption></figure>"
+    )

@@ -1,0 +1,82 @@
+"""Large arrays told by a few numbers, so that they can be compared later and need not be kept. Level 2.
+
+A small array is its own sketch. Of a large one the sketch holds the products of its parts of 4,096 entries, in
+row-major order, with one Gaussian vector g. It is linear, and since E ⟨g, d⟩² = ‖d‖² the norm of the difference of two
+sketches estimates that of the arrays, with a deviation of √(2/parts) where the difference is spread over all parts.
+No difference is orthogonal to g but with probability 0; one that lies in a single part shows less than a hundredth of
+its norm with probability 0.008.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradcheck.pairing import BLOCK, blocks
+from gradcheck.trees import Array
+
+__all__ = ["WHOLE", "Drawn", "Sketch", "sketch"]
+
+WHOLE = BLOCK  # entries of the largest array that is its own sketch
+PART = 1 << 12
+STREAM = 0x736B657463680000  # our own: default_rng(0) may have drawn the very array that is sketched
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What is kept of an array: its shape, its norm, and the sketch itself, flat, in float64."""
+
+    shape: tuple[int, ...]
+    norm: float
+    numbers: Array
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A large array of standard normal numbers, drawn anew each time that NumPy asks for it."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    seed: int
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return the array, a fresh one each time."""
+        if copy is False:
+            raise ValueError("a drawn array must be made anew each time, but copy=False. Leave it out.")
+        array, rng = np.empty(self.shape, self.dtype if dtype is None else dtype), np.random.default_rng(self.seed)
+        for (part,) in blocks(array):
+            part[...] = rng.standard_normal(part.size)
+        return array
+
+
+def sketch(array: Any) -> Sketch:
+    """Return the sketch of ``array``, which shares no memory with it."""
+    array = np.asarray(array)
+    if array.size <= WHOLE:
+        numbers = np.array(array, dtype=np.float64).ravel()
+        with np.errstate(all="ignore"):
+            return Sketch(array.shape, float(np.sqrt(numbers @ numbers)), numbers)
+    g, numbers, squares, at = _gaussian(), np.zeros(-(-array.size // PART)), 0.0, 0
+    with np.errstate(all="ignore"):
+        for (rows,) in blocks(array):
+            left = rows.astype(np.float64, copy=False)
+            squares += float(left @ left)
+            while left.size:
+                start = at % PART
+                piece, left = left[: PART - start], left[PART - start :]
+                numbers[at // PART] += piece @ g[start : start + piece.size]
+                at += piece.size
+    return Sketch(array.shape, float(np.sqrt(squares)), numbers)
+
+
+@functools.cache
+def _gaussian() -> Array:
+    return np.random.default_rng(STREAM).standard_normal(PART)

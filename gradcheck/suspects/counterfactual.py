@@ -1,0 +1,167 @@
+"""What would come out if one operation of the backward were done otherwise. Level 3.
+
+The backward runs on watched arrays, and one place of its code gets another result: the derivative multiplied in, a
+matrix transposed, the right operand, a sum for an overwriting. Where that makes the wrong gradients true, and leaves
+the others as they were, the place and the mistake are found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradcheck.evidence import Evidence
+from gradcheck.suspects import additions, factors_inside, products
+from gradcheck.suspects.change import Otherwise, site_of, together
+from gradcheck.suspects.runs import run, tape_of
+from gradcheck.suspects.sight import groups, is_sharp
+from gradcheck.suspects.tape import Step, Tape
+from gradcheck.suspects.words import gradients
+from gradcheck.suspicion import Suspicion
+from gradcheck.trees import leaves, rebuild
+
+__all__ = ["suspects"]
+
+STEPS = 25_000  # operations that all runs together may do,
+RUNS = 60  # and runs after the first that helps
+ENOUGH = 3  # explanations, after which no more are looked for
+FURTHER = 0.3  # nor any that are so much more doubtful than the best
+SAME = 1e-9  # relative: what a change may do to a gradient that was right
+
+
+class Found(NamedTuple):
+    """A change that helps, with the true gradients that it gives."""
+
+    otherwise: Otherwise
+    repaired: dict[str, np.ndarray[Any, Any]]
+
+
+def suspects(evidence: Evidence) -> Iterator[Suspicion]:
+    """Yield what one operation, done otherwise, explains: B1, B6, C1 to C4, C6, C8, E1, E4, E5, G1, G3."""
+    tape = tape_of(evidence)
+    if tape is None or not evidence.wrong or not all(is_sharp(evidence, path) for path in evidence.wrong):
+        return
+    left = [STEPS]
+    reach = _reach(evidence, tape, left)
+    within = [group for group in groups(tape.steps).values() if site_of(group) in reach]
+    ways = [
+        *factors_inside.ways(evidence, tape, within),
+        *products.ways(evidence, tape, within),
+        *additions.ways(evidence, tape, within),
+    ]
+    found: list[Found] = []
+    for way in _ordered(evidence, ways, reach):
+        if left[0] <= 0 or len(found) >= ENOUGH or (found and way.doubt > found[0].otherwise.doubt + FURTHER):
+            break
+        left[0] -= len(tape.steps)
+        repaired = _repaired(evidence, way)
+        if repaired:
+            left[0] = min(left[0], RUNS * len(tape.steps))
+            found.append(Found(way, repaired))
+    most = max((len(each.repaired) for each in found), default=0)
+    named: set[str] = set()
+    for way, repaired in found:
+        if len(repaired) < most or way.mistake in named:
+            continue
+        named.add(way.mistake)
+        paths = tuple(path for path in evidence.wrong if path in repaired)
+        partly = "" if len(paths) == len(evidence.wrong) else f" That repairs {gradients(paths)}."
+        yield Suspicion(way.mistake, paths, way.sentence + partly, repaired, way.doubt, way.apart)
+
+
+def _reach(evidence: Evidence, tape: Tape, left: list[int]) -> dict[tuple[object, ...], set[str]]:
+    """Return the places that reach wrong gradients and no right ones, with those that they reach.
+
+    The first run tells of most places where their results went. Those of which it tells nothing, as of what was added
+    through a view, are moved, and what moves with them is seen.
+    """
+    reach = {}
+    ends = _ends(evidence, tape)
+    for group in groups(tape.steps).values():
+        reached: set[str] | None = {path for step in group for path in ends[step.number]}
+        if not reached and left[0] > 0:
+            left[0] -= len(tape.steps)
+            reached = _reached(evidence, site_of(group))
+        if reached and reached <= set(evidence.wrong):
+            reach[site_of(group)] = reached
+    return reach
+
+
+def _ends(evidence: Evidence, tape: Tape) -> list[set[str]]:
+    """Return for each step the gradients into which its result went, as far as the tape tells."""
+    ends: list[set[str]] = [set() for _ in tape.steps]
+    numbers = (np.full(np.shape(leaf), float(getattr(leaf, "step", -1))) for _, leaf in leaves(tape.returned, ""))
+    for path, number in evidence.claims(rebuild(tape.returned, numbers)).items():
+        if number.size and number.flat[0] >= 0:
+            ends[int(number.flat[0])].add(path)
+    for step in reversed(tape.steps):
+        for source in step.sources:
+            if source is not None:
+                ends[source] |= ends[step.number]
+    return ends
+
+
+def _ordered(evidence: Evidence, kept: list[Otherwise], reach: dict[tuple[object, ...], set[str]]) -> list[Otherwise]:
+    """Return the changes, and those that belong together as one, in the order in which they are tried."""
+    every = set(evidence.wrong)
+    joined: dict[tuple[str, str], list[Otherwise]] = {}
+    for way in kept:
+        if way.kind:
+            joined.setdefault((way.mistake, way.kind), []).append(way)
+    for alike in joined.values():
+        places = {way.place: way for way in reversed(alike)}
+        if len(places) > 1 and set().union(*(reach[place] for place in places)) >= every:
+            first = alike[0]
+            changes = [way.change for way in places.values()]
+            kept.append(first._replace(change=together(changes), place=(), doubt=first.doubt + 0.05))
+    return sorted(kept, key=lambda way: (bool(way.place) and not every <= reach[way.place], way.doubt))
+
+
+def _reached(evidence: Evidence, place: tuple[object, ...]) -> set[str] | None:
+    """Return the wrong gradients that a place reaches; None if it reaches a right one too."""
+
+    def change(step: Step, _: Tape) -> np.ndarray[Any, Any] | None:
+        if (step.site, step.result.shape) != place or step.result.dtype.kind != "f":
+            return None
+        return np.asarray(
+            step.result * (1.5 + 0.3 * np.sin(np.arange(step.result.size)).reshape(step.result.shape)) + 0.1
+        )
+
+    moved = set()
+    gradients = run(evidence, change)
+    if gradients is None:
+        return None
+    for path, claimed in evidence.claimed.items():
+        new = gradients.get(path)
+        if new is None:
+            return None
+        if float(np.linalg.norm(new - claimed)) > SAME * float(np.linalg.norm(claimed)):
+            if path not in evidence.wrong:
+                return None
+            moved.add(path)
+    return moved
+
+
+def _repaired(evidence: Evidence, way: Otherwise) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the wrong gradients that become true, if all that were right stay so."""
+    gradients = run(evidence, way.change)
+    if gradients is None:
+        return {}
+    repaired = {}
+    for path, claimed in evidence.claimed.items():
+        new = gradients.get(path)
+        if new is None or not np.isfinite(new).all():
+            return {}
+        moved = float(np.linalg.norm(new - claimed)) > SAME * float(np.linalg.norm(claimed))
+        if moved and path not in evidence.wrong:
+            return {}
+        if moved and evidence.is_true(path, new):
+            repaired[path] = new
+        elif moved:
+            return {}
+    for path in set(evidence.wrong) - set(evidence.claimed):
+        if path in gradients and evidence.is_true(path, gradients[path]):
+            repaired[path] = gradients[path]
+    return repaired

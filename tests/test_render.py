@@ -1,0 +1,317 @@
+import io
+import math
+import string
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gradcheck.mistakes import CATALOGUE
+from gradcheck.render import LINES, WIDTH, shows_colour, text
+from gradcheck.report import Entry, Explanation, Finding, Report, Verdict
+
+ESCAPE = "\033"
+LAW = (
+    "affine_backward must be linear in the cotangent, but doubling it multiplies dW by 1.5. Do not clip or normalise "
+    "inside the backward; clip the gradients when they are used, after the whole backward pass has run."
+)
+EDIT = (
+    "line 10 of affine_backward: return (dy @ W.T, -(x.T @ dy), dy.sum(axis=0))  →  "
+    "return (dy @ W.T, x.T @ dy, dy.sum(axis=0))"
+)
+
+
+def right(shape=(2, 3)):
+    return Finding(Verdict.PASS, shape, 1e-12, 3e-10)
+
+
+def wrong(name, shape=(5,), *, count=5, **settings):
+    entries = tuple(Entry(f"d{name}[{i}]", i + 2.0, 1.0, 1e-12, i) for i in reversed(range(count)))
+    where = (f"every entry of d{name}",)
+    return Finding(
+        Verdict.FAIL, shape, 0.5, math.inf, entries[0] if entries else None, entries, where=where, **settings
+    )
+
+
+def undecided(reason="the forward is not finite nearby"):
+    return Finding(Verdict.INCONCLUSIVE, (3,), math.nan, math.inf, reason=reason)
+
+
+def explained(mistake="A1", **settings):
+    return Explanation(mistake, ("W",), CATALOGUE[mistake].sentence, verified=True, **settings)
+
+
+def full(**arguments):
+    """A report that has something in every place."""
+    return Report(
+        "net",
+        arguments,
+        ("central_difference",),
+        7,
+        (),
+        300,
+        (explained("C1", edit="line 3 of back: dh = dy @ W2.T  →  dh = dy @ W2.T * (1 - h ** 2)"),),
+        None,
+        ("wrong sign", "constant factor"),
+        "it fails only if x.shape[0] ≥ 2. The smallest failing case found: x (2, 1), W1 (1, 1).",
+        "examine_backward(net, back, args, seed=7)",
+    )
+
+
+# -- the order of a person
+
+
+def test_a_failing_report_tells_in_this_order_what_is_wrong_why_where_when_and_what_not():
+    report = full(x=right(), W1=wrong("W1", count=2), b1=wrong("b1", count=1), W2=right())
+    assert str(report) == (
+        "net: FAIL (2 of 4 gradients wrong; oracle central_difference, seed 7)\n"
+        "  dx   pass  error below 3.0e-10 of its norm\n"
+        "  dW1  fail  relative error 0.5; every entry of dW1\n"
+        "  db1  fail  relative error 0.5; every entry of db1\n"
+        "  dW2  pass  error below 3.0e-10 of its norm\n"
+        "  A larger error would have been seen with probability 1 − 1e-06.\n"
+        "  entry         claimed       measured  ± bound\n"
+        "  dW1[1]              3              1  1.0e-12\n"
+        "  dW1[0]              2              1  1.0e-12\n"
+        "  db1[0]              2              1  1.0e-12\n"
+        "  Why (C1): The derivative of the activation is not multiplied in.\n"
+        "      line 3 of back: dh = dy @ W2.T  →  dh = dy @ W2.T * (1 - h ** 2)\n"
+        "  Enters: dW2 is right, dW1 and db1 are wrong: the error enters between them.\n"
+        "  Needs: it fails only if x.shape[0] ≥ 2. The smallest failing case found: x (2, 1), W1 (1, 1).\n"
+        "  Ruled out for a gradient as a whole: wrong sign, constant factor.\n"
+        "  Replay: examine_backward(net, back, args, seed=7)"
+    )
+
+
+def test_several_explanations_say_how_to_tell_them_apart_and_a_long_edit_stands_on_two_lines():
+    two = (explained("B1", edit=EDIT), explained("B6", otherwise="It would show on other inputs: sizes that differ."))
+    assert str(Report("f", {"W": wrong("W", count=1)}, ("o",), 1, explanations=two)) == (
+        "f: FAIL (1 of 1 gradients wrong; oracle o, seed 1)\n"
+        "  dW  fail  relative error 0.5; every entry of dW\n"
+        "  entry        claimed       measured  ± bound\n"
+        "  dW[0]              2              1  1.0e-12\n"
+        "  Why (B1): A matrix is transposed where it must not be, or is not where it must be.\n"
+        "      line 10 of affine_backward: return (dy @ W.T, -(x.T @ dy), dy.sum(axis=0))\n"
+        "      →  return (dy @ W.T, x.T @ dy, dy.sum(axis=0))\n"
+        "  Or (B6): A product is taken with the wrong operand, or by element for a matrix product.\n"
+        "      To tell: It would show on other inputs: sizes that differ."
+    )
+
+
+def test_a_report_without_an_explanation_says_why_there_is_none():
+    silent = Report("f", {"W": wrong("W", count=0)}, ("o",), 1, silence="no mistake, undone, makes the check pass")
+    assert str(silent) == (
+        "f: FAIL (1 of 1 gradients wrong; oracle o, seed 1)\n"
+        "  dW  fail  relative error 0.5; every entry of dW\n"
+        "  No explanation: no mistake, undone, makes the check pass."
+    )
+
+
+def test_what_is_right_in_an_unusual_form_is_a_note_and_no_reason():
+    noted = str(Report("f", {"W": wrong("W", count=0)}, ("o",), 1, explanations=(explained("Z"),)))
+    assert noted.splitlines()[-1] == ("  Note (Z): The gradient is right, in a form that people take for a mistake.")
+
+
+def test_a_long_reason_is_cut_on_its_line_and_told_in_full_above():
+    lines = str(Report("f", {"b": wrong("b", reason=LAW), "x": right()}, ("o",), 1)).splitlines()
+    assert lines[1:4] == [
+        "  db: affine_backward must be linear in the cotangent, but doubling it multiplies dW by 1.5. Do not clip or "
+        "normalise",
+        "      inside the backward; clip the gradients when they are used, after the whole backward pass has run.",
+        "  db  fail  relative error 0.5; affine_backward must be linear in the cotangent, but doubling it mult…",
+    ]
+
+
+def test_a_broken_law_beside_an_undecided_gradient_does_not_call_every_gradient_right():
+    law = ("back must not write into the cotangent, but it changed dout.",)
+    headline = str(Report("f", {"x": right(), "b": undecided()}, ("o",), 7, law)).splitlines()[0]
+    assert headline == "f: FAIL (no gradient is found wrong, but a law is broken; oracle o, seed 7)"
+
+
+def test_nothing_enters_between_layers_where_one_is_undecided():
+    lines = str(full(W1=wrong("W1"), W2=undecided())).splitlines()
+    assert not [line for line in lines if line.startswith("  Enters:")]
+
+
+# -- how long it is
+
+
+def lenet():
+    """LeNet-5 with all of its fifteen arguments wrong, and three explanations."""
+    names = ["x", *(f"params['{layer}'][{i}]" for layer in ("C1", "S2", "C3", "S4", "C5", "F6", "F7") for i in (0, 1))]
+    report = full(**{name: wrong(name) for name in names})
+    explanations = (explained("C1", edit=EDIT), explained("C3", otherwise=LAW), explained("B1", edit=EDIT))
+    return Report(**{**vars(report), "explanations": explanations})
+
+
+def test_the_report_of_a_network_with_fifteen_wrong_arguments_fits():
+    lines = str(lenet()).splitlines()
+    assert len(lines) <= LINES
+    assert max(map(len, lines)) <= WIDTH
+    assert lines[9] == "  and 9 more: 9 wrong" or lines[7] == "  and 9 more: 9 wrong"
+    assert [line for line in lines if line.startswith(("  Why (C1)", "  Or (C3)", "  Or (B1)"))]
+    assert lines[-1] == "  Replay: examine_backward(net, back, args, seed=7)"
+
+
+NAMES = st.text(string.ascii_letters + string.digits + "_[']", min_size=1, max_size=150) | st.builds(
+    "W{}".format, st.integers(0, 99)
+)
+SENTENCES = st.lists(st.text(string.ascii_letters, min_size=1, max_size=130), min_size=1, max_size=60).map(" ".join)
+MAYBE = st.none() | SENTENCES
+
+
+@st.composite
+def findings(draw, name):
+    verdict = draw(st.sampled_from(Verdict))
+    reason = draw(MAYBE)
+    if verdict is Verdict.PASS:
+        return Finding(verdict, (2,), 1e-12, draw(st.sampled_from([3e-10, 0.0])), reason=reason or "vacuous")
+    if verdict is Verdict.INCONCLUSIVE:
+        return undecided(reason or "noise")
+    error = draw(st.sampled_from([0.5, math.nan, math.inf]))
+    where = tuple(draw(st.lists(SENTENCES, max_size=4)))
+    entries = wrong(name, count=draw(st.integers(0, 7))).wrong_entries
+    return Finding(verdict, (7,), error, math.inf, None, entries, reason or "not compared", where=where)
+
+
+@st.composite
+def reports(draw):
+    names = draw(st.lists(NAMES, min_size=1, max_size=40, unique=True))
+    ids = draw(st.lists(st.sampled_from(sorted(CATALOGUE)), max_size=4))
+    return Report(
+        draw(NAMES),
+        {name: draw(findings(name)) for name in names},
+        tuple(draw(st.lists(NAMES, min_size=1, max_size=3))),
+        draw(st.integers(0, 2**32)),
+        tuple(draw(st.lists(SENTENCES, max_size=3))),
+        1,
+        tuple(Explanation(i, ("W",), draw(SENTENCES), True, draw(MAYBE) or "", draw(MAYBE) or "") for i in ids),
+        draw(MAYBE),
+        tuple(draw(st.lists(SENTENCES, max_size=8))),
+        draw(MAYBE),
+        draw(MAYBE),
+    )
+
+
+@given(reports())
+@example(lenet())
+@example(full(**{f"argument_{'x' * 150}_{i}": wrong(f"argument_{'x' * 150}_{i}") for i in range(40)}))
+@example(full(**{f"W{i}": undecided(LAW) for i in range(40)}))
+def test_no_report_is_longer_or_wider_than_a_person_reads(report):
+    lines = text(report).split("\n")
+    assert len(lines) <= LINES
+    assert max(map(len, lines)) <= WIDTH
+    coloured = text(report, colour=True)
+    for code in ("\033[31m", "\033[32m", "\033[33m", "\033[0m"):
+        coloured = coloured.replace(code, "")
+    assert coloured == text(report)
+
+
+def test_of_many_arguments_the_wrong_ones_are_shown_and_the_others_counted():
+    arguments = {f"W{i}": wrong(f"W{i}") if i == 31 else undecided() if i == 7 else right() for i in range(40)}
+    lines = text(full(**arguments)).splitlines()
+    assert lines[0] == "net: FAIL (1 of 40 gradients wrong; oracle central_difference, seed 7)"
+    assert "  dW31  fail  relative error 0.5; every entry of dW31" in lines
+    assert "  dW7   inconclusive  the forward is not finite nearby" in lines
+    assert "  and 32 more: 32 right" in lines
+
+
+def test_a_long_name_loses_its_middle_and_keeps_its_index():
+    name = f"params['{'encoder' * 10}'][3]"
+    lines = text(full(**{name: wrong(name, count=1)})).splitlines()
+    assert lines[1] == (
+        "  dparams['encoderenco…rencoderencoder'][3]  fail  relative error 0.5; every entry of "
+        "dparams['encoderencoderencodere…"
+    )
+    assert lines[3] == "  dparams['encoderenc…coderencoder'][3][0]              2              1  1.0e-12"
+
+
+# -- colour
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def plain_environment(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    return monkeypatch
+
+
+def test_colour_is_for_a_terminal_only(plain_environment):
+    assert shows_colour(Terminal())
+    assert not shows_colour(io.StringIO())
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_can_ask_for_plain_text(plain_environment, name, value):
+    plain_environment.setenv(name, value)
+    assert not shows_colour(Terminal())
+
+
+def test_an_empty_no_color_asks_for_nothing(plain_environment):
+    plain_environment.setenv("NO_COLOR", "")
+    assert shows_colour(Terminal())
+
+
+def test_in_colour_the_verdicts_are_green_red_and_yellow():
+    lines = text(full(x=right(), W=wrong("W"), b=undecided()), colour=True).splitlines()
+    assert lines[0] == "net: \033[31mFAIL\033[0m (1 of 3 gradients wrong; oracle central_difference, seed 7)"
+    assert lines[1] == "  dx  \033[32mpass\033[0m  error below 3.0e-10 of its norm"
+    assert lines[2] == "  dW  \033[31mfail\033[0m  relative error 0.5; every entry of dW"
+    assert lines[3] == "  db  \033[33minconclusive\033[0m  the forward is not finite nearby"
+    assert all(ESCAPE not in line for line in lines[4:])
+
+
+# -- the notebook
+
+
+def picture(report):
+    page = ET.fromstring(report._repr_html_())  # noqa: S314  (our own text)
+    return page, page.findall(".//rect[@fill='#cf222e']")
+
+
+def test_the_notebook_has_a_picture_with_one_cell_for_each_wrong_entry():
+    page, cells = picture(full(x=right(), W=wrong("W", (3, 4), count=5)))
+    assert page.find("pre").text == str(full(x=right(), W=wrong("W", (3, 4), count=5)))
+    assert [(cell.get("x"), cell.get("y")) for cell in cells] == [
+        ("0", "6"),
+        ("18", "0"),
+        ("12", "0"),
+        ("6", "0"),
+        ("0", "0"),
+    ]
+    assert [cell.find("title").text for cell in cells] == ["dW[4]", "dW[3]", "dW[2]", "dW[1]", "dW[0]"]
+    assert [cell.get("fill-opacity") for cell in cells] == ["1.00", "0.83", "0.66", "0.49", "0.32"]
+    assert page.find("figure/figcaption/code").text == "dW"
+    assert (page.find("figure/svg").get("width"), page.find("figure/svg").get("height")) == ("24", "18")
+
+
+def test_a_long_vector_is_folded():
+    page, cells = picture(full(b=wrong("b", (200,), count=70)))
+    assert (page.find("figure/svg").get("width"), page.find("figure/svg").get("height")) == ("384", "24")
+    assert (cells[0].get("x"), cells[0].get("y")) == ("30", "6")
+
+
+def test_names_are_escaped():
+    name = "p['<b>&\"']"
+    page, cells = picture(full(**{name: wrong(name)}))
+    assert page.find("figure/figcaption/code").text == f"d{name}"
+    assert page.find("figure/svg").get("aria-label") == f"wrong entries of d{name}"
+    assert len(cells) == 5
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (64, 65)], ids=["number", "one entry", "many entries"])
+def test_there_is_no_picture_of_a_single_number_nor_of_many(shape):
+    assert picture(full(b=wrong("b", shape)))[0].find("figure") is None
+
+
+def test_entries_without_a_place_or_with_an_infinite_gap_break_no_picture():
+    entries = (Entry("?", 2.0, 1.0, 0.0), Entry("?", 3.0, 1.0, 0.0), Entry("db[0]", math.inf, 1.0, 0.0, 0))
+    finding = Finding(Verdict.FAIL, (3,), 0.5, math.inf, wrong_entries=(*entries, Entry("db[1]", 1.0, 1.0, 0.0, 1)))
+    _, cells = picture(full(b=finding))
+    assert [cell.get("fill-opacity") for cell in cells] == ["1.00", "0.15"]
