@@ -1,0 +1,78 @@
+"""The pytest plugin: what the checks of a test could not have shown, and which sizes a failure needs. Level 6.
+
+Loaded by its entry point wherever gradcheck is installed; ``-p no:gradcheck`` turns it off. It imports what costs when
+a test makes its first check. What is found travels with the report of the test, as plain data, so that it arrives from
+the workers of pytest-xdist too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from gradcheck.witness import WITNESS
+
+__all__ = ["pytest_runtest_call", "pytest_runtest_makereport", "pytest_terminal_summary"]
+
+_CHECKS = pytest.StashKey[Any]()  # holds the Checks of a test
+_SUMMARY = "gradcheck_summary"  # the attribute of a report
+LINES = 40  # of the summary at most
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Take down every check that the test makes."""
+
+    def note(*check: Any) -> None:
+        if _CHECKS not in item.stash:
+            from gradcheck.suite import Checks
+
+            item.stash[_CHECKS] = Checks()
+        item.stash[_CHECKS](*check)
+
+    before = WITNESS.set(note)
+    try:
+        return (yield)
+    finally:
+        WITNESS.reset(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Hang what was found at the report of the test."""
+    report = yield
+    if call.when == "call" and _CHECKS in item.stash:
+        checks = item.stash[_CHECKS]
+        setattr(report, _SUMMARY, checks.summary())
+        if report.failed and (evidence := checks.evidence()):
+            report.sections.append(("gradcheck evidence", "\n".join(evidence)))
+        del item.stash[_CHECKS]
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say of every test with checks what none of its examples could have shown."""
+    summaries: dict[str, Any] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            summary = getattr(report, _SUMMARY, None)
+            if summary is not None:
+                from gradcheck.suite import merged
+
+                test = report.nodeid.partition("[")[0]  # the examples of all its parameters count
+                summaries[test] = merged(summaries[test], summary) if test in summaries else summary
+    if not summaries:
+        return
+    from gradcheck.suite import sentences
+
+    lines = [f"{test}: {line}" for test, summary in sorted(summaries.items()) for line in sentences(summary)]
+    if lines:
+        terminalreporter.section("gradcheck: what no example could have shown")
+        for line in lines[:LINES]:
+            terminalreporter.write_line(line)
+        if len(lines) > LINES:
+            terminalreporter.write_line(f"and {len(lines) - LINES} more; run fewer tests to see them")
