@@ -17,6 +17,9 @@ MISTAKES = POINTWISE | IMAGES | NETWORKS | GRAPHS
 CHOICES = {
     "graph": {"graph": "every operation"},
     "mlp": {"depth": 3, "activation": "tanh", "loss": "squared"},
+    "mlp_one_hidden": {"f1": "tanh", "f2": "softmax", "loss": "cross_entropy"},
+    "rnn": {"activation": "tanh"},
+    "rnn_columns": {"f": "tanh", "g": "sigmoid"},
     "units": {"I": 3, "H": 4, "O": 2, "network": 4},
     "weight_decay": {"count": 3},
 }

@@ -1,24 +1,32 @@
 """One planted mistake, and how it is planted."""
 
 import inspect
+import itertools
+import linecache
 import sys
 from typing import NamedTuple
 
 __all__ = ["BARELY", "Mistake", "mistakes", "with_mistake"]
 
 BARELY = "(1 + 1e-5)"
+CELLS = itertools.count(1)
 
 
 class Mistake(NamedTuple):
     """A right fragment of a backward, a wrong one in its place, and the arguments whose gradients become wrong.
 
-    An argument stands for all its leaves: ``params['C1']`` means the weights and the biases of C1.
+    An argument stands for all its leaves: ``params['C1']`` means the weights and the biases of C1. ``id`` is the class
+    in the catalogue, ``gradcheck.mistakes.CATALOGUE``, that a careful teacher would give the mistake, reading the
+    source; ``also`` has those that are honestly the same thing. A mistake that is none of the catalogue's has the class
+    that fits best.
     """
 
     name: str
     right: str
     wrong: str
     arguments: tuple[str, ...]
+    id: str = ""
+    also: tuple[str, ...] = ()
 
     def infects(self, path):
         """Whether the gradient of the leaf at ``path`` becomes wrong."""
@@ -26,19 +34,34 @@ class Mistake(NamedTuple):
 
 
 def mistakes(arguments, *rows):
-    """Return the mistakes of ``rows`` (name, right, wrong), all of which make the same arguments wrong."""
-    return tuple(Mistake(*row, tuple(arguments.split())) for row in rows)
+    """Return the mistakes of ``rows`` (name, right, wrong, ids), all of which make the same arguments wrong.
+
+    The first of ``ids`` is the class of the mistake, the others are its ``also``.
+    """
+    return tuple(
+        Mistake(name, right, wrong, tuple(arguments.split()), ids.split()[0], tuple(ids.split()[1:]))
+        for name, right, wrong, ids in rows
+    )
 
 
-def with_mistake(backward, mistake):
-    """Return ``backward`` with the right fragment of its source, which must occur exactly once, replaced."""
-    source = inspect.getsource(backward)
-    count = source.count(mistake.right)
+def with_mistake(backward, mistake, *, source=False):
+    """Return ``backward`` with the right fragment of its source, which must occur exactly once, replaced.
+
+    With ``source`` the new text can be found by ``inspect``, as in a notebook; without it there is none, as in a
+    grader.
+    """
+    text = inspect.getsource(backward)
+    count = text.count(mistake.right)
     if count != 1:
         raise ValueError(
             f"{backward.__name__} must hold {mistake.right!r} once, but holds it {count} times. "
             f"Adapt the mistake {mistake.name!r} to the new source."
         )
-    namespace = dict(vars(sys.modules[backward.__module__]))
-    exec(compile(source.replace(mistake.right, mistake.wrong), mistake.name, "exec"), namespace)  # noqa: S102
+    text = text.replace(mistake.right, mistake.wrong)
+    filename = f"<mistake {next(CELLS)}>" if source else "<string>"
+    if source:
+        linecache.cache[filename] = len(text), None, text.splitlines(keepends=True), filename
+    # A module's name that nobody can import: inspect would open the file of the right one.
+    namespace = dict(vars(sys.modules[backward.__module__])) | {"__name__": "submission"}
+    exec(compile(text, filename, "exec"), namespace)  # noqa: S102  (the text is our own)
     return namespace[backward.__name__]
