@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import secrets
 import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gradcheck import __version__, cli
+from gradcheck import cli, errata
 from gradcheck.derivation import Derivation
+from gradcheck.equation import Equation, Judgement
 from gradcheck.job import ORACLES, Outcome, plan, run, tabulate
+from gradcheck.usage import INTERRUPTED, LEDGER, parsers, suggest
 
-__all__ = ["UsageError", "find", "main"]
-
-EXAMPLES = 24
-INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
-
-DESCRIPTION = """\
-Check hand-written backward passes on random shapes and values, and on real input where a derivation has some.
-
-A TARGET is a module that holds Derivation records or a tuple ALL of them (derivations), one record in a module
-(derivations:rnn, my.module:LAYER), or the name of a derivation of this project (rnn). Modules are looked for in the
-current directory first.
-"""
-EPILOG = f"""\
-examples:
-  python -m gradcheck check derivations                            the main job
-  python -m gradcheck check rnn lenet5 --oracle autodiff           two derivations, one oracle
-  python -m gradcheck check my.module:LAYER --examples 100         one of your own
-  python -m gradcheck check derivations --seed 7 --json out.json   a run that can be compared
-
-exit code: 0 if everything passed, 1 if anything failed, raised or was inconclusive, 2 if it was called wrongly and
-nothing was checked, {INTERRUPTED} if it was interrupted.
-"""
+__all__ = ["UsageError", "find", "find_equations", "main"]
 
 
 class UsageError(Exception):
@@ -53,19 +33,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: after ``--help`` and ``--version`` with 0, on bad usage with 2.
     """
-    parser, check = _parsers()
+    parser, jobs = parsers()
     options = parser.parse_args(argv)
     # The console script has its own folder there, and not the user's as `python -m` does.
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        cli.must_have_rich()
+        cli.must_have_rich(options.job)
+        if options.job == "equations":
+            equations = find_equations(options.module, options.document)
+            for option, path in (("--json", options.json), ("--markdown", options.markdown)):
+                if path and str(path) != "-":
+                    cli.must_be_writable(path, option)
+            return _equations(equations, options)
         derivations = find(options.target)
         if options.json:
             cli.must_be_writable(options.json)
         _must_have_real_input(derivations, options.only)
     except (UsageError, cli.SetupError) as error:
-        check.error(str(error))
+        jobs[options.job].error(str(error))
     return _check(derivations, options)
 
 
@@ -90,7 +76,7 @@ def _check(derivations: Mapping[str, Derivation], options: argparse.Namespace) -
         with cli.progress(len(trials)) as tell:
             for outcome in run(trials, seed, options.tol):
                 outcomes.append(outcome)
-                tell(outcome)
+                tell(f"{outcome.trial.derivation.name}, {outcome.trial.oracle}")
     except KeyboardInterrupt:
         complete = False
     seconds = time.perf_counter() - started
@@ -111,6 +97,61 @@ def _check(derivations: Mapping[str, Derivation], options: argparse.Namespace) -
     if not complete:
         return INTERRUPTED
     return 0 if all(row.verdict == "pass" for row in rows) else 1
+
+
+def _equations(equations: Sequence[Equation], options: argparse.Namespace) -> int:
+    words = ["python", "-m", "gradcheck", "equations", *([] if options.module == LEDGER else [options.module])]
+    words += ["--document", options.document] if options.document else []
+    command = shlex.join([*words, "--seed", str(options.seed)])
+    judgements: list[Judgement] = []
+    started = time.perf_counter()
+    try:
+        with cli.progress(len(equations)) as tell:
+            for judgement in errata.judge(equations, options.seed):
+                judgements.append(judgement)
+                tell(judgement.equation.id)
+    except KeyboardInterrupt:
+        pass  # what was judged is shown, and the exit code says that it is not all
+    seconds = time.perf_counter() - started
+    complete = len(judgements) == len(equations)
+    if str(options.json) != "-":
+        cli.say(command)
+        errata.show(judgements)
+        cli.say(errata.summary(judgements, len(equations), seconds))
+    try:
+        if options.json:
+            settings = {"command": command, "seed": options.seed}
+            errata.write(options.json, errata.document(judgements, settings, seconds, complete=complete))
+        if options.markdown and complete:
+            options.markdown.write_text(errata.markdown(judgements, command), encoding="utf-8")
+    except OSError as error:
+        cli.say(f"gradcheck: the results must be written, but {error}.", sys.stderr)
+        return 2
+    if not complete:
+        return INTERRUPTED
+    return 0 if errata.right(judgements) else 1
+
+
+def find_equations(name: str, document: str | None = None) -> list[Equation]:
+    """Return the equations that the module of that name holds, or those of one document.
+
+    Raises:
+        UsageError: there is no such module, it holds no equations, or there is no such document.
+    """
+    module = _import(name)
+    if module is None:
+        raise UsageError(f"MODULE must be a module, but there is no {name!r}. Write its name with dots, without .py.")
+    equations = errata.records(module)
+    if not equations:
+        raise UsageError(
+            f"{name} must hold a tuple EQUATIONS of Equation records of different ids, but it holds none. Add one."
+        )
+    chosen = [equation for equation in equations if document in (None, equation.document)]
+    if not chosen:
+        documents = list(dict.fromkeys(equation.document for equation in equations))
+        hint = suggest(str(document), documents)
+        raise UsageError(f"--document must be one of {', '.join(documents)}, but it is {document!r}.{hint}")
+    return chosen
 
 
 def find(targets: Sequence[str]) -> dict[str, Derivation]:
@@ -150,7 +191,7 @@ def _find(target: str) -> dict[str, Derivation]:
     if records:
         return _labelled(module_name, records)
     came = f"there is no {name!r}" if value is None else f"{name} is of type {type(value).__name__}"
-    raise UsageError(f"{target} must be a Derivation or a tuple of them, but {came}.{_suggest(name, by_name)}")
+    raise UsageError(f"{target} must be a Derivation or a tuple of them, but {came}.{suggest(name, by_name)}")
 
 
 def _labelled(module_name: str, records: Sequence[Derivation]) -> dict[str, Derivation]:
@@ -171,7 +212,7 @@ def _of_this_project(name: str) -> Derivation:
     by_name = _by_name(module) if module else {}
     if name in by_name:
         return by_name[name]
-    hint = _suggest(name, by_name)
+    hint = suggest(name, by_name)
     if name.endswith(".py"):
         hint = " Write the module's name with dots, without .py."
     raise UsageError(
@@ -212,11 +253,6 @@ def _import(name: str) -> ModuleType | None:
         raise UsageError(f"{name} must be importable, but importing it raised:\n{end}{hint}") from error
 
 
-def _suggest(name: str, candidates: Sequence[str] | Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, candidates, n=3)
-    return f" Try {' or '.join(near)}." if near else ""
-
-
 def _command(options: argparse.Namespace, seed: int) -> str:
     """Return the command line that replays the run."""
     words = ["python", "-m", "gradcheck", "check", *options.target, "--seed", str(seed)]
@@ -232,75 +268,6 @@ def _replay(outcome: Outcome, seed: int, tol: float | None) -> str:
     number = "real" if trial.number is None else str(trial.number)
     words = ["python", "-m", "gradcheck", "check", trial.target, "--seed", str(seed), "--only", number]
     return shlex.join([*words, "--oracle", trial.oracle, *(["--tol", repr(tol)] if tol else [])])
-
-
-def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    parser = argparse.ArgumentParser(
-        prog="gradcheck", description="Is a hand-written backward pass right, and how do you know?", allow_abbrev=False
-    )
-    parser.add_argument("--version", action="version", version=f"gradcheck {__version__}")
-    check = parser.add_subparsers(
-        metavar="check", dest="job", required=True, help="see gradcheck check --help"
-    ).add_parser(
-        "check",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = check.add_argument
-    add("target", nargs="+", metavar="TARGET", help="module, module:NAME, or the name of a derivation")
-    add(
-        "--examples",
-        type=_whole(1),
-        default=EXAMPLES,
-        metavar="N",
-        help="random examples of each (default: %(default)s)",
-    )
-    add("--seed", type=_whole(0), metavar="INT", help="replays a run (default: drawn, and printed)")
-    add(
-        "--oracle", type=_oracle, action="append", metavar="NAME", help=f"{', '.join(ORACLES)} or all; repeatable (all)"
-    )
-    add(
-        "--tol",
-        type=_tolerance,
-        metavar="X",
-        help="relative error that a pass must exclude (default: the least it can)",
-    )
-    add("--only", type=_number, metavar="I", help="only the example of that number, or real; prints its report in full")
-    add("--json", type=Path, metavar="PATH", help="write the results there, as JSON")
-    return parser, check
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def whole(text: str) -> int:
-        if text.isascii() and text.isdigit() and int(text) >= least:
-            return int(text)
-        raise argparse.ArgumentTypeError(f"it must be a whole number of at least {least}, but it is {text!r}.")
-
-    return whole
-
-
-def _number(text: str) -> int | str:
-    return text if text == "real" else _whole(0)(text)
-
-
-def _oracle(text: str) -> str:
-    names = (*ORACLES, "all")
-    if text in names:
-        return text
-    hint = _suggest(text, names)
-    raise argparse.ArgumentTypeError(f"it must be one of {', '.join(names)}, but it is {text!r}.{hint}")
-
-
-def _tolerance(text: str) -> float:
-    try:
-        tol = float(text)
-    except ValueError:
-        tol = 0.0
-    if 0 < tol < 1:
-        return tol
-    raise argparse.ArgumentTypeError(f"it must lie between 0 and 1, but it is {text!r}.")
 
 
 if __name__ == "__main__":

@@ -25,10 +25,12 @@ __all__ = [
     "document",
     "must_be_writable",
     "must_have_rich",
+    "printable",
     "progress",
     "say",
     "show",
     "summary",
+    "versions",
     "write_json",
 ]
 
@@ -43,20 +45,20 @@ class SetupError(Exception):
     """The run could not be shown or kept; nothing was checked."""
 
 
-def must_have_rich() -> None:
+def must_have_rich(job: str = "check") -> None:
     """Raise SetupError unless Rich is installed."""
     if importlib.util.find_spec("rich") is None:
-        raise SetupError("gradcheck check must have Rich, but it is not installed. Install gradcheck[derivations].")
+        raise SetupError(f"gradcheck {job} must have Rich, but it is not installed. Install gradcheck[derivations].")
 
 
-def must_be_writable(path: Path) -> None:
+def must_be_writable(path: Path, option: str = "--json") -> None:
     """Raise SetupError unless a file can be written at ``path``: to learn it after the run would be too late."""
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise SetupError(f"--json must name a file in a folder that can be written to, but it is {str(path)!r}.")
+        raise SetupError(f"{option} must name a file in a folder that can be written to, but it is {str(path)!r}.")
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
+def progress(total: int) -> Iterator[Callable[[str], None]]:
     """Draw a bar of ``total`` trials on a terminal, nothing elsewhere; yields what moves it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -66,15 +68,15 @@ def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("", total=total)
 
-        def tell(outcome: Outcome) -> None:
-            bar.update(task, advance=1, description=f"{outcome.trial.derivation.name}, {outcome.trial.oracle}")
+        def tell(done: str) -> None:
+            bar.update(task, advance=1, description=done)
 
         yield tell
 
 
 def say(text: str, file: TextIO | None = None) -> None:
     """Print ``text``, with what the output's encoding lacks spelled in ASCII."""
-    print(_printable(text), file=file, flush=True)
+    print(printable(text), file=file, flush=True)
 
 
 def show(rows: Sequence[Row], replay: Replay, *, in_full: bool = False) -> None:
@@ -121,7 +123,6 @@ def document(
     ``versions`` names what else the examples depend on: NumPy may change its streams of random numbers.
     """
     verdict = worst(row.verdict for row in rows) if rows else "inconclusive"
-    packages = ("gradcheck", "numpy", "jax")
     return {
         "schema_version": SCHEMA_VERSION,
         "complete": complete,
@@ -129,9 +130,15 @@ def document(
         **settings,
         "verdict": verdict if complete or verdict != "pass" else "inconclusive",
         "seconds": seconds,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "versions": versions(),
         "rows": [_row(row, replay) for row in rows],
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of what results depend on, None for a package that is not installed."""
+    packages = ("gradcheck", "numpy", "jax")
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -195,7 +202,7 @@ def _print_table(rows: Sequence[Row]) -> None:
         numbers = (str(len(row.outcomes)), _short(row.error), _short(row.bound), f"{row.seconds:.1f} s")
         cells = (trial.derivation.name, trial.source, trial.oracle, *numbers)
         verdict = Text(row.verdict.upper() if row.verdict != "pass" else "pass", style=STYLES[row.verdict])
-        table.add_row(*(Text(_printable(cell)) for cell in cells), verdict)
+        table.add_row(*(Text(printable(cell)) for cell in cells), verdict)
     # Into a file or a pipe the table is as wide as its content.
     Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
 
@@ -204,7 +211,8 @@ def _short(number: float) -> str:
     return "-" if math.isnan(number) else f"{number:.1e}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return ``text`` with what the output's encoding lacks spelled in ASCII."""
     encoding = sys.stdout.encoding or "utf-8"
     try:
         text.encode(encoding)

@@ -1,0 +1,396 @@
+"""A formula of a paper as a record, and its judgement: right, wrong, or without a type. Level 5.
+
+An :class:`Equation` holds a formula twice, as printed and corrected, each as a statement that can be run:
+
+Definition    a forward formula: its values and its derivative are those of the same function by another road
+Gradient      a formula of a backward pass: the gradient of one argument, in a backward that is right elsewhere
+Update        a step of the parameters: minus the rate times the gradient of the loss, so that the loss falls
+Claim         a sentence about numbers
+
+Every statement is judged at a random point of random sizes. One whose shapes or indices contradict each other has no
+type: running it raises, or what it gives has not the shape of what it is said to be.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from gradcheck.check import examine_backward
+from gradcheck.oracles import Oracle, autodiff, central_difference, complex_step
+from gradcheck.report import Report, Verdict
+from gradcheck.trees import describe
+
+__all__ = [
+    "UNTYPABLE",
+    "Claim",
+    "Definition",
+    "Equation",
+    "Given",
+    "Gradient",
+    "Judgement",
+    "Ruling",
+    "Statement",
+    "Update",
+    "judge_equation",
+    "judge_statement",
+]
+
+UNTYPABLE = "untypable"  # beside the three verdicts: shapes or indices contradict each other
+SAME_VALUE = 1e-9  # how far two roads to one value may end apart, relative to its largest entry
+CONTRADICTIONS = (ValueError, IndexError)  # what NumPy raises where shapes or indices do not fit
+
+
+class Given:
+    """A function that is not on trial: no explanation looks for a mistake in its source or among its operations."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the function with plain arrays."""
+        return self.function(*map(_plain, args))
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` with plain arrays for those that tell a tape what is done with them."""
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (tuple, list) else value
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A forward formula.
+
+    ``formula(*args) -> out`` is the transcription, ``reference(*args) -> out`` the same function in ``jax.numpy`` by
+    another road, ``backward(dout, args) -> gradients`` the pullback that is derived from it, one gradient for each
+    argument in ``wrt``. ``args(rng, **sizes)`` draws a point, ``structure`` holds the values each size may have.
+    """
+
+    formula: Callable[..., Any]
+    reference: Callable[..., Any]
+    backward: Callable[[Any, Any], Any]
+    args: Callable[..., tuple[Any, ...]]
+    structure: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    wrt: tuple[str, ...] | None = None
+    analytic: bool = False
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A formula of a backward pass.
+
+    ``forward(*args) -> (out, cache)`` is the system, and ``formula(dout, cache)`` the gradient of the argument ``of``,
+    or of several, one for each. ``backward(dout, cache)``, if there is one, gives the right gradients of all arguments
+    that move, by name: the formula takes the place of its own among them. ``reference(*args) -> out`` in ``jax.numpy``
+    adds autodiff; ``analytic`` says that the forward is, and adds the complex step.
+    """
+
+    forward: Callable[..., tuple[Any, Any]]
+    formula: Callable[[Any, Any], Any]
+    of: str | tuple[str, ...]
+    args: Callable[..., tuple[Any, ...]]
+    structure: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    backward: Callable[[Any, Any], Mapping[str, Any]] | None = None
+    reference: Callable[..., Any] | None = None
+    analytic: bool = False
+
+
+@dataclass(frozen=True)
+class Update:
+    """A step of one argument ``of`` by gradient descent.
+
+    ``forward(*args) -> (loss, cache)`` is what is to fall, ``step(cache)`` the new value of the argument less the old
+    one, ``rate`` the learning rate, or ``rate(cache)`` where each entry has its own.
+    """
+
+    forward: Callable[..., tuple[Any, Any]]
+    step: Callable[[Any], Any]
+    rate: Callable[[Any], Any] | float
+    of: str
+    args: Callable[..., tuple[Any, ...]]
+    structure: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    reference: Callable[..., Any] | None = None
+    analytic: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence about numbers: ``holds(rng)`` says whether it held where it was tried, and what was seen."""
+
+    holds: Callable[[np.random.Generator], tuple[bool, str]]
+
+
+Statement = Definition | Gradient | Update | Claim
+Examine = Callable[..., Report]  # examine_backward with its oracles and its seed
+
+
+@dataclass(frozen=True)
+class Equation:
+    """A formula as a document prints it, and the form that passes.
+
+    Attributes:
+        id: what it is called: the document, and its place or number there.
+        document: where it comes from.
+        place: where in the document it stands.
+        claims: what it says, in words.
+        latex: the formula as printed.
+        printed: its transcription: the smallest reading that has a type, if there is one.
+        reading: every assumption that the transcription makes.
+        corrected_latex: the form that passes; empty if it is the printed one.
+        corrected: its transcription; None if it is the printed one.
+    """
+
+    id: str
+    document: str
+    place: str
+    claims: str
+    latex: str
+    printed: Statement
+    reading: str = ""
+    corrected_latex: str = ""
+    corrected: Statement | None = None
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What the machine found about one statement.
+
+    ``verdict`` is a :class:`Verdict` or ``UNTYPABLE``, ``found`` says in words why it is no pass. ``mistake`` is the id
+    in the catalogue of a mistake that explains it and was verified, None where there is none.
+    """
+
+    verdict: str
+    found: str = ""
+    mistake: str | None = None
+    report: Report | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """An equation with the rulings on its printed and on its corrected form."""
+
+    equation: Equation
+    printed: Ruling
+    corrected: Ruling
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the judgement as plain data that JSON can hold."""
+        equation = self.equation
+        texts = ("id", "document", "place", "claims", "latex", "reading", "corrected_latex")
+        return {name: getattr(equation, name) for name in texts} | {
+            form: {
+                "verdict": ruling.verdict,
+                "found": ruling.found,
+                "mistake": ruling.mistake,
+                "report": ruling.report.to_dict() if ruling.report else None,
+            }
+            for form, ruling in (("printed", self.printed), ("corrected", self.corrected))
+        }
+
+
+def judge_equation(equation: Equation, rng: np.random.Generator | int) -> Judgement:
+    """Judge an equation as printed and corrected, both at one random point where no size is 1.
+
+    Raises:
+        TypeError: ``equation`` is no Equation.
+    """
+    if not isinstance(equation, Equation):
+        raise TypeError(
+            f"equation must be an Equation, but it is {describe(equation)}. Put its statement into a record first."
+        )
+    seed = int(np.random.default_rng(rng).integers(2**32))
+    printed = judge_statement(equation.printed, seed)
+    if equation.corrected is None:
+        return Judgement(equation, printed, printed)
+    return Judgement(equation, printed, judge_statement(equation.corrected, seed))
+
+
+def judge_statement(
+    statement: Statement,
+    rng: np.random.Generator | int,
+    *,
+    generic: bool = True,
+    compiled: bool = True,
+    hints: bool = True,
+) -> Ruling:
+    """Judge one statement at a random point.
+
+    With ``generic`` no size of it is 1, so that no mistake hides. Without ``compiled`` a reference is asked for no
+    number, as JAX compiles it for every new shape: there is no autodiff then, and of a definition the shape and the
+    derivative are judged, not the value. Without ``hints`` it is not asked why a gradient is wrong, which costs more
+    than to know that it is. What has no type is told with the sizes at which that was found.
+    """
+    rng = np.random.default_rng(rng)
+    if isinstance(statement, Claim):
+        held, seen = statement.holds(rng)
+        return Ruling(str(Verdict.PASS if held else Verdict.FAIL), "" if held else seen)
+    sizes = {}
+    for name, values in statement.structure.items():
+        allowed = [value for value in values if not (generic and value == 1)] or list(values)
+        sizes[name] = allowed[int(rng.integers(len(allowed)))]
+    args = statement.args(rng, **sizes)
+    seed = int(rng.integers(2**32))
+    oracles: list[Oracle] = [central_difference]
+    oracles += [complex_step] if statement.analytic else []
+    oracles += [autodiff(statement.reference)] if statement.reference and compiled else []
+    examine = functools.partial(examine_backward, oracle=tuple(oracles), seed=seed, hints=hints)
+    if isinstance(statement, Definition):
+        ruling = _judge_definition(statement, args, examine, compiled=compiled)
+    elif isinstance(statement, Gradient):
+        ruling = _judge_gradient(statement, args, examine, rng)
+    else:
+        ruling = _judge_update(statement, args, examine)
+    if ruling.verdict != UNTYPABLE or not sizes:
+        return ruling
+    drawn = ", ".join(f"{name} = {value}" for name, value in sizes.items() if type(value) is int)
+    return replace(ruling, found=f"{ruling.found}, where {drawn}")
+
+
+def _judge_definition(statement: Definition, args: tuple[Any, ...], examine: Examine, *, compiled: bool) -> Ruling:
+    try:
+        out = np.asarray(statement.formula(*args))
+    except CONTRADICTIONS as error:
+        return _contradiction(error)
+    wanted = _by_reference(statement.reference, args, compiled=compiled)
+    if out.shape != wanted.shape:
+        return Ruling(UNTYPABLE, f"the formula has shape {out.shape}, and what it defines has shape {wanted.shape}")
+    if compiled:
+        apart = float(np.max(np.abs(out - wanted), initial=0.0))
+        if not apart <= SAME_VALUE * float(np.max(np.abs(wanted), initial=0.0)):
+            return Ruling(str(Verdict.FAIL), f"its value differs by {apart:.2g} from that by another road")
+
+    @functools.wraps(statement.formula)
+    def forward(*primals: Any) -> tuple[Any, Any]:
+        return statement.formula(*primals), primals
+
+    report = examine(forward, statement.backward, args, wrt=statement.wrt)
+    return _ruling(report, tuple(report.arguments))
+
+
+def _judge_gradient(statement: Gradient, args: tuple[Any, ...], examine: Examine, rng: np.random.Generator) -> Ruling:
+    of = (statement.of,) if isinstance(statement.of, str) else statement.of
+    out, cache = statement.forward(*args)
+
+    def gradients(dout: Any, cache: Any) -> dict[str, Any]:
+        given = statement.formula(dout, cache)
+        return dict(zip(of, (given,) if isinstance(statement.of, str) else given, strict=True))
+
+    try:
+        claimed = gradients(rng.standard_normal(np.shape(out))[()], cache)
+    except CONTRADICTIONS as error:
+        return _contradiction(error)
+    names = _parameters(statement.forward)
+    if clash := _clash(claimed, {name: np.shape(args[names.index(name)]) for name in of}):
+        return Ruling(UNTYPABLE, clash)
+    right = statement.backward and Given(statement.backward)
+    wrt = of if right is None else tuple(right(rng.standard_normal(np.shape(out))[()], cache))
+
+    def backward(dout: Any, cache: Any) -> tuple[Any, ...]:
+        given = {**(right(dout, cache) if right else {}), **gradients(dout, cache)}
+        return tuple(np.array(given[name]) for name in wrt)  # two formulas may give one and the same array
+
+    return _ruling(examine(statement.forward, backward, args, wrt=wrt), of)
+
+
+def _judge_update(statement: Update, args: tuple[Any, ...], examine: Examine) -> Ruling:
+    """Judge a step by what it does: the slope of the loss along it, and whether it is minus rate times gradient."""
+    names = _parameters(statement.forward)
+    place = names.index(statement.of)
+    _, cache = statement.forward(*args)
+    try:
+        step = np.asarray(statement.step(cache))
+    except CONTRADICTIONS as error:
+        return _contradiction(error)
+    if clash := _clash({statement.of: step}, {statement.of: np.shape(args[place])}):
+        return Ruling(UNTYPABLE, clash)
+
+    def loss(w: Any) -> Any:
+        return statement.forward(*args[:place], w.reshape(step.shape), *args[place + 1 :])[0]
+
+    slope = central_difference(loss, np.ravel(args[place]))(np.ravel(step))
+
+    def gradient(cache: Any) -> Any:
+        """The gradient that the step claims to go along."""
+        return -statement.step(cache) / (statement.rate(cache) if callable(statement.rate) else statement.rate)
+
+    wanted = float((step * gradient(cache)).sum())
+
+    def backward(dloss: Any, cache: Any) -> tuple[Any, ...]:
+        return (dloss * gradient(cache),)
+
+    report = examine(statement.forward, backward, args, wrt=(statement.of,))
+    ruling = _ruling(report, (statement.of,))
+    missed = abs(float(slope.value) - wanted) > float(slope.error) + SAME_VALUE * abs(wanted)
+    if slope.value - slope.error < 0 and not missed:
+        return ruling
+    way = "rises" if slope.value > 0 else "falls"
+    seen = (
+        f"along the step the loss {way} by {abs(slope.value):.2g} to first order, and would fall by {-wanted:.2g} "
+        "if it were minus the rate times the gradient"
+    )
+    if ruling.verdict == Verdict.INCONCLUSIVE:
+        return ruling
+    found = f"{seen}; {ruling.found}" if ruling.mistake else seen
+    return Ruling(str(Verdict.FAIL), found, ruling.mistake, report)
+
+
+def _ruling(report: Report, of: tuple[str, ...]) -> Ruling:
+    """Return what a report says about the arguments ``of``; the others are right, or nothing is decided."""
+    own = {name: finding for name, finding in report.arguments.items() if name.partition("[")[0] in of}
+    others = [name for name, finding in report.arguments.items() if name not in own and finding.verdict != Verdict.PASS]
+    if others:
+        found = f"the derivation around the formula is not right in d{', d'.join(others)}"
+        return Ruling(str(Verdict.INCONCLUSIVE), found, None, report)
+    if report.verdict is Verdict.PASS:
+        return Ruling(str(Verdict.PASS), "", None, report)
+    if report.verdict is Verdict.INCONCLUSIVE:
+        reasons = [str(finding.reason) for finding in own.values() if finding.verdict is Verdict.INCONCLUSIVE]
+        return Ruling(str(Verdict.INCONCLUSIVE), "; ".join(reasons), None, report)
+    for explanation in report.explanations:
+        if explanation.verified:
+            return Ruling(str(Verdict.FAIL), explanation.sentence, explanation.mistake, report)
+    wrong = [
+        f"d{name} has a relative error of {finding.error:.2g}"
+        for name, finding in own.items()
+        if finding.verdict is Verdict.FAIL and math.isfinite(finding.error)
+    ]
+    return Ruling(str(Verdict.FAIL), "; ".join(wrong or report.broken), None, report)
+
+
+def _by_reference(reference: Callable[..., Any], args: tuple[Any, ...], *, compiled: bool) -> Any:
+    """Return what a reference gives; where nothing is to be compiled, something that has its shape."""
+    try:
+        import jax
+    except ImportError:  # a reference in NumPy needs no JAX
+        return np.asarray(reference(*args))
+    with jax.enable_x64(True):
+        return np.asarray(reference(*args)) if compiled else jax.eval_shape(lambda: reference(*args))
+
+
+def _contradiction(error: Exception) -> Ruling:
+    return Ruling(UNTYPABLE, f"{type(error).__name__}: {str(error).strip()}")
+
+
+def _clash(claimed: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    clashes = [
+        f"the formula has shape {np.shape(value)}, and {name} has shape {shapes[name]}"
+        for name, value in claimed.items()
+        if np.shape(value) != shapes[name]
+    ]
+    return "; ".join(clashes)
+
+
+def _parameters(forward: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(forward).parameters)
