@@ -20,10 +20,10 @@ import numpy as np
 
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
-from gradcheck.inquiry import Answers, inquire, replay
+from gradcheck.inquiry import deferred, replay
 from gradcheck.judge import VACUOUS, most_evaluations
 from gradcheck.oracles import Oracle, autodiff, central_difference
-from gradcheck.report import Finding, Report, Verdict
+from gradcheck.report import Answers, Finding, Report, Verdict
 from gradcheck.subject import Backward, Forward, Subject
 from gradcheck.trees import describe
 from gradcheck.witness import tell
@@ -105,8 +105,8 @@ def examine_backward(
             probes cannot tell. They can where the error is below a fifth of ``tol`` or above four times that. The laws
             of behaviour know no tolerance.
         seed: of the cotangent and the tangents; the report has the one that was drawn.
-        hints: whether a failure is explained, and a pass that looks wrong; without, as for graded work, only what is
-            wrong and where is said.
+        hints: whether a failure is explained, and a pass that looks wrong, when the report is read; without, as for
+            graded work, only what is wrong and where is said.
         progress: called after each evaluation of the forward with how many there were and how many there will be at
             most, which is where everything fails at a kink; a pass in float64 needs 25 to 45.
 
@@ -139,10 +139,11 @@ def examine_backward(
         if path:
             findings[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)
     broken = tuple(sentence for path, sentence in (*laws, (None, breach)) if sentence and not path)
-    answers = inquire(subject, claim, findings) if hints else Answers()
+    uncounted = replace(subject, forward=forward)
+    inquiry = deferred(uncounted, claim, findings) if hints else Answers
     again = replay(forward, backward, seed, {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol})
     how = tuple(map(name_of, oracles))
-    report = Report(name_of(forward), findings, how, seed, broken, evaluations(), *answers, again)
+    report = Report(name_of(forward), findings, how, seed, broken, evaluations(), inquiry, again)
     return tell(forward, backward, claim.arguments, report)
 
 

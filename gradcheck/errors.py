@@ -18,8 +18,12 @@ class GradientError(AssertionError):
     """
 
     def __init__(self, report: Report) -> None:
-        super().__init__(str(report))
+        super().__init__(report)
         self.report = report
+
+    def __str__(self) -> str:
+        """Return the report as text; what it explains is found now, if nobody has read it yet."""
+        return str(self.report)
 
 
 class InconclusiveError(GradientError):

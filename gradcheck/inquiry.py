@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,31 +19,21 @@ from gradcheck.laws import match_gradients
 from gradcheck.oracles import central_difference
 from gradcheck.pairing import Pairing
 from gradcheck.probes import probe
-from gradcheck.report import Explanation, Finding, Verdict
+from gradcheck.report import Answers, Explanation, Finding, Verdict
 from gradcheck.shrink import smallest
 from gradcheck.subject import Backward, Claim, Forward, Subject
 from gradcheck.suspects.right import at_sight, suspects
 from gradcheck.trees import Array, is_float, leaves
 
-__all__ = ["Answers", "inquire", "reassure", "replay"]
+__all__ = ["deferred", "inquire", "reassure", "replay"]
 
 SMALL = 1000  # entries: a larger pair that passed is not looked at for what looks wrong and is not
-ARGUMENTS = 2  # likewise: one layer, no network, which would take longer to look at than to check
 REMARKS = 2  # about a pair that passed
 SLOPES = 40  # measured for an explanation, and
 EACH = 24  # so many more for each wrong argument
 TWICE = 2  # probes that have to agree about another point
 SEEN = 1e-6  # relative: a smaller gap says nothing,
 CLEAR = 100.0  # and one so many times as large needs no second probe
-
-
-class Answers(NamedTuple):
-    """What was found out about a failure; all of it may be empty."""
-
-    explanations: tuple[Explanation, ...] = ()
-    silence: str | None = None
-    ruled_out: tuple[str, ...] = ()
-    smallest: str | None = None
 
 
 def reassure(
@@ -64,6 +55,19 @@ def reassure(
     return tuple(Explanation(each.mistake, each.arguments, each.sentence, verified=True) for each in found)
 
 
+def deferred(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> Callable[[], Answers]:
+    """Return the inquiry into a check, to be made when somebody reads what it finds.
+
+    It keeps a copy of the arguments, which may have changed by then, but for a large pair that passed, of which nothing
+    is asked.
+    """
+    passed = all(finding.verdict is not Verdict.FAIL for finding in findings.values())
+    if passed and claim.vector.size > SMALL:
+        return Answers
+    kept = replace(claim.arguments, values=claim.arguments.fresh())
+    return functools.partial(inquire, subject, claim._replace(arguments=kept), findings)
+
+
 def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> Answers:
     """Ask why the gradients that failed are wrong, or what looks wrong and is not where all passed.
 
@@ -75,7 +79,7 @@ def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> 
     try:
         evidence = _evidence(subject, claim, wrong)
         explained = explain(evidence, functools.partial(_passes, subject.rng, claim.arguments))
-        return Answers(*explained, _needs(subject, claim, wrong))
+        return Answers(*explained, smallest=_needs(subject, claim, wrong))
     except Exception as problem:  # noqa: BLE001  (the verdict and where it is wrong must stand, whatever this raises)
         told = f"{type(problem).__name__}: {problem}".splitlines()[0]
         return Answers(silence=f"looking for one raised {told}")
@@ -85,7 +89,7 @@ def _reassuring(subject: Subject, claim: Claim, findings: Mapping[str, Finding])
     """Return what people take for a mistake in a pair that passed, where it is small and shows at sight."""
     passed = all(finding.verdict is Verdict.PASS for finding in findings.values())
     outputs = sum(np.size(leaf) for _, leaf in leaves(claim.out, "out"))
-    if not passed or len(findings) > ARGUMENTS or max(claim.vector.size, outputs) > SMALL:
+    if not passed or max(claim.vector.size, outputs) > SMALL:
         return ()
     try:
         found = list(at_sight(_evidence(subject, claim, ())))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import math
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from gradcheck.render import html, shows_colour, text
 
-__all__ = ["CONFIDENCE", "Entry", "Explanation", "Finding", "Report", "Verdict"]
+__all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Report", "Verdict"]
 
 CONFIDENCE = 1e-6  # the probability with which an error beyond the stated bound would not have been seen
 
@@ -88,6 +89,23 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What was found out about a failure besides where it is; all of it may be empty.
+
+    Attributes:
+        explanations: why it is wrong, the simplest first; several where they cannot be told apart on these inputs.
+        silence: why there is no explanation of a failure; None where there is one, or none was asked for.
+        ruled_out: names of mistakes that would have been recognised here and were not found.
+        smallest: the sizes that the failure needs in order to be seen; None where they were not looked for.
+    """
+
+    explanations: tuple[Explanation, ...] = ()
+    silence: str | None = None
+    ruled_out: tuple[str, ...] = ()
+    smallest: str | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """What one check found.
 
@@ -98,10 +116,8 @@ class Report:
         seed: replays the check: the same cotangent and the same directions.
         broken: the laws that the backward breaks as a whole, a sentence each.
         evaluations: how often the forward was called.
-        explanations: why it is wrong, the simplest first; several where they cannot be told apart on these inputs.
-        silence: why there is no explanation of a failure; None where there is one, or none was asked for.
-        ruled_out: names of mistakes that would have been recognised here and were not found.
-        smallest: the sizes that the failure needs in order to be seen; None where they were not looked for.
+        inquiry: finds the answers. It is made once, when somebody reads them: a property test that shrinks a failure
+            makes hundreds of reports of which nobody reads more than the last.
         replay: a line that does this check again.
     """
 
@@ -111,11 +127,37 @@ class Report:
     seed: int
     broken: tuple[str, ...] = ()
     evaluations: int = 0
-    explanations: tuple[Explanation, ...] = ()
-    silence: str | None = None
-    ruled_out: tuple[str, ...] = ()
-    smallest: str | None = None
+    inquiry: Callable[[], Answers] = field(default=Answers, repr=False, compare=False)
     replay: str | None = None
+
+    @functools.cached_property
+    def answers(self) -> Answers:
+        """What was found out besides the findings; looked for when it is first read."""
+        return self.inquiry()
+
+    @property
+    def explanations(self) -> tuple[Explanation, ...]:
+        """Why it is wrong, the simplest first; of a pass, what looks wrong and is not."""
+        return self.answers.explanations
+
+    @property
+    def silence(self) -> str | None:
+        """Why there is no explanation of a failure."""
+        return self.answers.silence
+
+    @property
+    def ruled_out(self) -> tuple[str, ...]:
+        """Names of mistakes that would have been recognised and were not found."""
+        return self.answers.ruled_out
+
+    @property
+    def smallest(self) -> str | None:
+        """The sizes that the failure needs in order to be seen."""
+        return self.answers.smallest
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle keeps: the answers instead of the functions that would find them."""
+        return {**vars(self), "answers": self.answers, "inquiry": Answers}
 
     @property
     def verdict(self) -> Verdict:

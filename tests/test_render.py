@@ -1,6 +1,7 @@
 import io
 import math
 import string
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from gradcheck.mistakes import CATALOGUE
 from gradcheck.render import LINES, WIDTH, shows_colour, text
-from gradcheck.report import Entry, Explanation, Finding, Report, Verdict
+from gradcheck.report import Answers, Entry, Explanation, Finding, Report, Verdict
 
 ESCAPE = "\033"
 LAW = (
@@ -51,10 +52,12 @@ def full(**arguments):
         7,
         (),
         300,
-        (explained("C1", edit="line 3 of back: dh = dy @ W2.T  →  dh = dy @ W2.T * (1 - h ** 2)"),),
-        None,
-        ("wrong sign", "constant factor"),
-        "it fails only if x.shape[0] ≥ 2. The smallest failing case found: x (2, 1), W1 (1, 1).",
+        lambda: Answers(
+            (explained("C1", edit="line 3 of back: dh = dy @ W2.T  →  dh = dy @ W2.T * (1 - h ** 2)"),),
+            None,
+            ("wrong sign", "constant factor"),
+            "it fails only if x.shape[0] ≥ 2. The smallest failing case found: x (2, 1), W1 (1, 1).",
+        ),
         "examine_backward(net, back, args, seed=7)",
     )
 
@@ -86,7 +89,7 @@ def test_a_failing_report_tells_in_this_order_what_is_wrong_why_where_when_and_w
 
 def test_several_explanations_say_how_to_tell_them_apart_and_a_long_edit_stands_on_two_lines():
     two = (explained("B1", edit=EDIT), explained("B6", otherwise="It would show on other inputs: sizes that differ."))
-    assert str(Report("f", {"W": wrong("W", count=1)}, ("o",), 1, explanations=two)) == (
+    assert str(Report("f", {"W": wrong("W", count=1)}, ("o",), 1, inquiry=lambda: Answers(two))) == (
         "f: FAIL (1 of 1 gradients wrong; oracle o, seed 1)\n"
         "  dW  fail  relative error 0.5; every entry of dW\n"
         "  entry        claimed       measured  ± bound\n"
@@ -100,7 +103,13 @@ def test_several_explanations_say_how_to_tell_them_apart_and_a_long_edit_stands_
 
 
 def test_a_report_without_an_explanation_says_why_there_is_none():
-    silent = Report("f", {"W": wrong("W", count=0)}, ("o",), 1, silence="no mistake, undone, makes the check pass")
+    silent = Report(
+        "f",
+        {"W": wrong("W", count=0)},
+        ("o",),
+        1,
+        inquiry=lambda: Answers(silence="no mistake, undone, makes the check pass"),
+    )
     assert str(silent) == (
         "f: FAIL (1 of 1 gradients wrong; oracle o, seed 1)\n"
         "  dW  fail  relative error 0.5; every entry of dW\n"
@@ -109,7 +118,7 @@ def test_a_report_without_an_explanation_says_why_there_is_none():
 
 
 def test_what_is_right_in_an_unusual_form_is_a_note_and_no_reason():
-    noted = str(Report("f", {"W": wrong("W", count=0)}, ("o",), 1, explanations=(explained("Z"),)))
+    noted = str(Report("f", {"W": wrong("W", count=0)}, ("o",), 1, inquiry=lambda: Answers((explained("Z"),))))
     assert noted.splitlines()[-1] == ("  Note (Z): The gradient is right, in a form that people take for a mistake.")
 
 
@@ -142,7 +151,8 @@ def lenet():
     names = ["x", *(f"params['{layer}'][{i}]" for layer in ("C1", "S2", "C3", "S4", "C5", "F6", "F7") for i in (0, 1))]
     report = full(**{name: wrong(name) for name in names})
     explanations = (explained("C1", edit=EDIT), explained("C3", otherwise=LAW), explained("B1", edit=EDIT))
-    return Report(**{**vars(report), "explanations": explanations})
+    answers = replace(report.answers, explanations=explanations)
+    return replace(report, inquiry=lambda: answers)
 
 
 def test_the_report_of_a_network_with_fifteen_wrong_arguments_fits():
@@ -179,6 +189,12 @@ def findings(draw, name):
 def reports(draw):
     names = draw(st.lists(NAMES, min_size=1, max_size=40, unique=True))
     ids = draw(st.lists(st.sampled_from(sorted(CATALOGUE)), max_size=4))
+    answers = Answers(
+        tuple(Explanation(i, ("W",), draw(SENTENCES), True, draw(MAYBE) or "", draw(MAYBE) or "") for i in ids),
+        draw(MAYBE),
+        tuple(draw(st.lists(SENTENCES, max_size=8))),
+        draw(MAYBE),
+    )
     return Report(
         draw(NAMES),
         {name: draw(findings(name)) for name in names},
@@ -186,10 +202,7 @@ def reports(draw):
         draw(st.integers(0, 2**32)),
         tuple(draw(st.lists(SENTENCES, max_size=3))),
         1,
-        tuple(Explanation(i, ("W",), draw(SENTENCES), True, draw(MAYBE) or "", draw(MAYBE) or "") for i in ids),
-        draw(MAYBE),
-        tuple(draw(st.lists(SENTENCES, max_size=8))),
-        draw(MAYBE),
+        lambda: answers,
         draw(MAYBE),
     )
 

@@ -1,11 +1,12 @@
 import io
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
 
-from gradcheck.report import Entry, Explanation, Finding, Report, Verdict
+from gradcheck.report import Answers, Entry, Explanation, Finding, Report, Verdict
 
 GOOD = Finding(Verdict.PASS, (2, 3), 1e-12, 3e-10)
 BAD = Finding(Verdict.FAIL, (3,), 0.5, math.inf, Entry("db[0]", 2.0, 1.0, 1e-12), (Entry("db[0]", 2.0, 1.0, 1e-12),))
@@ -33,8 +34,11 @@ def test_the_text_names_each_gradient_and_the_wrong_entries():
     )
 
 
+A1 = (Explanation("A1", ("b",), "…", verified=True),)
+
+
 def test_the_dictionary_survives_strict_json():
-    explained = Report("f", {"b": BAD, "c": OPEN}, ("o",), 1, (), 0, (Explanation("A1", ("b",), "…", verified=True),))
+    explained = Report("f", {"b": BAD, "c": OPEN}, ("o",), 1, (), 0, lambda: Answers(A1))
     plain = explained.to_dict()
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert plain["arguments"]["b"]["bound"] == "inf"
@@ -74,13 +78,15 @@ EXPLAINED = Report(
     7,
     (),
     300,
-    (
-        Explanation("A1", ("W",), "dW has the wrong sign.", verified=True, edit="line 3 of back: -g  →  g"),
-        Explanation("A4", ("W",), "dW has a factor.", verified=True, otherwise="A batch of 3 tells them apart."),
+    lambda: Answers(
+        (
+            Explanation("A1", ("W",), "dW has the wrong sign.", verified=True, edit="line 3 of back: -g  →  g"),
+            Explanation("A4", ("W",), "dW has a factor.", verified=True, otherwise="A batch of 3 tells them apart."),
+        ),
+        None,
+        ("transpose", "regulariser"),
+        "it fails only if x.shape[0] ≥ 2.",
     ),
-    None,
-    ("transpose", "regulariser"),
-    "it fails only if x.shape[0] ≥ 2.",
     "examine_backward(affine, back, args, seed=7)",
 )
 
@@ -151,3 +157,24 @@ def test_a_report_is_shown_where_not_all_of_its_letters_can_be_written():
     EXPLAINED.show(narrow)
     narrow.seek(0)
     assert narrow.read() == f"{EXPLAINED}\n".encode("ascii", "replace").decode()
+
+
+def test_answers_are_found_once_and_only_when_somebody_reads_them():
+    asked = []
+
+    def inquiry():
+        asked.append(1)
+        return Answers(A1)
+
+    report = Report("f", {"b": BAD}, ("o",), 1, inquiry=inquiry)
+    assert report.verdict is Verdict.FAIL
+    assert asked == []
+    assert report.explanations == A1
+    assert "(A1)" in str(report)
+    assert asked == [1]
+
+
+def test_a_pickle_holds_the_answers_and_not_what_finds_them():
+    report = pickle.loads(pickle.dumps(EXPLAINED))  # noqa: S301  (our own)
+    assert str(report) == str(EXPLAINED)
+    assert report.inquiry is Answers

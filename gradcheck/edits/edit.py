@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+from gradcheck.edits.nodes import headline
 from gradcheck.edits.operators import OPERATORS
 from gradcheck.edits.reach import reached, replaced, spoken
-from gradcheck.edits.scene import Place, Proposal, Scene, Statement, headline
+from gradcheck.edits.scene import Place, Proposal, Scene, Statement
 from gradcheck.edits.source import NoSource, Source, source_of
 from gradcheck.edits.twins import twins
 from gradcheck.edits.watch import Watched, watch

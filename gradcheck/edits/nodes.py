@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["constant", "factors", "fill", "names_in", "reduction", "statement", "text", "with_each"]
+__all__ = [
+    "constant",
+    "factors",
+    "fill",
+    "headline",
+    "is_held",
+    "names_in",
+    "reduction",
+    "statement",
+    "text",
+    "with_each",
+]
 
 
 def fill(template: str, **parts: ast.expr | str) -> Any:
@@ -93,3 +105,21 @@ def reduction(node: ast.AST) -> tuple[str, ast.expr] | None:
     if not module:
         return node.func.attr, node.func.value
     return (node.func.attr, node.args[0]) if node.args else None
+
+
+def headline(node: ast.stmt) -> str:
+    """Return a statement in one line; of a loop, its head."""
+    if isinstance(node, ast.For | ast.With | ast.FunctionDef | ast.If | ast.While | ast.Try):
+        node = copy.copy(node)
+        node.body = [ast.Pass()]
+        if not isinstance(node, ast.With | ast.FunctionDef):
+            node.orelse = []
+        return ast.unparse(node).partition("\n")[0]
+    return ast.unparse(node)
+
+
+def is_held(node: ast.expr | None) -> bool:
+    """Whether an expression reads an attribute, or an entry by a literal key, or is a name."""
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.slice, ast.Constant) and is_held(node.value)
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and node.attr != "T")

@@ -12,7 +12,21 @@ from gradcheck.edits.source import NoSource, source_of
 
 __all__ = ["calls_nothing", "is_harmless"]
 
-_BUILTINS = {"abs", "bool", "enumerate", "float", "int", "len", "max", "min", "pow", "range", "reversed", "sum", "tuple"}
+_BUILTINS = {
+    "abs",
+    "bool",
+    "enumerate",
+    "float",
+    "int",
+    "len",
+    "max",
+    "min",
+    "pow",
+    "range",
+    "reversed",
+    "sum",
+    "tuple",
+}
 _METHODS = {"T", "all", "any", "argmax", "argmin", "astype", "copy", "dot", "dtype", "max", "mean", "min", "ndim"}
 _METHODS |= {"ravel", "reshape", "shape", "size", "std", "sum", "swapaxes", "transpose", "var"}
 _STATEMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.If, ast.Expr, ast.Pass, ast.For)

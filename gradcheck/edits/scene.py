@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import itertools
 import math
 import re
@@ -11,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from gradcheck.edits.nodes import constant, fill, headline, is_held, names_in, reduction, text
 from gradcheck.edits.purity import calls_nothing
-from gradcheck.edits.nodes import constant, fill, names_in, reduction, text
 from gradcheck.edits.source import Source
 from gradcheck.edits.watch import UNKNOWN, Seen, Watched
 
@@ -22,7 +21,6 @@ __all__ = [
     "Scene",
     "Site",
     "Statement",
-    "headline",
     "is_cotangent",
     "is_over_time",
     "is_regulariser",
@@ -32,7 +30,8 @@ __all__ = [
 
 _COTANGENT = re.compile(r"^_?(d[A-Za-z_]|grad|delta|upstream|g$|g_|gy$|gout|err)|_grad$|_bar$|grad$", re.IGNORECASE)
 _WORD = re.compile(  # begins with a d, and is no gradient
-    r"_?d(ata|ecay|eg(ree)?s?|en(om\w*)?|epth|eriv\w*|et|iag|iff|ilation|ims?|ist|iv|ot|rop\w*|st|type)\d*$", re.IGNORECASE
+    r"_?d(ata|ecay|eg(ree)?s?|en(om\w*)?|epth|eriv\w*|et|iag|iff|ilation|ims?|ist|iv|ot|rop\w*|st|type)\d*$",
+    re.IGNORECASE,
 )
 _REGULARISER = re.compile(
     r"^(reg|lam|lamb|lambd|lambda_?|l2|wd|weight_decay|decay|regularization|reg_.*|lmbda|λ)$", re.IGNORECASE
@@ -105,7 +104,7 @@ class Statement:
         value = self.node.value if isinstance(self.node, ast.Assign) else None
         parts = value.elts if isinstance(value, ast.Tuple) else [value]
         named = isinstance(self.node, ast.Assign) and isinstance(self.node.targets[0], ast.Name | ast.Tuple)
-        return named and not self.loops and all(map(_is_held, parts))
+        return named and not self.loops and all(map(is_held, parts))
 
     @property
     def time(self) -> bool:
@@ -118,24 +117,6 @@ class Statement:
         if isinstance(self.node, ast.Assign) and len(self.node.targets) == 1:
             return text(self.node.targets[0])
         return text(self.node.target) if isinstance(self.node, ast.AugAssign | ast.AnnAssign | ast.For) else ""
-
-
-def headline(node: ast.stmt) -> str:
-    """Return a statement in one line; of a loop, its head."""
-    if isinstance(node, ast.For | ast.With | ast.FunctionDef | ast.If | ast.While | ast.Try):
-        node = copy.copy(node)
-        node.body = [ast.Pass()]
-        if not isinstance(node, ast.With | ast.FunctionDef):
-            node.orelse = []
-        return ast.unparse(node).partition("\n")[0]
-    return ast.unparse(node)
-
-
-def _is_held(node: ast.expr | None) -> bool:
-    """Whether an expression reads an attribute, or an entry by a literal key, or is a name."""
-    if isinstance(node, ast.Subscript):
-        return isinstance(node.slice, ast.Constant) and _is_held(node.value)
-    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and node.attr != "T")
 
 
 class Site(NamedTuple):

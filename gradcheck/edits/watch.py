@@ -63,9 +63,7 @@ UNKNOWN = Seen()
 
 @dataclass
 class Watched:
-    """What was seen: expressions by their position in the walk of the tree, the names before each statement, and how
-    many statements were run.
-    """
+    """What was seen: expressions by their position in the walk of the tree, names before statements, statements run."""
 
     expressions: dict[int, Seen] = field(default_factory=dict)
     scopes: dict[int, dict[str, Seen]] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects.factors_inside import read
+from gradcheck.suspects.derivatives import read
 from gradcheck.suspects.sight import activations, alike, is_multiple, is_sharp, sight, varies
 from gradcheck.suspicion import Suspicion
 from gradcheck.trees import Array, leaves

@@ -124,7 +124,8 @@ def _sizes(
         elif len(axes) == 1 or (ndim == 2 and len(axes) == 2):
             if ndim == 4 and axes[0] >= 2:
                 continue  # one side of an image is no number that anything is divided by
-            if paths and all(value in evidence.point[path].shape for path in paths):
+            kept = paths and all(value in evidence.point[path].shape for path in paths)
+            if kept and not (evidence.outputs == 1 and {*paths} == {*evidence.point}):  # a loss averages over all
                 continue
             advice = f"Sum over {said} entries instead of averaging." if small else f"Divide by {said}."
             whole = evidence.outputs == 1 and {*paths} == {*evidence.point}

@@ -92,7 +92,7 @@ def _of_absolute(evidence: Evidence) -> Iterator[Suspicion]:
             instead = f", and has {number(taken * share)} * {path} in its place" if taken else ""
             sentence = (
                 f"d{path} lacks {number(share)} * np.sign({path}){instead}. "
-                f"The regulariser is the sum of |{path}|: add {number(share)} * np.sign({path}){' instead' * bool(taken)}."
+                f"Add it{' instead' * bool(taken)}: the regulariser is the sum of |{path}|."
             )
             repaired = np.sum([c * term for c, term in zip(fitted, terms, strict=True)], axis=0)
             yield Suspicion("D1", (path,), sentence, {path: repaired}, 0.4)

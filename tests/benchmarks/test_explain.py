@@ -13,7 +13,7 @@ from derivations.affine import AFFINE
 from gradcheck import Verdict, examine_backward, judge
 from gradcheck.locate import Location
 from gradcheck.mistakes import CATALOGUE
-from gradcheck.report import Explanation
+from gradcheck.report import Answers, Explanation
 from tests.mutants import MISTAKES
 from tests.mutants.deltas import DELTA_MISTAKES
 from tests.mutants.through_time import THROUGH_TIME
@@ -206,7 +206,7 @@ def saying(*said, raising=None):
         if raising and report.verdict is Verdict.FAIL:
             raise raising
         told = tuple(Explanation(mistake, ("z",), "", verified) for mistake, verified in said)
-        return replace(report, explanations=told if report.verdict is Verdict.FAIL else ())
+        return replace(report, inquiry=lambda: Answers(told if report.verdict is Verdict.FAIL else ()))
 
     return examine
 

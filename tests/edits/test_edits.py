@@ -353,7 +353,7 @@ def test_what_is_written_in_c_has_no_source():
     assert str(caught.value) == "<built-in function abs> must be a Python function to have a source, but is none."
 
 
-# -- what is never edited
+# -- loops, and names of classes
 
 WHILE = """
 def backward(dout, cache):
@@ -366,10 +366,10 @@ def backward(dout, cache):
 """
 
 
-def test_what_the_test_of_a_while_loop_depends_on_is_never_edited():
+def test_edits_of_what_the_test_of_a_while_loop_depends_on_end():
     module = module_of(WHILE, "<while>")
     found = list(edits(module.backward, (np.ones(3), None)))
-    assert {edit.before for edit in found} == {"total = dout", "total = total * 2.0", "return total"}
+    assert {edit.before for edit in found} >= {"total = dout", "total = total * 2.0", "return total", "n += 1"}
     for edit in found:
         with contextlib.suppress(Exception):
             edit.backward(np.ones(3), None)

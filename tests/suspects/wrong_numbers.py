@@ -104,7 +104,7 @@ NUMBERS = (
         "single precision",
         "H3",
         ("W",),
-        "dW is right to 3e-08 only, and every entry is a float32. Compute it in float64, like W.",
+        "dW is right to 2e-08 only, and every entry is a float32. Compute it in float64, like W.",
         lambda dx, dW, db, dz, x, W: (dx, dW.astype(np.float32).astype(float), db),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -156,10 +157,10 @@ def loops(scene: Scene) -> Iterator[Proposal]:
     """Run a loop one turn more or less, at either end, or the other way round."""
     for node in ast.walk(scene.tree):
         if isinstance(node, ast.While) and isinstance(node.test, ast.Compare) and len(node.test.ops) == 1:
-            first = next((s for s in scene.statements if s.node is node), None)
-            for op in _NEARBY.get(type(node.test.ops[0]), ()) if first else ():
+            loops_ = [each for each in scene.statements if each.node is node]
+            for each, op in itertools.product(loops_, _NEARBY.get(type(node.test.ops[0]), ())):
                 made = ast.Compare(node.test.left, [op()], node.test.comparators)
-                yield Proposal("G2", 15, first, ((Place(node, "test", None), made),))
+                yield Proposal("G2", 15, each, ((Place(node, "test", None), made),))
     for site in scene.sites:
         node = site.node
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):

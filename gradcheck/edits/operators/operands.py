@@ -13,7 +13,9 @@ from gradcheck.edits.watch import Seen
 
 __all__ = ["operands"]
 
-_ACTIVATION = re.compile(r"(self\.)?(a|z|h|l|o|s|act\w*|out\w*|hid\w*|relu\w*|sig\w*|tanh\w*|layer\w*|mask\w*|cache\w*)$", re.I)
+_ACTIVATION = re.compile(
+    r"(self\.)?(a|z|h|l|o|s|act\w*|out\w*|hid\w*|relu\w*|sig\w*|tanh\w*|layer\w*|mask\w*|cache\w*)$", re.IGNORECASE
+)
 _DERIVATIVE = re.compile(r"1(\.0)? - |> 0|< 0|>= 0|<= 0|cos|cosh|exp|prime|deriv|_grad|dsig|dtanh|drelu", re.IGNORECASE)
 
 

@@ -63,7 +63,8 @@ def scaled(scene: Scene) -> Iterator[Proposal]:
         for path in sizes:
             label = "A5" if _WINDOW.match(path) else "A2"
             again = "A3" if label == "A2" and path in counts else label
-            far = 7 * (label == "A2" and any(_WINDOW.match(other) for other in sizes))
+            inner = 3 * (".shape[" in path and not path.endswith("[0]"))  # no batch
+            far = inner + 7 * (label == "A2" and any(_WINDOW.match(other) for other in sizes))
             yield _at(site, label, 20 + late + far, fill("v / n", v=site.node, n=parsed(path)))
             if attends:
                 yield _at(site, "A4", 20 + late, fill("v / np.sqrt(n)", v=site.node, n=parsed(path)))
@@ -98,7 +99,7 @@ def _coefficients(scene: Scene) -> Iterator[Proposal]:
         spoken = names_in(site.node)
         for path, seen in scene.operands(site.statement).items():
             plain = seen.kind == "f" and seen.shape == () and seen.value not in {0.0, 1.0}
-            if not plain or is_cotangent(path) or is_regulariser(path) and not site.statement.loops:
+            if not plain or is_cotangent(path) or (is_regulariser(path) and not site.statement.loops):
                 continue
             if path.partition("[")[0] in spoken and path.partition(".")[0] in spoken:
                 continue

@@ -29,7 +29,7 @@ def terms(scene: Scene) -> Iterator[Proposal]:
             carried = _is_carried(path, site.statement)
             if (
                 not (other.is_array or carried)
-                or seen.shape != other.shape
+                or (seen.shape != other.shape and not (carried and other.shape == ()))  # 0 at first
                 or ("[" in path and path.partition("[")[0] in used)
             ):
                 continue
@@ -188,7 +188,8 @@ def _addends(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def _is_loose(path: str, site: Site, loaded: list[str]) -> bool:
-    return path not in loaded or (bool(site.statement.loops) and _is_carried(path, site.statement))
+    handed = bool(site.statement.loops) and not re.search("prev", path) and _is_carried(path, site.statement)
+    return path not in loaded or handed
 
 
 def _is_carried(path: str, statement_: Statement) -> bool:
