@@ -376,18 +376,6 @@ def test_hints_can_be_withheld_and_the_verdict_and_the_location_stay():
     assert (bare.explanations, bare.silence, bare.ruled_out, bare.smallest) == ((), None, (), None)
     assert bare.arguments == full.arguments
     assert (bare.verdict, bare.seed, bare.broken, bare.replay) == (full.verdict, full.seed, full.broken, full.replay)
-
-
-def test_an_explanation_read_late_speaks_of_the_arguments_of_the_check():
-    def wrong(dy, cache):
-        dx, dW, db = affine_backward(dy, cache)
-        return dx, -dW, db
-
-    args = X.copy(), W.copy(), B.copy()
-    report = examine_backward(affine, wrong, args, seed=0)
-    for array in args:
-        array.fill(0.0)
-    assert [each.mistake for each in report.explanations] == ["A1"]
     heads = {line.split(":")[0].split("(")[0].strip() for line in str(bare).splitlines()}
     assert not heads & {
         "Why",
@@ -407,3 +395,15 @@ def test_an_explanation_read_late_speaks_of_the_arguments_of_the_check():
 def test_hints_change_nothing_where_nothing_is_wrong():
     with_hints, without = (examine_backward(affine, affine_backward, (X, W, B), seed=0, hints=h) for h in (True, False))
     assert with_hints == without
+
+
+def test_an_explanation_read_late_speaks_of_the_arguments_of_the_check():
+    def wrong(dy, cache):
+        dx, dW, db = affine_backward(dy, cache)
+        return dx, -dW, db
+
+    args = X.copy(), W.copy(), B.copy()
+    report = examine_backward(affine, wrong, args, seed=0)
+    for array in args:
+        array.fill(0.0)
+    assert [each.mistake for each in report.explanations] == ["A1"]
