@@ -124,11 +124,14 @@ def _evidence(subject: Subject, claim: Claim, wrong: tuple[str, ...]) -> Evidenc
 
 def _misshapen(returned: Any, arguments: Arguments, gradients: Mapping[str, Array | None]) -> dict[str, Array]:
     """Return the float arrays that the backward returned in the place of a gradient, but in another shape."""
-    given = [leaf for _, leaf in leaves(returned, "returned")]
-    if len(given) != len(arguments.layout.paths):
-        return {}
-    pairs = zip(arguments.layout.paths, given, strict=True)
-    return {path: np.asarray(leaf) for path, leaf in pairs if gradients[path] is None and is_float(np.asarray(leaf))}
+    paths = arguments.layout.paths
+    if isinstance(returned, Mapping):
+        given = {path: returned.get(path, returned.get(f"d{path}")) for path in paths}
+    else:
+        found = [leaf for _, leaf in leaves(returned, "returned")]
+        given = dict(zip(paths, found, strict=True)) if len(found) == len(paths) else {}
+    named = ((path, np.asarray(leaf)) for path, leaf in given.items() if gradients[path] is None and leaf is not None)
+    return {path: array for path, array in named if is_float(array)}
 
 
 def _passes(rng: np.random.Generator, arguments: Arguments, forward: Forward, backward: Backward) -> bool:
