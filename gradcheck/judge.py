@@ -43,7 +43,10 @@ WEAK = 1e-5  # an argument with this part of the largest effect is probed alone
 SEEN = 1e5  # times the rounding of the output is a change that can be seen
 COARSE_STEPS = (1e-1, 1e-2, 1e-3)  # of the point, at which an output that is rounded to a grid may still move
 GRID = 32  # tangents on which the errors of such a grid cancel
-NEGLIGIBLE = 1e-11  # an effect below this part of the output's size counts as none
+NEGLIGIBLE = 1e-11  # an effect below this part of the output's size counts as none,
+UNMOVED = (
+    1e-6  # and so does one below this where the claim is zero and nothing moved at any step, as behind a dead ReLU
+)
 
 
 def most_evaluations(oracles: int, leaves: int) -> int:
@@ -164,7 +167,8 @@ def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
         return Finding(Verdict.PASS, shape, error, bound, reason=limited)
     visible = certificate(probes) * max(case.length(leaf), math.sqrt(math.prod(shape)))
     scale = max(case.pairing.size, case.pairing.excursion(leaf))
-    if (case.norm(leaf) <= certificate(probes) and visible <= NEGLIGIBLE * scale) or (not norm and not scale):
+    negligible = NEGLIGIBLE if norm else UNMOVED
+    if (case.norm(leaf) <= certificate(probes) and visible <= negligible * scale) or (not norm and not scale):
         return Finding(Verdict.PASS, shape, 0.0, 0.0, reason=VACUOUS)
     reason = (
         f"an error up to {bound:.1e} of the gradient could hide, and {allowed:.0e} is what a pass must exclude: "

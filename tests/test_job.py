@@ -188,6 +188,7 @@ def test_only_the_real_input_can_be_planned():
 def test_all_holds_every_record_of_the_derivations_once_parts_before_compositions():
     names = [derivation.name for derivation in derivations.ALL]
     modules = [value for value in vars(derivations).values() if type(value).__name__ == "module"]
+    modules = [module for module in modules if module.__name__ != "derivations.bptt"]  # other roads to rnn_columns' own
     records = {each.name for module in modules for each in vars(module).values() if isinstance(each, Derivation)}
     assert len(set(names)) == len(names)
     assert set(names) == records

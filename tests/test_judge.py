@@ -297,3 +297,31 @@ def test_a_tolerance_splits_a_joint_claim_by_argument():
     findings = judge(case_of(line, (RIGHT[0] * (1 + 1e-6), RIGHT[1] * 1.01), X, W, tol=1e-4))
     assert findings["x"].verdict is Verdict.PASS
     assert findings["w"].verdict is Verdict.FAIL
+
+
+def closed(x, w, b):
+    """A unit that is closed, and a decay of its weight: nothing depends on x and b here."""
+    z = x * w + b
+    return np.maximum(z, 0.0).sum() + 0.05 * (w * w).sum(), (x, w, z > 0)
+
+
+def test_a_small_bias_behind_a_closed_unit_is_vacuous_and_no_doubt():
+    def backward(dout, cache):
+        x, w, mask = cache
+        return dout * mask * w, dout * (mask * x + 0.1 * w), dout * mask * np.ones(1)
+
+    args = np.array([0.575]), np.array([-0.605]), np.array([0.0033])
+    report = examine_backward(closed, backward, args, seed=0)
+    assert report.verdict is Verdict.PASS, str(report)
+    assert report.arguments["b"].reason == VACUOUS
+
+
+def test_a_forgotten_gradient_of_a_small_bias_is_not_vacuous():
+    def forward(x, b):
+        return np.tanh(x + b), x + b
+
+    def backward(dout, z):
+        return dout * (1 - np.tanh(z) ** 2), np.zeros(3)
+
+    report = examine_backward(forward, backward, (np.array([0.3, -0.2, 0.9]), np.full(3, 1e-4)), seed=0)
+    assert report.arguments["b"].verdict is Verdict.FAIL
