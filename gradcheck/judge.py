@@ -44,9 +44,7 @@ SEEN = 1e5  # times the rounding of the output is a change that can be seen
 COARSE_STEPS = (1e-1, 1e-2, 1e-3)  # of the point, at which an output that is rounded to a grid may still move
 GRID = 32  # tangents on which the errors of such a grid cancel
 NEGLIGIBLE = 1e-11  # an effect below this part of the output's size counts as none,
-UNMOVED = (
-    1e-6  # and so does one below this where the claim is zero and nothing moved at any step, as behind a dead ReLU
-)
+UNMOVED = 2e-9  # or where the claim is zero and nothing moved at any step, as behind a dead ReLU
 
 
 def most_evaluations(oracles: int, leaves: int) -> int:
