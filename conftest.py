@@ -21,3 +21,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 
 # PyTorch is optional and large: without it the tests of its adapter are absent, not skipped. A CI job installs it.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/adapters/test_autograd_function.py"]
+if not any(map(importlib.util.find_spec, ("autograd", "torch"))):
+    collect_ignore.append("tests/benchmarks/test_natives.py")

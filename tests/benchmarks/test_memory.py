@@ -1,11 +1,8 @@
-import importlib.util
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-from derivations.lenet5 import LENET5
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "benchmarks"
 
@@ -47,28 +44,6 @@ def test_a_median_leaves_out_the_first_call_and_takes_the_clock_it_is_given(benc
     calls = []
     assert benches("speed").median_seconds(lambda: calls.append(1), 3, lambda: next(ticks)) == 2.0
     assert len(calls) == 4
-
-
-def native_in_autograd(natives, args):
-    return natives.in_autograd(args[2]), lambda array: array
-
-
-def native_in_torch(natives, args):
-    import torch
-
-    return natives.in_torch(args[2]), torch.from_numpy
-
-
-NATIVES = {"autograd": native_in_autograd, "torch": native_in_torch}  # peers that are not installed have no test
-
-
-@pytest.mark.parametrize("native_of", [NATIVES[peer] for peer in NATIVES if importlib.util.find_spec(peer)])
-def test_a_network_written_for_a_peer_computes_what_ours_does(native_of, benches):
-    args = LENET5.args(np.random.default_rng(0), N=2)
-    lenet = benches("peers_lenet")
-    network = lenet.flat(args)
-    native, convert = native_of(benches("natives"), args)
-    lenet.must_compute(float(network.forward(*network.args)[0]), native, [convert(array) for array in network.args])
 
 
 def test_a_network_that_computes_something_else_is_refused(benches):
