@@ -302,7 +302,7 @@ def _factor_class(node: ast.expr, scene: Scene, counts: set[str], *, divides: bo
         return "G4"
     if re.search(r"mask|drop|keep", path) or (_KEEP.search(path) and seen.kind == "f"):
         return "F6" if divides else "E5"
-    if constant(node) is not None:
+    if constant(node) is not None or not names_in(node):
         return "A4"
     if seen.shape == () or (seen.shape is None and len(names_in(node)) <= 1):
         if any(_WINDOW.match(name) for name in names_in(node)) and not re.search("shape", path):
