@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import secrets
 import shlex
@@ -105,13 +106,11 @@ def _equations(equations: Sequence[Equation], options: argparse.Namespace) -> in
     command = shlex.join([*words, "--seed", str(options.seed)])
     judgements: list[Judgement] = []
     started = time.perf_counter()
-    try:
-        with cli.progress(len(equations)) as tell:
-            for judgement in errata.judge(equations, options.seed):
-                judgements.append(judgement)
-                tell(judgement.equation.id)
-    except KeyboardInterrupt:
-        pass  # what was judged is shown, and the exit code says that it is not all
+    # What was judged until an interrupt is shown, and the exit code says that it is not all.
+    with contextlib.suppress(KeyboardInterrupt), cli.progress(len(equations)) as tell:
+        for judgement in errata.judge(equations, options.seed):
+            judgements.append(judgement)
+            tell(judgement.equation.id)
     seconds = time.perf_counter() - started
     complete = len(judgements) == len(equations)
     if str(options.json) != "-":

@@ -94,7 +94,7 @@ def second(trial: Trial, cache: Any, rng: np.random.Generator) -> tuple[Any, Ske
 
 
 def _all_hold(trial: Trial, rng: np.random.Generator, other: Any, parts: Sketches) -> bool:
-    """Whether repeatable, linear, isolated and layout hold at once: one more call of the backward instead of eleven.
+    """Whether repeatable, linear, isolated and layout hold at once: one more call of the backward instead of nine.
 
     With ȳ the cotangent, w̄ another one and c a large number, backward(cȳ + cw̄) = c backward(ȳ) + c backward(w̄). The
     last was called with the cache of the first, and w̄ is a broadcast view; cȳ + cw̄ and the arguments lie in another

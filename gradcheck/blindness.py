@@ -65,17 +65,7 @@ def blind_spots(
         TypeError: as :func:`gradcheck.examine_backward`.
     """
     arguments = Arguments.of(forward, args, wrt)
-    try:
-        return _Search(forward, backward, arguments, seed or 0, widen=wrt is None).run()
-    except _NotRightError as problem:
-        raise ValueError(
-            f"blind_spots must be given a pair that passes the check, but {name_of(backward)} {problem}. "
-            "Run check_backward, and mend what it finds first."
-        ) from None
-
-
-class _NotRightError(Exception):
-    """The pair does not pass the check."""
+    return _Search(forward, backward, arguments, seed or 0, widen=wrt is None).run()
 
 
 class _Search:
@@ -87,7 +77,10 @@ class _Search:
         if verdict is not Verdict.PASS and not _all_vacuous(self.findings):
             wrong = [f"d{path}" for path, finding in self.findings.items() if finding.verdict is verdict]
             word = "fails" if verdict is Verdict.FAIL else "is undecided"
-            raise _NotRightError(f"{word}{' for ' if wrong else ''}{', '.join(wrong)}")
+            raise ValueError(
+                f"blind_spots must be given a pair that passes the check, but {name_of(backward)} {word}"
+                f"{' for ' if wrong else ''}{', '.join(wrong)}. Run check_backward, and mend what it finds first."
+            )
         self.arguments = self.claim.arguments
         self.wrt = [self.arguments.names[i] for i in self.arguments.moving]
         self.right = {path: _double(g) for path, g in self.claim.gradients.gradients.items() if g is not None}
@@ -120,7 +113,9 @@ class _Search:
         shown = [m for m in hidden if self._dies(m, variation, base)]
         found = [] if variation.at_kinks else self._changed_there(variation, base, changed)
         roles = self._by_role(variation) if variation.longer else ()
-        if not (shown or found or roles) or not self._passes(self.backward, variation.args):
+        if not (shown or found or roles):
+            return
+        if self._verdict(self.forward, self.backward, variation.args) is not Verdict.PASS:
             return
         named: dict[str, list[str]] = {mistake: [] for mistake in roles}
         for key in found:
@@ -129,7 +124,7 @@ class _Search:
         for mutant in shown:
             hidden.remove(mutant)
             rest = named.get(mutant.mistake, [])
-            if len(rest) < SHOWN and self._passes(mutant.backward, None, mutant.forward):
+            if len(rest) < SHOWN and self._verdict(mutant.forward, mutant.backward, None) is Verdict.PASS:
                 named.setdefault(mutant.mistake, []).append(mutant.what)
         for mistake, unseen in named.items():
             yield BlindSpot(mistake, variation.why, variation.change, tuple(unseen[:SHOWN]))
@@ -174,14 +169,16 @@ class _Search:
         if role in BATCH:
             if self.batch:
                 return ()
-            self.batch = Batch(1, variation.why, axes, role)  # and no other axis is
+            self.batch = Batch(1, variation.why.removesuffix(" is 1"), axes, role)  # and no other axis is
         return hidden_by(role, axes, _shapes(self.arguments))
 
     def _dies(self, mutant: Mutant, variation: Variation, base: Gradients) -> bool:
         found = self._gradients(mutant.forward, mutant.backward, variation.args)
         if found is not None and not self._reveals(found, base, OTHER):
             return False
-        return not variation.at_kinks or self._fails(mutant, variation.args)
+        if not variation.at_kinks:
+            return True
+        return self._verdict(mutant.forward, mutant.backward, variation.args) is Verdict.FAIL
 
     def _changed_there(
         self, variation: Variation, base: Gradients, changed: dict[tuple[str, str], None]
@@ -189,7 +186,7 @@ class _Search:
         if not changed:
             return []
         try:
-            evidence = self._evidence(self._claim(self.forward, self.backward, variation.args))
+            evidence = self._evidence(self._subject(self.forward, self.backward).claim(self._at(variation.args)))
             return [
                 (mistake, done)
                 for mistake, done, wrong in mutations(base, evidence)
@@ -204,17 +201,16 @@ class _Search:
     # -- how a pair is run
 
     def _subject(self, forward: Forward, backward: Backward) -> Subject:
+        """Return a pair under examination; its first cotangent is that of any other with outputs of the same shape."""
         return Subject(forward, backward, (central_difference,), None, np.random.default_rng((self.seed, STREAM, 0)))
 
-    def _claim(self, forward: Forward, backward: Backward, args: Args | None) -> Claim:
-        """Return what a pair claims, for the same cotangent as any other where the output has the same shape."""
-        arguments = self.arguments if args is None else Arguments.of(forward, args, self.wrt)
-        return self._subject(forward, backward).claim(arguments)
+    def _at(self, args: Args | None) -> Arguments:
+        return self.arguments if args is None else Arguments.of(self.forward, args, self.wrt)
 
     def _gradients(self, forward: Forward, backward: Backward, args: Args | None) -> Gradients | None:
         """Return the gradients of a pair; None where it does not run, or breaks the contract."""
         try:
-            arguments = self.arguments if args is None else Arguments.of(forward, args, self.wrt)
+            arguments = self._at(args)
             with np.errstate(all="ignore"):
                 out, cache = split_forward(name_of(forward), forward(*arguments.fresh()))
                 rng = np.random.default_rng((self.seed, STREAM, 0))
@@ -226,18 +222,11 @@ class _Search:
             return None
         return {path: _double(gradient) for path, gradient in claims.gradients.items() if gradient is not None}
 
-    def _passes(self, backward: Backward, args: Args | None, forward: Forward | None = None) -> bool:
-        return self._verdict(forward or self.forward, backward, args) is Verdict.PASS
-
-    def _fails(self, mutant: Mutant, args: Args) -> bool:
-        return self._verdict(mutant.forward, mutant.backward, args) is Verdict.FAIL
-
     def _verdict(self, forward: Forward, backward: Backward, args: Args | None) -> Verdict:
         """Return the verdict of a check; inconclusive where it cannot be run."""
         try:
-            arguments = self.arguments if args is None else Arguments.of(forward, args, self.wrt)
             with np.errstate(all="ignore"):
-                return self._examined(forward, backward, arguments, widen=False)[2]
+                return self._examined(forward, backward, self._at(args), widen=False)[2]
         except Exception:  # noqa: BLE001  (as above)
             return Verdict.INCONCLUSIVE
 

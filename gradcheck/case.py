@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from gradcheck.oracles.estimate import Pushforward
 from gradcheck.pairing import Pairing
 from gradcheck.probes import Probe, probe
-from gradcheck.trees import Array, Layout
+from gradcheck.trees import Array, Layout, rounding_unit
 
-__all__ = ["Case", "rounding_unit"]
+__all__ = ["Case"]
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,3 @@ class Case:
             return one
         known, random = self.rounding()
         return one._replace(error=one.error + abs(float(known @ tangent)) + float(np.linalg.norm(random * tangent)))
-
-
-def rounding_unit(dtype: np.dtype[Any]) -> float:
-    """Return the distance from 1 to the next number of a floating-point ``dtype``; NumPy does not know bfloat16."""
-    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7

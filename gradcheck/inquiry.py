@@ -65,7 +65,7 @@ def deferred(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) ->
     if passed and claim.vector.size > SMALL:
         return Answers
     kept = replace(claim.arguments, values=claim.arguments.fresh())
-    return functools.partial(inquire, subject, claim._replace(arguments=kept), findings)
+    return functools.partial(inquire, subject, claim._replace(forward=subject.forward, arguments=kept), findings)
 
 
 def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> Answers:

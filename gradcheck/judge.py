@@ -73,7 +73,7 @@ def judge(case: Case) -> dict[str, Finding]:
             error = _rms(one.gap for one in probes)
             findings[path] = Finding(Verdict.PASS, shape, error, certified, conventions=kinked)
         elif kinked:
-            findings[path] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=kinked)
+            findings[path] = _at_a_kink(shape, kinked)
         else:
             findings[path] = _alone(case, leaf) if case.tol is None else _against_tolerance(case, leaf, case.tol)
     return findings
@@ -99,7 +99,7 @@ def _alone(case: Case, leaf: int) -> Finding:
     for _ in range(ALONE):
         one = case.probe(case.tangent([(leaf, 1.0)]))
         if one.kink:
-            return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=1)
+            return _at_a_kink(shape)
         if not math.isfinite(one.error):
             continue
         probes.append(one)
@@ -120,7 +120,7 @@ def _against_tolerance(case: Case, leaf: int, tol: float) -> Finding:
     for _ in range(TOLERANT):
         one = case.probe(case.tangent([(leaf, 1.0)]))
         if one.kink:
-            return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=1)
+            return _at_a_kink(shape)
         if not math.isfinite(one.error):
             continue
         probes.append(one)
@@ -146,6 +146,10 @@ def _against_tolerance(case: Case, leaf: int, tol: float) -> Finding:
         f"probes, too near to tol={tol:.0e} to tell on which side: choose another tol, or mend the gradient"
     )
     return Finding(Verdict.INCONCLUSIVE, shape, error, bound / norm, reason=reason)
+
+
+def _at_a_kink(shape: tuple[int, ...], conventions: int = 1) -> Finding:
+    return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=conventions)
 
 
 def _lost(shape: tuple[int, ...]) -> Finding:
@@ -182,8 +186,7 @@ def _kinked(probes: list[Probe]) -> int:
 def _refuted(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     """Say that a leaf is wrong, unless what contradicts it is no derivative."""
     if not _additive(case, leaf):
-        shape = case.layout.shapes[leaf]
-        return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=1)
+        return _at_a_kink(case.layout.shapes[leaf])
     return _unresolved(case, leaf) if _vindicated(case, leaf, probes) else _failed(case, leaf, probes)
 
 

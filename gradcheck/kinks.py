@@ -16,7 +16,8 @@ import numpy as np
 
 from gradcheck.arguments import Arguments
 from gradcheck.laws import match_gradients
-from gradcheck.trees import Array, entry_name, leaves, rebuild
+from gradcheck.trees import Array, Layout, leaves
+from gradcheck.trial import each
 
 __all__ = ["beside", "outside_the_slopes"]
 
@@ -78,8 +79,9 @@ def outside_the_slopes(
         high = np.maximum(right, left)[:, entry] + slack[entry]
         worst = int(np.argmax(np.maximum(low - claimed, claimed - high)))
         if not low[worst] <= claimed[worst] <= high[worst]:
+            name = _layout(out).entry_name(entry)
             return (
-                f"at a kink of {_name(out, entry)} the claimed slope {claimed[worst]:.4g} lies outside the slopes "
+                f"at a kink of {name} the claimed slope {claimed[worst]:.4g} lies outside the slopes "
                 f"{left[worst, entry]:.4g} and {right[worst, entry]:.4g} on both sides"
             )
     return None
@@ -109,7 +111,7 @@ def _slopes(forward: Callable[..., Any], arguments: Arguments, here: Array, v: A
 
 
 def _flat(out: Any) -> Array:
-    return np.concatenate([np.ravel(np.array(leaf, dtype=np.float64)) for _, leaf in leaves(out, "out")])
+    return _layout(out).flatten(leaf for _, leaf in leaves(out, "out"))
 
 
 def _gradient(
@@ -119,26 +121,17 @@ def _gradient(
 
     In float64, as the slopes are, so that what a lower precision loses is not taken for another convention.
     """
-    one_hot = []
-    start = 0
-    for _, leaf in leaves(out, "out"):
-        flat = np.zeros(np.size(leaf))
-        if 0 <= entry - start < flat.size:
-            flat[entry - start] = 1.0
-        one = flat.reshape(np.shape(leaf))
-        one_hot.append(one.astype(leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(one))
-        start += flat.size
+    layout = _layout(out)
+    one_hot = np.zeros(layout.size)
+    one_hot[entry] = 1.0
+    cotangent = each(lambda _leaf, one: one, out, layout.unflatten(one_hot))
     _, cache = forward(*arguments.at(arguments.point))
-    claims = match_gradients("backward", backward(rebuild(out, iter(one_hot)), cache), arguments)
+    claims = match_gradients("backward", backward(cotangent, cache), arguments)
     gradients = [claims.gradients[path] for path in arguments.layout.paths]
     if any(gradient is None for gradient in gradients):
         return None
     return arguments.layout.flatten(gradients)
 
 
-def _name(out: Any, entry: int) -> str:
-    for path, leaf in leaves(out, "out"):
-        if entry < np.size(leaf):
-            return entry_name(path, np.shape(leaf), entry)
-        entry -= np.size(leaf)
-    raise IndexError(entry)
+def _layout(out: Any) -> Layout:
+    return Layout.of((path, np.asarray(leaf)) for path, leaf in leaves(out, "out"))

@@ -88,7 +88,7 @@ def match_gradients(who: str, returned: Any, arguments: Arguments) -> Claims:
             )
             gradients[path] = None if problem else np.asarray(claimed)
             if problem:
-                breaches[path] = f"{who} must return d{path} {problem}{'' if problem[-1] in '.?' else '.'}"
+                breaches[path] = f"{who} must return d{path} {problem}{'' if problem[-1] == '?' else '.'}"
     return Claims(gradients, breaches)
 
 
@@ -189,11 +189,7 @@ def _problem(name: str, claimed: Any, shape: tuple[int, ...], path: str) -> str 
     if not is_float(array):
         return f"as a float array, but returned {describe(array)}. Make it in the dtype of {path}"
     if array.shape != shape:
-        return (
-            f"with {path}'s shape {shape}, but returned shape {array.shape}.{_shape_hint(array.shape, shape)}".rstrip(
-                "."
-            )
-        )
+        return f"with {path}'s shape {shape}, but returned shape {array.shape}{_shape_hint(array.shape, shape)}"
     if not _is_finite(array):
         finite = np.isfinite(array.astype(np.float64))
         index = int(np.argmin(finite.ravel()))
@@ -213,9 +209,9 @@ def _is_finite(array: Array) -> bool:
 
 def _shape_hint(came: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     if len(came) > 1 and came == wanted[::-1]:
-        return " Did you forget a transpose?"
+        return ". Did you forget a transpose?"
     if len(came) > len(wanted) and came[len(came) - len(wanted) :] == wanted:
-        return " Sum over the axis that was broadcast."
+        return ". Sum over the axis that was broadcast"
     if np.prod(came) == np.prod(wanted):
-        return " Reshape it."
+        return ". Reshape it"
     return ""

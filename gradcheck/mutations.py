@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects.batches import Batch, batch_of
+from gradcheck.suspects.batches import batch_of
 from gradcheck.suspects.factors import masks
 from gradcheck.trees import Array
 
@@ -72,7 +72,7 @@ def _scaled(gradients: Gradients, evidence: Evidence) -> Iterator[Mutation]:
 
 def _batch(gradients: Gradients, evidence: Evidence) -> tuple[int, str, str]:
     """Return the size of the batch, its name and what is done over it; a batch of one looks like the first axis."""
-    batch: Batch | None = batch_of(evidence)
+    batch = batch_of(evidence)
     if batch:
         return batch.size, batch.name, batch.over
     path, first = next(((path, g) for path, g in gradients.items() if g.ndim), (next(iter(gradients)), np.zeros(1)))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
-from gradcheck.trees import Array, leaves
+from gradcheck.trees import Array, leaves, rounding_unit
 
 __all__ = ["Pairing", "blocks", "call"]
 
@@ -156,7 +156,7 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
 
     At the point itself values may be round by chance; a function that rounds does so at any other point too.
     """
-    units = [float(np.finfo(y.dtype).eps) if y.dtype.kind == "f" else 2.0**-7 for y in out]
+    units = [rounding_unit(y.dtype) for y in out]
     if not any(_fits(y, np.float32) for y in out):
         return units
     try:

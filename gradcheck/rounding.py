@@ -15,7 +15,7 @@ import numpy as np
 
 from gradcheck.arguments import Arguments
 from gradcheck.laws import Claims, match_gradients
-from gradcheck.trees import Array, leaves, rebuild
+from gradcheck.trees import Array, leaves, rebuild, rounding_unit
 
 __all__ = ["rounding_of"]
 
@@ -51,7 +51,7 @@ def rounding_of(
         gradient = claims.gradients[path]
         if gradient is None:
             continue
-        eps = float(np.finfo(gradient.dtype).eps) if gradient.dtype.kind == "f" else 2.0**-7
+        eps = rounding_unit(gradient.dtype)
         apart = {dtype: _apart(gradient, run.get(path)) for dtype, run in runs.items()}
         entries = np.abs(np.ravel(gradient).astype(np.float64))
         length = float(np.linalg.norm(arguments.point[part])) or 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, overload
 
 from gradcheck.mistakes import CATALOGUE
@@ -49,7 +49,7 @@ class BlindSpots(Sequence[BlindSpot]):
 
     name: str
     spots: tuple[BlindSpot, ...] = ()
-    alike: tuple[BlindSpot, ...] = field(default=())
+    alike: tuple[BlindSpot, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> BlindSpot: ...

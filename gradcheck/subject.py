@@ -12,7 +12,7 @@ import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.behaviour import Watched, breaches, second, shared
-from gradcheck.case import Case, rounding_unit
+from gradcheck.case import Case
 from gradcheck.crossexamine import cross_examine
 from gradcheck.judge import KINK, judge
 from gradcheck.kinks import beside, outside_the_slopes
@@ -22,7 +22,7 @@ from gradcheck.pairing import Pairing, call
 from gradcheck.report import Finding, Verdict
 from gradcheck.rounding import rounding_of
 from gradcheck.sketch import WHOLE, Drawn, Sketch, sketch
-from gradcheck.trees import Array, leaves, rebuild
+from gradcheck.trees import Array, leaves, rebuild, rounding_unit
 from gradcheck.trial import Breach, Trial, run
 
 __all__ = ["Backward", "Forward", "Subject"]
@@ -137,8 +137,8 @@ class Subject:
         def rounding() -> tuple[Array, Array]:
             return rounding_of(self.forward, self.backward, arguments, cotangent, claims, pairing.excursion)
 
-        drawn = functools.partial(self._case, pairing, claim, rounding)
-        cases = {name_of(oracle): replace(drawn(oracle), located=located) for oracle in self.oracles}
+        case_of = functools.partial(self._case, pairing, claim, rounding)
+        cases = {name_of(oracle): replace(case_of(oracle), located=located) for oracle in self.oracles}
         found = {name: _judged(case, claims) for name, case in cases.items()}
         failed = any(finding.verdict is Verdict.FAIL for one in found.values() for finding in one.values())
         if failed and central_difference not in self.oracles and _sees_kink(pairing, self.rng):

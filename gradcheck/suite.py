@@ -57,7 +57,7 @@ class Checks:
         self.last[name] = (forward, backward, arguments)
 
     def summary(self) -> Summary:
-        """Return what is to be told at the end of the run, as plain data; the forward is called a few times."""
+        """Return what is to be told at the end of the run, as plain data; the pair is called a few times."""
         return {
             name: {
                 "checks": len(rows),
@@ -76,7 +76,8 @@ class Checks:
         forward, backward, arguments = self.last[name]
         hides = {}
         shapes = dict(zip(arguments.layout.paths, arguments.layout.shapes, strict=True))
-        first = next(iter(sizes_of(arguments.names, arguments.values))).partition(".shape[")[0]  # data come first
+        sizes = sizes_of(arguments.names, arguments.values)  # none where the last check had no axis
+        first = next(iter(sizes), "").partition(".shape[")[0]  # data come first
         try:
             rng = np.random.default_rng(0)
             for variation in variations(arguments, lambda args: _runs(forward, backward, arguments, args), rng):

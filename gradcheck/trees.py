@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Layout", "describe", "entry_name", "is_container", "is_float", "leaves", "rebuild"]
+__all__ = ["Layout", "describe", "entry_name", "is_container", "is_float", "leaves", "rebuild", "rounding_unit"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -29,6 +29,11 @@ def is_container(tree: object) -> bool:
 def is_float(value: object) -> bool:
     """Whether ``value`` is an array of real floating-point numbers of any precision."""
     return isinstance(value, np.ndarray) and (value.dtype.kind == "f" or value.dtype.name == "bfloat16")
+
+
+def rounding_unit(dtype: np.dtype[Any]) -> float:
+    """Return the distance from 1 to the next number of a floating-point ``dtype``; NumPy does not know bfloat16."""
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
 
 
 def leaves(tree: object, path: str) -> Iterator[tuple[str, Any]]:

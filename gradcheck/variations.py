@@ -16,7 +16,7 @@ from gradcheck.arguments import Arguments
 from gradcheck.facts import remedy, special
 from gradcheck.trees import Array, is_float, leaves, rebuild
 
-__all__ = ["Slot", "Variation", "variations"]
+__all__ = ["Args", "Slot", "Variation", "variations"]
 
 GROUPS = 120  # choices of axes that are made longer together
 SHORT = (1, 2, 3)  # axes of these sizes are made longer,

@@ -29,9 +29,7 @@ from gradcheck.trees import Array
 __all__ = ["central_difference"]
 
 EPS = float(np.finfo(np.float64).eps)
-FACTOR = (
-    4.2  # ratio of neighbouring steps; no whole number, or an f that rounds to a grid could look linear on them all
-)
+FACTOR = 4.2  # of neighbouring steps; no whole number, or an f that rounds to a grid could look linear on them all
 RUNGS = 12  # steps of a first direction: 0.5 · 4.2⁰ … 4.2⁻¹¹ of the point's own length,
 FIRST_RUNGS = slice(4, 10)  # of which these, finest first, are enough where f is smooth: no noise but
 PLAIN = 16.0  # times the rounding of the output, no kink, and a relative bound below
