@@ -71,12 +71,10 @@ def _record(
     def args(rng: np.random.Generator, **choices: Any) -> tuple[Any, ...]:
         return with_zeros(network.args(rng, **choices))
 
-    def real() -> tuple[Any, ...]:
-        return with_zeros(network.real()) if network.real else ()
-
     def with_zeros(primals: tuple[Any, ...]) -> tuple[Any, ...]:
         return {name: np.zeros(shape) for name, shape in shapes(*primals).items()}, *primals
 
+    real = network.real
     return Derivation(
         f"{network.name}_deltas",
         forward,
@@ -85,7 +83,7 @@ def _record(
         args,
         structure=network.structure,
         wrt=("eta",),
-        real=real if network.real else None,
+        real=(lambda: with_zeros(real())) if real else None,
     )
 
 
@@ -280,7 +278,7 @@ def rnn_injected_reference(
         log_p = jax.nn.log_softmax(h @ Whs + bs + eta_t["s"])
         return h, -jnp.take_along_axis(log_p, labels_t[:, None], axis=1).sum()
 
-    return jax.lax.scan(step, h0, (X, dict(eta), labels))[1].sum()
+    return lax.scan(step, h0, (X, dict(eta), labels))[1].sum()
 
 
 def _rnn_shapes(X: ndarray, h0: ndarray, *rest: Any) -> Shapes:
@@ -311,7 +309,7 @@ def rnn_columns_injected_reference(
         return h, getattr(jax.nn, g)(h)
 
     z = jnp.einsum("mn,tnb->tmb", W, x) + b[None, :, None] + eta["z"]
-    return jax.lax.scan(step, h0, (z, eta["h"]))[1]
+    return lax.scan(step, h0, (z, eta["h"]))[1]
 
 
 def _rnn_columns_shapes(x: ndarray, h0: ndarray, *_: Any) -> Shapes:

@@ -45,7 +45,7 @@ Values = Mapping[str, Any]
 Reduction = Literal["sum", "mean"]
 
 # How each network reduces the losses of its samples, and how many there are in some data.
-LOSSES: dict[str, tuple[Reduction, Callable[[Values], int]]] = {
+REDUCTIONS: dict[str, tuple[Reduction, Callable[[Values], int]]] = {
     "mlp": ("mean", lambda data: len(data["X"])),
     "mlp_one_hidden": ("sum", lambda data: len(data["x"])),
     "lenet5": ("mean", lambda data: len(data["X"])),
@@ -62,7 +62,7 @@ class Step(NamedTuple):
 
 def scale(network: Derivation, data: Values, reduction: Reduction) -> float:
     """Return s, which makes the loss of a network over all samples of ``data`` their sum or their mean."""
-    own, count = LOSSES[network.name]
+    own, count = REDUCTIONS[network.name]
     if own == reduction:
         return 1.0
     return float(count(data)) if reduction == "sum" else 1 / count(data)
@@ -132,7 +132,7 @@ def _leaves_like(params: Values, name: str, tree: Any) -> dict[str, Any]:
 
 
 def decay_of_weights(params: dict[str, Any], lam: float) -> dict[str, Any]:
-    """Return a tree like ``params`` of ``lam`` for every matrix and kernel, and 0 for every vector of biases."""
+    """Return a tree like ``params`` of ``lam`` for every matrix and kernel, and 0 for every vector, as biases are."""
     decay: dict[str, Any] = rebuild(params, iter([lam * (np.ndim(leaf) > 1) for _, leaf in leaves(params, "")]))
     return decay
 

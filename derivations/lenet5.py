@@ -167,10 +167,15 @@ def lenet5_args(rng: np.random.Generator, N: int) -> tuple[Any, ...]:
     return rng.standard_normal((N, 1, 32, 32)), params, rng.integers(10, size=N)
 
 
+def enlarged(images: Inexact[ndarray, "N 8 8"]) -> Inexact[ndarray, "N 1 32 32"]:
+    """Return images with every pixel three times as wide and high, and a margin of four."""
+    return np.pad(images.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (4, 4), (4, 4)))[:, None]
+
+
 def lenet5_real() -> tuple[Any, ...]:
-    """Four handwritten digits, each pixel three times as wide and high and a margin of four, and random weights."""
+    """Four handwritten digits, enlarged, and random weights."""
     images, labels = digits(4)
-    X = np.pad(images.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (4, 4), (4, 4)))[:, None]
+    X = enlarged(images)
     _, params, _ = lenet5_args(np.random.default_rng(0), len(X))
     return X, params, labels
 

@@ -105,29 +105,29 @@ def run(U: Float[ndarray, "M M"], inputs: Float[ndarray, "T M"], activation: str
     return z
 
 
-def spectra(rng: np.random.Generator, radii: Sequence[float] = RADII, T: int = STEPS, M: int = UNITS) -> list[Case]:
+def spectra(rng: np.random.Generator) -> list[Case]:
     """Return ρ times an orthogonal matrix for every ρ and f, where f is steepest and driven by Gaussian inputs."""
-    Q, _ = np.linalg.qr(rng.standard_normal((M, M)))
-    inputs = rng.standard_normal((T, M))
+    Q, _ = np.linalg.qr(rng.standard_normal((UNITS, UNITS)))
+    inputs = rng.standard_normal((STEPS, UNITS))
     return [
         Case(name, activation, radius * Q, z)
         for activation, (steepest, _) in STEEPEST.items()
-        for radius in radii
+        for radius in RADII
         for name, z in (
-            ("steepest", np.full((T, M), steepest)),
+            ("steepest", np.full(inputs.shape, steepest)),
             ("driven", run(radius * Q, inputs, activation)),
         )
     ]
 
 
-def counterexamples(T: int = STEPS) -> list[Case]:
+def counterexamples() -> list[Case]:
     """Return three matrices whose eigenvalues say the contrary of what happens."""
     chain = 0.5 * np.eye(8) + 2 * np.eye(8, k=1)  # triangular: every eigenvalue is 0.5
     cancelling = 12 * np.array([[1.0, -1.0], [1.0, -1.0]])  # its square is 0, and so is every eigenvalue
     return [
-        Case("not normal", "relu", chain, np.ones((T, 8))),
-        Case("nilpotent", "sigmoid", cancelling, np.tile([0.0, 4.0], (T, 1))),
-        Case("twice orthogonal", "sigmoid", 2 * np.eye(4)[[1, 2, 3, 0]], np.zeros((T, 4))),
+        Case("not normal", "relu", chain, np.ones((STEPS, 8))),
+        Case("nilpotent", "sigmoid", cancelling, np.tile([0.0, 4.0], (STEPS, 1))),
+        Case("twice orthogonal", "sigmoid", 2 * np.eye(4)[[1, 2, 3, 0]], np.zeros((STEPS, 4))),
     ]
 
 
@@ -139,7 +139,7 @@ def table(cases: Sequence[Case]) -> str:
     rows = [header]
     for case in cases:
         measured, s = case.norms, float(np.linalg.norm(case.U, 2))
-        shown = (measured[1], measured[min(10, len(measured) - 1)], measured[-1], measured.max())
+        shown = (measured[1], measured[10], measured[-1], measured.max())
         rows.append(
             f"{case.activation:<9}{case.name:<18}{case.radius:7.2f}{s:8.2f}{s * STEEPEST[case.activation][1]:8.2f}"
             + "".join(f"{norm:10.1e}" for norm in shown)

@@ -123,7 +123,7 @@ def test_a_mistake_in_a_delta_fails_and_names_the_deltas_that_it_makes_wrong(rec
 def test_every_delta_is_made_wrong_by_some_mistake(record):
     row = DELTA_MISTAKES[NETWORKS[record.name].name]
     assert len({mistake.name for mistake in row}) == len(row)
-    for name in record.args(np.random.default_rng(0), **{key: values[-1] for key, values in record.structure.items()})[
-        0
-    ]:
+    largest = {key: values[-1] for key, values in record.structure.items()}
+    eta, *_ = record.args(np.random.default_rng(0), **largest)
+    for name in eta:
         assert any(mistake.infects(f"eta[{name!r}]") for mistake in row), name

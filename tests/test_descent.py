@@ -182,11 +182,12 @@ def test_an_epoch_meets_every_sample_once():
     assert sorted(np.concatenate(epoch)) == list(range(10))
 
 
-def test_a_rate_of_another_structure_is_refused():
+@pytest.mark.parametrize(("rate", "held"), [({"W": 0.1}, "['W']"), ({}, "none")])
+def test_a_rate_of_another_structure_is_refused(rate, held):
     with pytest.raises(ValueError) as caught:
-        step({"W": np.ones(2), "b": np.ones(1)}, {"W": np.ones(2), "b": np.ones(1)}, {"W": 0.1})
+        step({"W": np.ones(2), "b": np.ones(1)}, {"W": np.ones(2), "b": np.ones(1)}, rate)
     assert str(caught.value) == (
-        "rate must be a number or hold the leaves of params, ['W'], ['b'], but it holds ['W']. "
+        f"rate must be a number or hold the leaves of params, ['W'], ['b'], but it holds {held}. "
         "Give it the structure of params."
     )
 

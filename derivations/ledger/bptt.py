@@ -18,17 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from derivations.ledger.system import System
+from derivations.ledger.activations import softmax
+from derivations.ledger.activations import tanh_slope as slope
+from derivations.ledger.system import LOST, System
 from gradcheck.equation import Definition, Equation
-
-
-def softmax(s: Any) -> Any:
-    e = np.exp(s - s.real.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def slope(z: Any) -> Any:
-    return 1 / np.cosh(z) ** 2
 
 
 def forward(X: Any, h0: Any, Wxh: Any, Whh: Any, Whs: Any, h: Any, labels: Any) -> tuple[Any, dict[str, Any]]:
@@ -96,7 +89,7 @@ STEP = System(
         rng.standard_normal((d, m)),
         rng.standard_normal((m, m)),
     ),
-    {"n": (1,), "d": (1, 5), "m": (1, 4)},
+    {"n": (1,), "d": (1, 9), "m": (1, 7)},
 )
 
 
@@ -211,7 +204,6 @@ def per_step(q: SimpleNamespace) -> Any:
 
 
 ROW = partial(Equation, document="000")
-LOST = "Reconstructed from the prose: the displayed formula is lost."
 PLACE = "Backpropagation Through Time"
 WEIGHED = "The losses l_t are weighed at random by the cotangent; the document's sum has all weights 1."
 DH = r"\frac{\partial h_t}{\partial W} = \sum_{k=1}^{t} \frac{\partial h_t}{\partial h_k} "

@@ -17,21 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from derivations.ledger.activations import sigmoid, sigmoid_slope, tanh_slope
 from derivations.ledger.system import System
 from gradcheck.equation import Definition, Equation
-
-
-def sigmoid(z: Any) -> Any:
-    return 1 / (1 + np.exp(-z))
-
-
-def tanh_slope(z: Any) -> Any:
-    return 1 / np.cosh(z) ** 2
-
-
-def sigmoid_slope(z: Any) -> Any:
-    return sigmoid(z) * sigmoid(-z)
-
 
 F: dict[int, Any] = {1: np.tanh, 2: sigmoid, 3: np.tanh}
 SLOPE: dict[int, Any] = {1: tanh_slope, 2: sigmoid_slope, 3: tanh_slope}
@@ -75,22 +63,8 @@ def backward(dL: Any, cache: dict[str, Any]) -> dict[str, Any]:
     return {name: right[name] for name in ("x0", *PARAMETERS, "z1", "x1", "z2", "x2", "z3", "x3")}
 
 
-def reference(
-    x0: Any,
-    W1: Any,
-    b1: Any,
-    W2: Any,
-    b2: Any,
-    W3: Any,
-    b3: Any,
-    z1: Any,
-    x1: Any,
-    z2: Any,
-    x2: Any,
-    z3: Any,
-    x3: Any,
-    y: Any,
-) -> Any:
+def reference(x0: Any, *rest: Any) -> Any:
+    (W1, b1, W2, b2, W3, b3), (z1, x1, z2, x2, z3, x3), y = rest[:6], rest[6:12], rest[12]
     x1 = jnp.tanh(jnp.einsum("ij,j->i", W1, x0) + b1 + z1) + x1
     x2 = jax.nn.sigmoid(jnp.einsum("ij,j->i", W2, x1) + b2 + z2) + x2
     x3 = jnp.tanh(jnp.einsum("ij,j->i", W3, x2) + b3 + z3) + x3
@@ -205,7 +179,7 @@ NEURON = System(
     neuron_backward,
     neuron_reference,
     lambda rng, S: (*rng.standard_normal((7, S)), *np.zeros((3, S))),
-    {"S": (1, 4, 7)},
+    {"S": (1, 4, 50)},
 )
 
 
@@ -244,7 +218,7 @@ def squared(formula: Any, *, batch: bool) -> Definition:
         lambda y_hat, y: jnp.einsum("kb,kb->", y_hat - y, y_hat - y) / 2,
         lambda dL, args: (dL * (args[0] - args[1]),),
         lambda rng, K, B: tuple(rng.standard_normal((2, K, B))),
-        {"K": (1, 4, 7), "B": (1, 5) if batch else (1,)},
+        {"K": (1, 4, 50), "B": (1, 5) if batch else (1,)},
         wrt=("y_hat",),
         analytic=True,
     )
@@ -284,7 +258,7 @@ RATES = System(
         rng.standard_normal(M),
         rng.uniform(0.01, 0.2, (M, N)),
     ),
-    {"N": (1, 5), "M": (1, 4)},
+    {"N": (1, 9), "M": (1, 7)},
 )
 
 ROW = partial(Equation, document="002")

@@ -21,6 +21,9 @@ import numpy as np
 from jax import lax
 from numpy.lib.stride_tricks import sliding_window_view
 
+from derivations.ledger.activations import sigmoid
+from derivations.ledger.activations import sigmoid_slope as slope_g
+from derivations.ledger.activations import tanh_slope as slope_f
 from derivations.ledger.system import System
 from gradcheck.equation import Definition, Equation
 
@@ -48,18 +51,6 @@ def wide(kind: str, k: Any, x: Any) -> Any:
 def mean_pool(y: Any) -> Any:
     """The mean of each window of 2 × 2, in the last two axes."""
     return (y[..., ::2, ::2] + y[..., 1::2, ::2] + y[..., ::2, 1::2] + y[..., 1::2, 1::2]) / 4
-
-
-def sigmoid(x: Any) -> Any:
-    return 1 / (1 + np.exp(-x))
-
-
-def slope_f(Yt: Any) -> Any:
-    return 1 / np.cosh(Yt) ** 2
-
-
-def slope_g(Xt: Any) -> Any:
-    return sigmoid(Xt) * sigmoid(-Xt)
 
 
 def convolve(X: Any, W: Any, b: Any, T: Any, kind: str) -> Any:
@@ -163,7 +154,7 @@ def pooling(formula: Any) -> Definition:
         return rng.standard_normal((D, 2 * R, 2 * S)), rng.standard_normal(D), rng.standard_normal(D)
 
     return Definition(
-        formula, pool_reference, pool_backward, draw_pool, {"D": (2, 3), "R": (1, 2), "S": (1, 3)}, analytic=True
+        formula, pool_reference, pool_backward, draw_pool, {"D": (2, 6), "R": (1, 4), "S": (1, 3)}, analytic=True
     )
 
 
@@ -189,6 +180,11 @@ def dY_by_floor(q: SimpleNamespace) -> Any:
     for d, i, j in np.ndindex(D, I, J):
         dY[d, i, j] = q.omega[d] / 4 * inner[d, (i + 2) // 2 - 1, (j + 2) // 2 - 1]
     return dY
+
+
+def dW_unpooled(q: SimpleNamespace) -> Any:
+    """The gradient of Ỹ, in the place of the one of X̃, ⊗ the map of the layer before."""
+    return every_link(q, lambda p, d: narrow(q.kind, q.dYt[d], q.X[p]))
 
 
 def dX_letter(q: SimpleNamespace) -> Any:
@@ -293,11 +289,7 @@ EQUATIONS = (
         place="3.4",
         claims="The gradient of the kernels, with Ỹ for X̃ and ⊗ a convolution in 3.3 and here.",
         latex=DW,
-        printed=BLOCK.gradient(
-            "W",
-            lambda q: every_link(q, lambda p, d: narrow(q.kind, q.dYt[d], q.X[p])),
-            kind=("convolution",),
-        ),
+        printed=BLOCK.gradient("W", dW_unpooled, kind=("convolution",)),
         reading="X̃ is read as Ỹ, and ⊗ as what the document calls it: it turns its left operand by 180°.",
         corrected_latex=rf"\frac{{\partial L}}{{\partial W^{{(l,p,d)}}}} = "
         rf"\mathrm{{rot180}}\left(\mathrm{{rot180}}\left({DYT}\right) \otimes X^{{(l-1,p)}}\right)",
@@ -312,11 +304,7 @@ EQUATIONS = (
         place="3.4",
         claims="The gradient of the kernels, with Ỹ for X̃ and ⊗ a cross-correlation in 3.3 and here.",
         latex=DW,
-        printed=BLOCK.gradient(
-            "W",
-            lambda q: every_link(q, lambda p, d: narrow(q.kind, q.dYt[d], q.X[p])),
-            kind=("correlation",),
-        ),
+        printed=BLOCK.gradient("W", dW_unpooled, kind=("correlation",)),
         reading="X̃ is read as Ỹ, and ⊗ as what neural networks often mean by the word convolution.",
     ),
     ROW(

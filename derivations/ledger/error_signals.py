@@ -17,23 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from derivations.ledger.activations import sigmoid, tanh_slope
 from derivations.ledger.system import System
 from gradcheck.equation import Definition, Equation
 
 ETA = 0.1
 
 
-def sigmoid(s: Any) -> Any:
-    return 1 / (1 + np.exp(-s))
-
-
 def slope(s: Any) -> Any:
     """σ'(s) = σ(s)(1 − σ(s))."""
     return sigmoid(s) * (1 - sigmoid(s))
-
-
-def tanh_slope(s: Any) -> Any:
-    return 1 / np.cosh(s) ** 2
 
 
 # Case 1: i → j → k → o.
@@ -72,7 +65,7 @@ def numbers(moving: int, zeros: int, fixed: int) -> Any:
     )
 
 
-S = {"S": (1, 4, 7)}
+S = {"S": (1, 4, 50)}
 PATH = System(path_forward, path_backward, path_reference, numbers(3, 3, 2), S)
 ONE_PATH = Definition(
     lambda w1, w2, w3, x, y: 1 / 2 * (w3 * sigmoid(w2 * sigmoid(w1 * x)) - y) ** 2,
@@ -210,7 +203,7 @@ UNITS = System(
     units_backward,
     units_reference,
     units_draw,
-    {"B": (1, 5), "I": (1, 3), "hidden": (1, 2, 4), "c": ("each", "mean")},
+    {"B": (1, 5), "I": (1, 3, 7), "hidden": (1, 2, 4, 8), "c": ("each", "mean")},
 )
 
 

@@ -35,7 +35,7 @@ from derivations.ledger.columns import (
     batch_reference,
     sample_gradients,
 )
-from derivations.ledger.system import System
+from derivations.ledger.system import LOST, System
 from gradcheck.equation import Claim, Definition, Equation, judge_statement
 
 # A graph.
@@ -71,7 +71,7 @@ def graph_draw(rng: np.random.Generator, n: int, L: int) -> tuple[Any, ...]:
     return rng.standard_normal(n), [rng.standard_normal(shape) for shape in shapes]
 
 
-GRAPH = System(graph_forward, graph_backward, graph_reference, graph_draw, {"n": (1, 2, 3), "L": (1, 2, 4)})
+GRAPH = System(graph_forward, graph_backward, graph_reference, graph_draw, {"n": (1, 2, 3, 13), "L": (1, 2, 4)})
 
 
 def forward_mode(derivatives: list[Any]) -> tuple[Any, int]:
@@ -176,7 +176,6 @@ MEAN_COST = Definition(
 )
 
 ROW = partial(Equation, document="003")
-LOST = "Reconstructed from the prose: the displayed formula is lost."
 ERROR = r"\delta^{l}"
 
 MODES = (

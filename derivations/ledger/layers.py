@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from derivations.ledger.mlp import DECAY, SIZES, draw, sigmoid, slope1, slope2
+from derivations.ledger.activations import sigmoid
+from derivations.ledger.mlp import DECAY, SIZES, draw, slope1, slope2
 from gradcheck.equation import Definition, Equation
 
 
@@ -45,7 +46,7 @@ def output_reference(z: Any, W2: Any, b2: Any) -> Any:
 
 def output(formula: Any) -> Definition:
     return Definition(
-        formula, output_reference, output_backward, hidden_draw, {"N": (4, 5), "M": (2, 3)}, analytic=True
+        formula, output_reference, output_backward, hidden_draw, {"N": (8, 9, 16), "M": (2, 3, 7)}, analytic=True
     )
 
 
@@ -68,7 +69,7 @@ def loss(formula: Any) -> Definition:
         lambda y, t, N: loss_reference(y, t),  # noqa: ARG005  (the loss does not depend on N)
         lambda dL, args: (-dL * args[1] / args[0],),
         loss_draw,
-        {"N": (7, 8, 11), "C": (2, 3)},
+        {"N": (52, 55), "C": (2, 3, 51)},
         wrt=("y",),
         analytic=True,
     )
@@ -178,7 +179,7 @@ EQUATIONS = (
             hidden_reference,
             hidden_backward,
             hidden_draw,
-            {"N": (1, 7), "M": (1, 4)},
+            {"N": (1, 9), "M": (1, 7)},
             analytic=True,
         ),
     ),

@@ -20,22 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from derivations.ledger.activations import sigmoid, sigmoid_slope, tanh_slope
 from derivations.ledger.system import System
 from gradcheck.equation import Equation
 
-
-def sigmoid(a: Any) -> Any:
-    return 1 / (1 + np.exp(-a))
-
-
-def slope1(h: Any) -> Any:
-    """f1' of tanh."""
-    return 1 / np.cosh(h) ** 2
-
-
-def slope2(a: Any) -> Any:
-    """f2' of the logistic sigmoid."""
-    return sigmoid(a) * sigmoid(-a)
+slope1, slope2 = tanh_slope, sigmoid_slope  # f1' and f2'
 
 
 def forward(
@@ -73,7 +62,7 @@ def draw(rng: np.random.Generator, N: int, M: int, C: int, lam: float) -> tuple[
     return x, W1, b1, W2, b2, np.zeros(M), np.zeros(M), np.zeros(C), np.zeros(C), rng.uniform(0.1, 0.9, C), lam
 
 
-SIZES = {"N": (7, 8, 11), "M": (4, 5), "C": (2, 3)}
+SIZES = {"N": (9, 11, 13), "M": (5, 6, 8), "C": (2, 3, 4)}
 MLP = System(forward, backward, reference, draw, {**SIZES, "lam": (0.0,)})
 DECAY = {"lam": (0.1, 0.7)}
 

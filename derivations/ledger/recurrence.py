@@ -17,18 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from derivations.ledger.activations import softmax
+from derivations.ledger.activations import tanh_slope as slope
 from derivations.ledger.system import System
 from gradcheck.equation import Definition, Equation
-
-
-def softmax(h: Any) -> Any:
-    e = np.exp(h - h.real.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def slope(z: Any) -> Any:
-    """Return f' of tanh."""
-    return 1 / np.cosh(z) ** 2
 
 
 def run(x: Any, h0: Any, U: Any, W: Any, b: Any, z: Any, h: Any) -> tuple[Any, Any]:
@@ -125,7 +117,9 @@ def one_step(formula: Any, *, transposed: bool) -> Definition:
         dz = y * (dy - dy @ y) * slope(z)
         return W.T @ dz, U.T @ dz, np.outer(dz, h), np.outer(dz, x), dz.copy()
 
-    return Definition(formula, step_reference, step_backward, draw_step, {"N": (2, 3), "M": (4, 5)}, analytic=True)
+    return Definition(
+        formula, step_reference, step_backward, draw_step, {"N": (2, 3, 7), "M": (8, 9, 16)}, analytic=True
+    )
 
 
 def step(x: Any, h: Any, U: Any, W: Any, b: Any) -> Any:
@@ -183,7 +177,7 @@ IMMEDIATE = System(
         rng.standard_normal((M, N)),
         rng.standard_normal(M),
     ),
-    {"N": (1, 5), "M": (1, 4)},
+    {"N": (1, 9), "M": (1, 7)},
 )
 
 ROW = partial(Equation, document="001")

@@ -17,18 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from derivations.ledger.system import System
+from derivations.ledger.activations import sigmoid
+from derivations.ledger.activations import sigmoid_slope as slope
+from derivations.ledger.system import LOST, System
 from gradcheck.equation import Definition, Equation
-
-
-def sigmoid(Z: Any) -> Any:
-    return 1 / (1 + np.exp(-Z))
-
-
-def slope(Z: Any) -> Any:
-    """σ'(Z)."""
-    return sigmoid(Z) * sigmoid(-Z)
-
 
 PARAMETERS = ("W1", "b1", "W2", "b2", "W3", "b3")
 
@@ -70,31 +62,16 @@ def backward(dC: Any, cache: dict[str, Any]) -> dict[str, Any]:
     return {name: right[name] for name in ("X", *PARAMETERS, "Z1", "A1", "Z2", "A2", "Z3", "A3")}
 
 
-def reference(
-    X: Any,
-    W1: Any,
-    b1: Any,
-    W2: Any,
-    b2: Any,
-    W3: Any,
-    b3: Any,
-    Z1: Any,
-    A1: Any,
-    Z2: Any,
-    A2: Any,
-    Z3: Any,
-    A3: Any,
-    Y: Any,
-) -> Any:
+def reference(X: Any, *rest: Any) -> Any:
     """One sample at a time, mapped over the batch."""
+    (W1, b1, W2, b2, W3, b3), added, Y = rest[:6], rest[6:12], rest[12]
 
-    def cost(x: Any, *rest: Any) -> Any:
-        *moved, y = rest
-        for W, b, Z, A in zip((W1, W2, W3), (b1, b2, b3), moved[::2], moved[1::2], strict=True):
+    def cost(x: Any, y: Any, *added: Any) -> Any:
+        for W, b, Z, A in zip((W1, W2, W3), (b1, b2, b3), added[::2], added[1::2], strict=True):
             x = jax.nn.sigmoid(W.T @ x + b[0] + Z) + A
         return jnp.dot(x - y, x - y) / 2
 
-    return jax.vmap(cost)(X, Z1, A1, Z2, A2, Z3, A3, Y).sum()
+    return jax.vmap(cost)(X, Y, *added).sum()
 
 
 def draw(rng: np.random.Generator, m: int, n0: int, n1: int, n2: int, n3: int) -> tuple[Any, ...]:
@@ -139,7 +116,7 @@ ACTIVATION = Definition(
     lambda Z: (jnp.tanh(Z / 2) + 1) / 2,
     lambda dA, args: (dA * slope(args[0]),),
     lambda rng, m, n: (rng.standard_normal((m, n)),),
-    {"m": (1, 5), "n": (1, 4)},
+    {"m": (1, 9), "n": (1, 7)},
     analytic=True,
 )
 
@@ -202,7 +179,6 @@ def four_steps(q: SimpleNamespace) -> tuple[Any, ...]:
 
 ETA = 0.1
 ROW = partial(Equation, document="000")
-LOST = "Reconstructed from the prose: the displayed formula is lost."
 PLACE = "Mini-Batch BP"
 DELTA = r"\delta^{l}"
 

@@ -10,7 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from derivations.ledger.system import System
+from derivations.ledger.activations import tanh_slope
+from derivations.ledger.system import LOST, System
 from gradcheck.equation import Equation
 
 
@@ -21,7 +22,7 @@ def rule(forward: Any, slope: Any, reference: Any) -> System:
         lambda dout, cache: {"x": dout * slope(cache["x"])},
         reference,
         lambda rng, S: (rng.standard_normal(S),),
-        {"S": (1, 5, 8)},
+        {"S": (1, 5, 50)},
     )
 
 
@@ -39,10 +40,6 @@ PATHS = rule(
 )
 
 
-def tanh_slope(z: Any) -> Any:
-    return 1 / np.cosh(z) ** 2
-
-
 HIGHER = System(
     lambda x, A: (np.prod(np.tanh(A @ x) + 2), {"x": x, "A": A}),
     lambda dz, c: {
@@ -51,7 +48,7 @@ HIGHER = System(
     },
     lambda x, A: jnp.exp(jnp.sum(jnp.log(jnp.tanh(jnp.einsum("ji,i->j", A, x)) + 2))),
     lambda rng, I, J: (rng.standard_normal(I), rng.standard_normal((J, I))),
-    {"I": (1, 4), "J": (1, 3)},
+    {"I": (1, 9), "J": (1, 7)},
 )
 
 
@@ -67,7 +64,6 @@ def sum_over_paths(q: SimpleNamespace) -> Any:
 
 
 ROW = partial(Equation, document="003")
-LOST = "Reconstructed from the prose: the displayed formula is lost."
 
 EQUATIONS = (
     ROW(

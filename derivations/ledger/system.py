@@ -18,6 +18,7 @@ import numpy as np
 from gradcheck.equation import Given, Gradient, Update
 
 Formula = Callable[[SimpleNamespace], Any]
+LOST = "Reconstructed from the prose: the displayed formula is lost."
 
 
 @dataclass(frozen=True, slots=True)
