@@ -113,9 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=3, help="calls of which the shortest counts (3)")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the table")
     options = parser.parse_args(arguments)
-    if len(options.lengths) < 2:
+    lengths = sorted(set(options.lengths))
+    if len(lengths) < 2:
         parser.error("--lengths must be two or more, but is one. Add another: the powers need two.")
-    costs = {form: [cost(form, T, options.repeats) for T in sorted(options.lengths)] for form in FORMS}
+    costs = {form: [cost(form, T, options.repeats) for T in lengths] for form in FORMS}
     print(table(costs))
     if options.picture:
         draw(costs, options.picture)

@@ -20,7 +20,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy loads its BLAS: the time of the process is that of a core
@@ -97,16 +97,16 @@ def cost(pair: Pair, backward: Callable[[Any, Any], Any], repeats: int, *, hints
     for _ in range(repeats):
         start = time.process_time()
         report = examine_backward(pair.record.forward, backward, pair.args, wrt=pair.record.wrt, seed=0, hints=hints)
+        named = report.explanations[0].mistake if report.explanations else "–"  # found when they are first read
         seconds.append(time.process_time() - start)
-    named = report.explanations[0].mistake if report.explanations else "–"
     return Cost(min(seconds), report.evaluations, named)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", choices=SIZES, help="the pairs of one derivation")
     parser.add_argument("--repeats", type=int, default=3, help="of each check; the shortest counts (default: 3)")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     print("milliseconds of the processor (ratio to passing, calls of the forward)")
     print(f"{'':46}{'passes':>14}{'fails, located':>22}{'explained':>24}  named")
     ratios, slowest, most = [], 0.0, 0.0

@@ -211,8 +211,8 @@ def test_the_layout_of_args_and_cotangent_in_memory_changes_nothing(derivation, 
 @given(data=st.data())
 def test_shapes_are_as_annotated(derivation, data):
     case = data.draw(cases(derivation), label="case")
-    out, cache = typed(derivation.forward)(*case.args)
-    typed(derivation.backward)(np.ones_like(out)[()], cache)
+    out, cache = typed(derivation.forward)(*case.args)  # which raises at another shape
+    assert typed(derivation.backward)(np.ones_like(out)[()], cache) is not None
 
 
 def returning(function, change):

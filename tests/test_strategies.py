@@ -40,7 +40,7 @@ def test_a_size_that_can_only_be_1_is_1_in_a_generic_structure_too(structure):
 
 @given(seeds())
 def test_a_seed_is_accepted_by_default_rng(seed):
-    np.random.default_rng(seed)
+    assert 0 <= np.random.default_rng(seed).random() < 1
 
 
 def test_a_structure_shrinks_to_the_smallest_sizes():

@@ -33,7 +33,8 @@ def test_the_table_shows_the_powers_of_t_and_the_picture_is_made(bench, tmp_path
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_one_length_alone_is_refused(bench, capsys):
+@pytest.mark.parametrize("lengths", [["8"], ["8", "8"]])
+def test_one_length_alone_is_refused(bench, lengths, capsys):
     with pytest.raises(SystemExit):
-        bench.main(["--lengths", "8"])
+        bench.main(["--lengths", *lengths])
     assert "--lengths must be two or more, but is one. Add another: the powers need two." in capsys.readouterr().err

@@ -42,4 +42,7 @@ def test_a_network_written_for_a_peer_computes_what_ours_does(native_of, benches
     lenet = benches("peers_lenet")
     network = lenet.flat(args)
     native, convert = native_of(benches("natives"), args)
-    lenet.must_compute(float(network.forward(*network.args)[0]), native, [convert(array) for array in network.args])
+    loss, arrays = float(network.forward(*network.args)[0]), [convert(array) for array in network.args]
+    lenet.must_compute(loss, native, arrays)
+    with pytest.raises(RuntimeError, match="must return the loss"):
+        lenet.must_compute(loss * (1 + 1e-9), native, arrays)

@@ -1,7 +1,6 @@
 """An edit that is run ends, and does nothing but compute."""
 
 import contextlib
-import time
 import types
 
 import numpy as np
@@ -35,9 +34,7 @@ def run_all(made):
 def test_every_edit_of_a_loop_ends():
     made = list(edits(countdown_backward, (X, (X, len(X)))))
     assert any("t += 1" in edit.after for edit in made), "one that never ends is among them"
-    begin = time.perf_counter()
-    run_all(made)
-    assert time.perf_counter() - begin < 5
+    run_all(made)  # or the test never ends
 
 
 def test_a_loop_without_an_end_is_ended():
@@ -55,8 +52,12 @@ def test_a_loop_without_an_end_is_ended():
 
 def test_each_call_may_turn_as_often_as_the_first():
     ended = source_of(countdown_backward).ending(most=2)
+    right = countdown_backward(X, (X, len(X)))
     for _ in range(3):
-        ended(X, (X, len(X)))
+        np.testing.assert_array_equal(ended(X, (X, len(X))), right)
+    assert ended(np.ones(2), (np.ones(2), 2)).tolist() == [0.0, -1.0]
+    with pytest.raises(Endless):
+        ended(np.ones(4), (np.ones(4), 4))
 
 
 def test_the_test_of_a_loop_is_edited():

@@ -6,7 +6,7 @@ import linecache
 import sys
 from typing import NamedTuple
 
-__all__ = ["BARELY", "Mistake", "mistakes", "with_mistake"]
+__all__ = ["BARELY", "Mistake", "compiled", "mistakes", "with_mistake"]
 
 BARELY = "(1 + 1e-5)"
 CELLS = itertools.count(1)
@@ -47,8 +47,7 @@ def mistakes(arguments, *rows):
 def with_mistake(backward, mistake, *, source=False):
     """Return ``backward`` with the right fragment of its source, which must occur exactly once, replaced.
 
-    With ``source`` the new text can be found by ``inspect``, as in a notebook; without it there is none, as in a
-    grader.
+    ``source`` is that of :func:`compiled`.
     """
     text = inspect.getsource(backward)
     count = text.count(mistake.right)
@@ -57,11 +56,19 @@ def with_mistake(backward, mistake, *, source=False):
             f"{backward.__name__} must hold {mistake.right!r} once, but holds it {count} times. "
             f"Adapt the mistake {mistake.name!r} to the new source."
         )
-    text = text.replace(mistake.right, mistake.wrong)
-    filename = f"<mistake {next(CELLS)}>" if source else "<string>"
+    return compiled(text.replace(mistake.right, mistake.wrong), backward, source=source)
+
+
+def compiled(text, right, *, source):
+    """Return what ``text`` defines under the name of ``right``, among the names that the module of ``right`` holds.
+
+    With ``source`` the text can be found by ``inspect``, as in a notebook; without it there is none, as in a grader.
+    """
+    # For a file's own name inspect would open the file of the right one.
+    filename = f"<cell {next(CELLS)}>" if source else "<string>"
     if source:
         linecache.cache[filename] = len(text), None, text.splitlines(keepends=True), filename
-    # A module's name that nobody can import: inspect would open the file of the right one.
-    namespace = dict(vars(sys.modules[backward.__module__])) | {"__name__": "submission"}
+    # A module's name that nobody can import: inspect would look up a class in the file of the right one.
+    namespace = dict(vars(sys.modules[right.__module__])) | {"__name__": "submission"}
     exec(compile(text, filename, "exec"), namespace)  # noqa: S102  (the text is our own)
-    return namespace[backward.__name__]
+    return namespace[right.__name__]

@@ -2,18 +2,14 @@
 
 import functools
 import inspect
-import itertools
-import linecache
-import sys
 import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gradcheck import from_layer, from_value_and_gradient
+from tests.mutants.mistake import compiled
 
-__all__ = ["Case", "RightAlthough", "from_cost", "from_layers", "normal", "planted"]
-
-CELLS = itertools.count(1)
+__all__ = ["Case", "RightAlthough", "from_cost", "from_layers", "normal", "planted", "planted_case"]
 
 
 class Case(NamedTuple):
@@ -60,8 +56,8 @@ def normal(*shapes, then=()):
 def planted(right, *edits, helpers=(), source=True):
     """Return the function or class ``right`` with fragments of its source, or of its helpers', replaced.
 
-    Each edit is a pair (right fragment, wrong fragment); the right one must occur exactly once. With ``source`` the
-    new text can be found by ``inspect``, as in a notebook; without it there is none, as in a grader.
+    Each edit is a pair (right fragment, wrong fragment); the right one must occur exactly once. ``source`` is that
+    of :func:`tests.mutants.mistake.compiled`.
     """
     text = "\n\n".join(textwrap.dedent(inspect.getsource(each)) for each in (*helpers, right))
     for fragment, wrong in edits:
@@ -71,14 +67,13 @@ def planted(right, *edits, helpers=(), source=True):
                 "Adapt the edit to the source."
             )
         text = text.replace(fragment, wrong)
-    # For a file's own name inspect would open the file of the right one.
-    filename = f"<cell {next(CELLS)}>" if source else "<string>"
-    if source:
-        linecache.cache[filename] = len(text), None, text.splitlines(keepends=True), filename
-    # A module's name that nobody can import: inspect would look up a class in the file of the right one.
-    namespace = dict(vars(sys.modules[right.__module__])) | {"__name__": "submission"}
-    exec(compile(text, filename, "exec"), namespace)  # noqa: S102  (the text is our own)
-    return namespace[right.__name__]
+    return compiled(text, right, source=source)
+
+
+def planted_case(name, forward, right, args, mistake, wrong, *edits, helpers=(), **rest):
+    """Return the case of ``right`` with these edits; ``wrong`` is the paths in one string, ``rest`` other fields."""
+    backward = planted(right, *edits, helpers=helpers, source=rest.get("source", True))
+    return Case(name, forward, backward, right, args, mistake, tuple(wrong.split()), **rest)
 
 
 def from_cost(right, wrong):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.strangers.case import Case, RightAlthough, normal, planted
+from tests.strangers.case import Case, RightAlthough, normal, planted_case
 
 
 def conv_forward_naive(x, w, b, conv_param):
@@ -213,25 +213,20 @@ POOL = normal((3, 2, 5, 4), then=({"pool_size": 3, "stride": 1},))
 C3 = normal((3, 2, 3, 4), (4, 2, 2, 2))
 
 
-def _case(name, forward, right, args, mistake, wrong, *edits, helpers=(), **rest):
-    backward = planted(right, *edits, helpers=helpers, source=rest.get("source", True))
-    return Case(name, forward, backward, right, args, mistake, tuple(wrong.split()), **rest)
-
-
 def _naive(name, args, *rest, **more):
-    return _case(f"naive conv: {name}", conv_forward_naive, conv_backward_naive, args, *rest, **more)
+    return planted_case(f"naive conv: {name}", conv_forward_naive, conv_backward_naive, args, *rest, **more)
 
 
 def _im2col(name, *rest, **more):
-    return _case(f"im2col: {name}", conv_im2col, conv_im2col_backward, IM2COL, *rest, helpers=(col2im,), **more)
+    return planted_case(f"im2col: {name}", conv_im2col, conv_im2col_backward, IM2COL, *rest, helpers=(col2im,), **more)
 
 
 def _filter(name, *rest, **more):
-    return _case(f"filter: {name}", filter_forward, filter_backward, FILTER, *rest, **more)
+    return planted_case(f"filter: {name}", filter_forward, filter_backward, FILTER, *rest, **more)
 
 
 def _max(name, args, *rest, **more):
-    return _case(f"max pool: {name}", max_pool_forward_naive, max_pool_backward_naive, args, *rest, **more)
+    return planted_case(f"max pool: {name}", max_pool_forward_naive, max_pool_backward_naive, args, *rest, **more)
 
 
 CASES = (
@@ -304,7 +299,7 @@ CASES = (
         "F6",
         ("x",),
     ),
-    _case(
+    planted_case(
         "mean pool: not divided",
         mean_pool,
         mean_pool_backward,
@@ -313,7 +308,7 @@ CASES = (
         "x",
         (" / (k * k)", ""),
     ),
-    _case(
+    planted_case(
         "mean pool: divided by the side",
         mean_pool,
         mean_pool_backward,
@@ -323,7 +318,7 @@ CASES = (
         ("(k * k)", "k"),
         source=False,
     ),
-    _case(
+    planted_case(
         "subsampling: coefficient forgotten",
         subsampling,
         subsampling_backward,
@@ -332,7 +327,7 @@ CASES = (
         "x",
         (" * a[:, None, None]", ""),
     ),
-    _case(
+    planted_case(
         "subsampling: da of a sum, not a mean",
         subsampling,
         subsampling_backward,
@@ -343,7 +338,7 @@ CASES = (
         also=("A4",),
         source=False,
     ),
-    _case(
+    planted_case(
         "subsampling: db is a mean over the batch",
         subsampling,
         subsampling_backward,
@@ -352,7 +347,7 @@ CASES = (
         "b",
         ("dout.sum(axis=(0, 2, 3))", "dout.mean(axis=0).sum(axis=(1, 2))"),
     ),
-    _case(
+    planted_case(
         "link table: ignored backward",
         c3_forward,
         c3_backward,
@@ -361,7 +356,7 @@ CASES = (
         "x K",
         ("            if not TABLE[f, c]:\n                continue\n", ""),
     ),
-    _case(
+    planted_case(
         "link table: ignored in the kernels",
         c3_forward,
         c3_backward,
@@ -372,7 +367,9 @@ CASES = (
         ("dx[n, c] +=", "dx[n, c] += TABLE[f, c] *"),
         source=False,
     ),
-    _case("link table: kernel not turned", c3_forward, c3_backward, C3, "F1", "x", ("K[f, c, ::-1, ::-1]", "K[f, c]")),
+    planted_case(
+        "link table: kernel not turned", c3_forward, c3_backward, C3, "F1", "x", ("K[f, c, ::-1, ::-1]", "K[f, c]")
+    ),
 )
 
 RIGHT_ALTHOUGH = (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.strangers.case import Case, RightAlthough, normal, planted
+from tests.strangers.case import Case, RightAlthough, normal, planted_case
 
 
 def affine_forward(x, w, b):
@@ -181,13 +181,11 @@ MATRIX = normal((4, 5))
 
 
 def _affine(name, mistake, wrong, *edits, args=AFFINE[1], **rest):
-    backward = planted(affine_backward, *edits, source=rest.get("source", True))
-    return Case(f"affine: {name}", affine_forward, backward, affine_backward, args, mistake, (wrong,), **rest)
+    return planted_case(f"affine: {name}", affine_forward, affine_backward, args, mistake, wrong, *edits, **rest)
 
 
-def _map(name, forward, right, mistake, *edits, args=MATRIX, wrong=("x",), **rest):
-    backward = planted(right, *edits, source=rest.get("source", True))
-    return Case(name, forward, backward, right, args, mistake, wrong, **rest)
+def _map(name, forward, right, mistake, *edits, args=MATRIX, wrong="x", **rest):
+    return planted_case(name, forward, right, args, mistake, wrong, *edits, **rest)
 
 
 CASES = (
@@ -249,7 +247,7 @@ CASES = (
         softmax_backward,
         "C6",
         ("np.diagflat(p) - p.dot(p.T)", "np.diagflat(p * (1 - p))"),
-        wrong=("scores",),
+        wrong="scores",
     ),
     _map(
         "log softmax: each score for itself",
@@ -277,7 +275,7 @@ CASES = (
         "A1",
         ("-dout", "dout.copy()"),
         args=normal((3, 5), (3, 5)),
-        wrong=("b",),
+        wrong="b",
     ),
     _map(
         "channel scale: not summed over the batch and the places",
@@ -286,7 +284,7 @@ CASES = (
         "B3",
         ("    dscale = dscale.sum(axis=(0, 1))\n", ""),
         args=normal((3, 4, 5), 5),
-        wrong=("scale",),
+        wrong="scale",
         source=False,
     ),
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.strangers.case import Case, RightAlthough, from_layers, normal, planted
+from tests.strangers.case import Case, RightAlthough, from_layers, normal, planted, planted_case
 
 
 class Linear:
@@ -192,26 +192,21 @@ def _class(name, right, inputs, weights, mistake, wrong, *edits, **rest):
     return Case(f"class {right.__name__}: {name}", *pairs, args, mistake, wrong, **rest)
 
 
-def _case(name, forward, right, args, mistake, wrong, *edits, **rest):
-    backward = planted(right, *edits, source=rest.get("source", True))
-    return Case(name, forward, backward, right, args, mistake, tuple(wrong.split()), **rest)
-
-
 def _bce(name, *rest, **more):
-    return _case(f"logits: {name}", bce_with_logits, bce_with_logits_backward, logits, *rest, **more)
+    return planted_case(f"logits: {name}", bce_with_logits, bce_with_logits_backward, logits, *rest, **more)
 
 
 def _squared(name, *rest, **more):
     args = normal((5, 3), (5, 3))
-    return _case(f"squared loss: {name}", squared_loss, squared_loss_backward, args, *rest, **more)
+    return planted_case(f"squared loss: {name}", squared_loss, squared_loss_backward, args, *rest, **more)
 
 
 def _ridge(name, *rest, **more):
-    return _case(f"ridge: {name}", ridge, ridge_backward, regression, *rest, **more)
+    return planted_case(f"ridge: {name}", ridge, ridge_backward, regression, *rest, **more)
 
 
 def _script(name, *rest, **more):
-    return _case(f"script: {name}", two_tanh_layers, two_tanh_layers_backward, toy, *rest, **more)
+    return planted_case(f"script: {name}", two_tanh_layers, two_tanh_layers_backward, toy, *rest, **more)
 
 
 PARAMETERS = {Linear: {"W": "dW", "b": "db"}, Residual: {"W": "dW"}, Tied: {"W": "grad_W"}}
@@ -224,7 +219,7 @@ TIED = [(5, 4)], {"W": (4, 3)}
 W, B, GAMMA = "params['W']", "params['b']", "params['gamma']"
 
 CASES = (
-    _case(
+    planted_case(
         "engine: no zero_grad",
         accumulating,
         accumulating_backward,
@@ -313,7 +308,7 @@ CASES = (
     _bce("sum for the mean", "A2", "z", (" / z.size", "")),
     _squared("2 against the half", "A4", "y target", ("(y - target)", "2 * (y - target)")),
     _squared("not divided by the batch", "A2", "y target", (" / len(y)", ""), source=False),
-    _case(
+    planted_case(
         "cosine similarity: length of a as a constant",
         cosine_similarity,
         cosine_similarity_backward,

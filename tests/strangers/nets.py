@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.strangers.case import Case, RightAlthough, normal, planted
+from tests.strangers.case import RightAlthough, normal, planted_case
 
 
 def softmax_loss(x, y):
@@ -181,32 +181,27 @@ NORM = normal((7, 4), 4, 4)
 NET = ("W1", "b1", "W2", "b2")
 
 
-def _case(name, forward, right, args, mistake, wrong, *edits, **rest):
-    backward = planted(right, *edits, source=rest.get("source", True))
-    return Case(name, forward, backward, right, args, mistake, tuple(wrong.split()), **rest)
-
-
 def _loss(name, *rest, **more):
-    return _case(f"softmax loss: {name}", softmax_loss, softmax_loss_backward, scores, *rest, **more)
+    return planted_case(f"softmax loss: {name}", softmax_loss, softmax_loss_backward, scores, *rest, **more)
 
 
 def _svm(name, *rest, **more):
-    return _case(f"svm loop: {name}", svm_naive, svm_naive_backward, svm_pixels, *rest, **more)
+    return planted_case(f"svm loop: {name}", svm_naive, svm_naive_backward, svm_pixels, *rest, **more)
 
 
 def _net(name, *rest, **more):
-    return _case(f"two-layer net: {name}", two_layer_loss, two_layer_grads, pixels, *rest, **more)
+    return planted_case(f"two-layer net: {name}", two_layer_loss, two_layer_grads, pixels, *rest, **more)
 
 
 def _norm(name, right, *rest, **more):
-    return _case(f"batch norm: {name}", batchnorm_forward, right, NORM, *rest, **more)
+    return planted_case(f"batch norm: {name}", batchnorm_forward, right, NORM, *rest, **more)
 
 
 CASES = (
     _loss("not divided by N", "A2", "x", ("    dx /= N\n", "")),
     _loss("dout ignored", "C5", "x", ("dout * dx", "dx"), source=False),
     _loss("sign", "A1", "x", ("return dout * dx", "return dout * -dx")),
-    _case(
+    planted_case(
         "svm loss: nothing for the right class",
         svm_loss,
         svm_loss_backward,
@@ -253,7 +248,7 @@ CASES = (
         source=False,
     ),
     _norm("dgamma not summed", batchnorm_backward, "B3", "gamma", ("np.sum(dout * xhat, axis=0)", "dout * xhat")),
-    _case(
+    planted_case(
         "layer norm: sums over the batch, from batch norm",
         layernorm_forward,
         layernorm_backward,
@@ -263,7 +258,7 @@ CASES = (
         ("dxhat.sum(axis=1, keepdims=True)", "dxhat.sum(axis=0, keepdims=True)"),
         ("(dxhat * xhat).sum(axis=1, keepdims=True)", "(dxhat * xhat).sum(axis=0, keepdims=True)"),
     ),
-    _case(
+    planted_case(
         "layer norm: deviation as a constant",
         layernorm_forward,
         layernorm_backward,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.strangers.case import Case, RightAlthough, from_cost, normal, planted
+from tests.strangers.case import Case, RightAlthough, from_cost, normal, planted, planted_case
 
 
 def lossFun(inputs, targets, Wxh, Whh, Why, bh, by):
@@ -203,30 +203,25 @@ WHOLE_RNN = "x h0 Wx Wh b"
 WORDS = np.array([[1, 2, 1], [0, 1, 4]])
 
 
-def _case(name, forward, right, args, mistake, wrong, *edits, helpers=(), **rest):
-    backward = planted(right, *edits, helpers=helpers, source=rest.get("source", True))
-    return Case(name, forward, backward, right, args, mistake, tuple(wrong.split()), **rest)
-
-
 def _char(name, mistake, wrong, *edits, **rest):
     pairs = from_cost(lossFun, planted(lossFun, *edits, source=rest.get("source", True)))
     return Case(f"min-char-rnn: {name}", *pairs, text, mistake, tuple(wrong.split()), **rest)
 
 
 def _rnn(name, args, *rest, **more):
-    return _case(f"rnn: {name}", rnn_forward, rnn_backward, args, *rest, helpers=(rnn_step_backward,), **more)
+    return planted_case(f"rnn: {name}", rnn_forward, rnn_backward, args, *rest, helpers=(rnn_step_backward,), **more)
 
 
 def _lstm(name, *rest, **more):
-    return _case(f"lstm step: {name}", lstm_step_forward, lstm_step_backward, LSTM_STEP, *rest, **more)
+    return planted_case(f"lstm step: {name}", lstm_step_forward, lstm_step_backward, LSTM_STEP, *rest, **more)
 
 
 def _gru(name, *rest, **more):
-    return _case(f"gru: {name}", gru_forward, gru_backward, GRU, *rest, **more)
+    return planted_case(f"gru: {name}", gru_forward, gru_backward, GRU, *rest, **more)
 
 
 def _attention(name, *rest, **more):
-    return _case(f"attention: {name}", attention, attention_backward, ATTENTION, *rest, **more)
+    return planted_case(f"attention: {name}", attention, attention_backward, ATTENTION, *rest, **more)
 
 
 CASES = (
@@ -309,7 +304,7 @@ CASES = (
         also=("C4",),
         source=False,
     ),
-    _case(
+    planted_case(
         "lstm: no cell gradient between steps",
         lstm_forward,
         lstm_backward,
@@ -318,7 +313,7 @@ CASES = (
         "x h0 Wx Wh b",
         ("dhs[t] + dh_next, dc_next)", "dhs[t] + dh_next, 0 * dc_next)"),
     ),
-    _case(
+    planted_case(
         "lstm: dWh overwritten",
         lstm_forward,
         lstm_backward,
@@ -331,7 +326,7 @@ CASES = (
     _gru("nothing along the update gate", "C8", "h", ("dh = dout * z\n", "dh = 0\n"), also=("G1",)),
     _gru("state without the reset gate in dUn", "B6", "Un", ("(r * h).T @ dn", "h.T @ dn"), source=False),
     _gru("gate's difference the other way round", "A1", "x h Wz Uz", ("(h - n)", "(n - h)")),
-    _case(
+    planted_case(
         "embedding: last of the repeated words",
         word_embedding_forward,
         word_embedding_backward,
@@ -340,7 +335,7 @@ CASES = (
         "W",
         ("np.add.at(dW, x, dout)", "dW[x] = dout"),
     ),
-    _case(
+    planted_case(
         "embedding: += on repeated words",
         word_embedding_forward,
         word_embedding_backward,
