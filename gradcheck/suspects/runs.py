@@ -132,7 +132,7 @@ def _run(evidence: Evidence, twin: Twin | None, change: Change | None) -> Tape |
     if twin is not None:
         twin.tape, backward = tape, twin.function
     try:
-        with np.errstate(all="ignore"):
+        with tape, np.errstate(all="ignore"):
             _, cache = evidence.forward(*evidence.arguments.fresh())
             (cotangent,) = evidence.cotangents([evidence.flat_cotangent])
             returned = backward(_watched_tree(cotangent, tape), _watched_tree(cache, tape))
@@ -151,7 +151,7 @@ def _forward(evidence: Evidence) -> Tape:
     try:
         twin = Twin(evidence.forward)
         twin.tape = tape
-        with np.errstate(all="ignore"):
+        with tape, np.errstate(all="ignore"):
             twin.function(*_watched_tree(evidence.arguments.fresh(), tape))
     except Exception:  # noqa: BLE001  (a forward that does not take watched arrays cannot be watched)
         return Tape()

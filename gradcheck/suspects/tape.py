@@ -65,6 +65,7 @@ class Step(NamedTuple):
 
 
 Change = Callable[[Step, "Tape"], Array | None]
+Reel = list["Tape"]  # the tape that an array tells; none when the run is over
 
 
 @dataclasses.dataclass
@@ -77,6 +78,7 @@ class Tape:
         gradients: the gradients of the right shape, by path.
         returned: what the backward returned, watched.
         turns: how often each operation was done, by its site and the shape of its result.
+        reel: where the arrays find it.
     """
 
     change: Change | None = None
@@ -85,6 +87,16 @@ class Tape:
     gradients: dict[str, Array] = dataclasses.field(default_factory=dict)
     returned: Any = None
     turns: dict[tuple[Site, tuple[int, ...]], int] = dataclasses.field(default_factory=dict)
+    reel: Reel = dataclasses.field(default_factory=list)
+
+    def __enter__(self) -> Tape:
+        """Begin to be told."""
+        self.reel.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Be told no more: a cycle through a base of an array, which the collector does not see, would never go."""
+        self.reel.clear()
 
     def tell(
         self, name: str, operands: tuple[Any, ...], result: Array, settings: dict[str, Any] | None = None
@@ -126,19 +138,24 @@ class Tape:
         if type(array) is not np.ndarray or array.dtype.kind not in "fb":
             return array
         made = array.view(Watched)
-        made.tape, made.step = self, number
+        made.reel, made.step = self.reel, number
         return made
 
 
 class Watched(np.ndarray[Any, np.dtype[Any]]):
     """An array that tells its tape what is done with it."""
 
-    tape: Tape | None
+    reel: Reel
     step: int
+
+    @property
+    def tape(self) -> Tape | None:
+        """The tape that is told, None when the run is over."""
+        return self.reel[0] if self.reel else None
 
     def __array_finalize__(self, other: Any) -> None:
         """Let views be watched by the same tape."""
-        self.tape = getattr(other, "tape", None)
+        self.reel = getattr(other, "reel", [])
         self.step = getattr(other, "step", -1)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
@@ -317,5 +334,5 @@ def _source(operand: Any) -> int | None:
 
 def _same_source(array: Array, like: Watched) -> Watched:
     made = array.view(Watched)
-    made.tape, made.step = like.tape, like.step
+    made.reel, made.step = like.reel, like.step
     return made
