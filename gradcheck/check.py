@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +24,8 @@ from gradcheck.inquiry import deferred, replay
 from gradcheck.judge import VACUOUS, most_evaluations
 from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Answers, Finding, Report, Verdict
-from gradcheck.subject import Backward, Forward, Subject
-from gradcheck.trees import describe
+from gradcheck.subject import Backward, Claim, Forward, Subject
+from gradcheck.trees import Layout, describe
 from gradcheck.witness import tell
 
 __all__ = ["check_backward", "examine_backward"]
@@ -124,6 +124,20 @@ def examine_backward(
     claim = subject.claim(arguments, widen=wrt is None, watch=True)
     unsteady, breach = subject.unsteady(claim), claim.gradients.breach
     laws = [] if unsteady or breach else subject.broken_laws(claim)
+    findings = _findings(subject, claim, arguments.layout, unsteady, laws)
+    broken = tuple(sentence for path, sentence in (*laws, (None, breach)) if sentence and not path)
+    uncounted = replace(subject, forward=forward)
+    inquiry = deferred(uncounted, claim, findings) if hints else Answers
+    again = replay(forward, backward, seed, {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol})
+    how = tuple(map(name_of, oracles))
+    report = Report(name_of(forward), findings, how, seed, broken, evaluations(), inquiry, again)
+    return tell(forward, backward, claim.arguments, report)
+
+
+def _findings(
+    subject: Subject, claim: Claim, asked: Layout, unsteady: str | None, laws: Iterable[tuple[str | None, str]]
+) -> dict[str, Finding]:
+    """Return what is found of every argument: what was measured, unless nothing could be or a law is broken."""
     findings = subject.measure(claim)
     if any(finding.conventions for finding in findings.values()):
         findings = subject.settle_kinks(claim.arguments, findings)
@@ -132,19 +146,13 @@ def examine_backward(
             path: replace(finding, verdict=Verdict.INCONCLUSIVE, reason=unsteady or finding.reason)
             for path, finding in findings.items()
         }
-    for unanswered, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True):
+    for unanswered, shape in zip(asked.paths, asked.shapes, strict=True):
         if unanswered not in findings:
             findings[unanswered] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=UNANSWERED)
     for path, sentence in laws:
         if path:
             findings[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)
-    broken = tuple(sentence for path, sentence in (*laws, (None, breach)) if sentence and not path)
-    uncounted = replace(subject, forward=forward)
-    inquiry = deferred(uncounted, claim, findings) if hints else Answers
-    again = replay(forward, backward, seed, {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol})
-    how = tuple(map(name_of, oracles))
-    report = Report(name_of(forward), findings, how, seed, broken, evaluations(), inquiry, again)
-    return tell(forward, backward, claim.arguments, report)
+    return findings
 
 
 def _counted(
