@@ -86,7 +86,7 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Pushforward:
         origin = np.array(f.origin if hasattr(f, "origin") else f(x.copy()), dtype=np.float64)
     floor = np.ravel(getattr(f, "rounding", EPS / 2 * np.abs(origin))) + np.zeros(origin.size)
     unit = float(getattr(f, "unit", EPS))
-    found: list[Limit | None] = [None] * origin.size
+    found: list[Limit | None] = [None] * origin.size  # along a tangent that moves the point by its own length
 
     def pushforward(v: Array) -> Estimate:
         v = np.asarray(v, dtype=np.float64)
@@ -97,7 +97,7 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Pushforward:
         limits = _again(sample, floor, unit, length, found)
         if limits is None:
             limits = _ladder(sample, floor, unit, length)
-            found[:] = [limit if np.isfinite(limit.error) and limit.step else None for limit in limits]
+            found[:] = [_scaled(limit, length) if np.isfinite(limit.error) and limit.step else None for limit in limits]
         value, error, kink = (np.reshape([limit[k] for limit in limits], origin.shape)[()] for k in (0, 1, 4))
         reason = None if np.isfinite(error).all() else "the forward is finite at too few steps"
         return Estimate(value, error, kink, reason)
@@ -132,7 +132,7 @@ def _again(
     sample: Callable[[Array], Samples], floor: Array, unit: float, length: float, found: list[Limit | None]
 ) -> list[Limit] | None:
     """Use the steps that suited the direction before; None where they do not suit this one."""
-    before = [limit for limit in found if limit]
+    before = [_scaled(limit, 1 / length) for limit in found if limit]
     if len(before) < len(found):
         return None
 
@@ -146,6 +146,11 @@ def _again(
         finer, coarser = (sample(h) for h in (samples.h[:1] / FACTOR, samples.h[-1:] * FACTOR))
         limits = _limits(coarser.below(samples).below(finer), floor, unit, length, before)
     return limits if suit(limits) else None
+
+
+def _scaled(limit: Limit, factor: float) -> Limit:
+    """Return what a limit would be along a tangent so many times as long."""
+    return limit._replace(value=factor * limit.value, error=factor * limit.error, kink=factor * limit.kink)
 
 
 def _ladder(sample: Callable[[Array], Samples], floor: Array, unit: float, length: float) -> list[Limit]:

@@ -193,3 +193,11 @@ def test_an_estimate_that_fails_has_an_infinite_error_and_no_undefined_one():
     """Flat but for the two coarsest steps, which are too few for an estimate."""
     flat = lambda u: np.where(np.abs(u - 1) < 0.05, 0.0, u - 1).sum()  # noqa: E731
     assert central_difference(flat, np.array([1.0]))(np.ones(1)).error == np.inf
+
+
+def test_a_bound_does_not_depend_on_how_long_the_tangent_before_was():
+    """A joint tangent is long where gradients are small; an argument alone was once measured as coarsely as it."""
+    pushforward = central_difference(lambda x: 1e-7 * np.sin(x).sum(), np.array([0.3, 0.7]))
+    pushforward(np.array([1e9, 1e9]))
+    alone = pushforward(np.array([1.0, 0.0]))
+    assert abs(alone.value - 1e-7 * np.cos(0.3)) <= alone.error < 1e-8 * alone.value
