@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from gradcheck.case import Case
 from gradcheck.regions import name_entries, name_span
 from gradcheck.report import Entry
@@ -90,6 +92,9 @@ def _location(search: Search, *, settled: bool) -> Location:
         regions = (f"every entry of {path} that was looked at ({len(inside)} of {within.size})",)
     else:
         regions = name_entries(path, within)
+        support = search.support()
+        if regions and (len(regions) > 1 or regions[0][0].isdigit()) and np.array_equal(within, support):
+            regions = (f"{path} where it is not zero",)
     return Location(
         regions=regions,
         count=len(found) if complete and len(found) == within.sum() else None,
