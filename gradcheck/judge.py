@@ -270,7 +270,8 @@ def _failed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     if found and found.count:
         error = _exactly(case, leaf, found)
     else:
-        probes = probes + [case.probe(case.tangent([(leaf, 1.0)])) for _ in range(SIZING - len(probes))]
+        more = range(SIZING - len(probes))
+        probes = probes + [case.probe(case.tangent([(leaf, 1.0)]), roughly=True) for _ in more]
         true = _rms(one.measured for one in probes)
         error = _rms(one.gap for one in probes) / true if true else math.inf
     if not found:

@@ -70,7 +70,7 @@ class Search:
         tangent = np.zeros(self.case.layout.size)
         signs = self.case.rng.choice((-1.0, 1.0), len(flat)) * self.case.rng.uniform(0.5, 1.5, len(flat))
         tangent[self.start + flat] = signs if len(flat) > 1 else 1.0
-        return self.case.probe(tangent)
+        return self.case.probe(tangent, roughly=True)
 
     def holds(self, flat: Array) -> bool:
         """Whether a wrong entry may be among the numbers ``flat``: their probe does not agree, or cannot tell."""

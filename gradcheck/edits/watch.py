@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import copy
 import dataclasses
 import functools
 import types
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.edits.nodes import cloned
 from gradcheck.edits.source import Source
 
 __all__ = ["UNKNOWN", "Seen", "Watched", "watch"]
@@ -90,7 +90,7 @@ def watch(source: Source, run: Callable[[types.FunctionType], object]) -> Watche
                 scope[name] = _look(value)
                 scope |= _inside(name, value)
 
-    tree = copy.deepcopy(source.tree)
+    tree = cloned(source.tree)
     places = {id(node): place for place, node in enumerate(ast.walk(tree))}
     tree = _Shown(places).visit(tree)
     ast.fix_missing_locations(tree)
@@ -196,15 +196,19 @@ def _facts(value: np.ndarray, flat: np.ndarray) -> list[str]:
             facts.append("binary")
     if value.dtype.kind != "f" or value.ndim == 0 or value.size > LARGE:
         return facts
-    if value.shape[-1] > 1 and flat.min() >= 0 and np.allclose(value.sum(axis=-1), 1):
+    if value.shape[-1] > 1 and flat.min() >= 0 and _near(value.sum(axis=-1), 1, 1e-5):
         facts.append("simplex")
     if value.shape[-1] > 2:
         squares = (value**2).sum(axis=-1)
-        facts += ["rms"] * np.allclose(squares, value.shape[-1], rtol=1e-3)
-        facts += ["unit"] * np.allclose(squares, 1, rtol=1e-6)
+        facts += ["rms"] * _near(squares, value.shape[-1], 1e-3 * value.shape[-1])
+        facts += ["unit"] * _near(squares, 1, 1e-6)
     if value.ndim > 1:
         for fact, axis in (("columns", 0), ("rows", -1)):
-            centred = value.shape[axis] > 2 and np.allclose(value.mean(axis=axis), 0, atol=1e-6)
-            if centred and np.allclose(value.var(axis=axis), 1, rtol=0.1):
+            centred = value.shape[axis] > 2 and _near(value.mean(axis=axis), 0, 1e-6)
+            if centred and _near(value.var(axis=axis), 1, 0.1):
                 facts.append(fact)
     return facts
+
+
+def _near(numbers: np.ndarray, to: float, within: float) -> bool:
+    return bool(np.max(np.abs(numbers - to)) <= within)
