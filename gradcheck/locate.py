@@ -106,4 +106,4 @@ def _location(search: Search, *, settled: bool) -> Location:
 
 
 def _is_box(mask: Array) -> bool:
-    return math.prod(len(np.unique(indices)) for indices in np.nonzero(mask)) == int(mask.sum())
+    return math.prod(len(np.unique(indices)) for indices in np.nonzero(np.atleast_1d(mask))) == int(mask.sum())
