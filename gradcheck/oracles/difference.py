@@ -41,7 +41,8 @@ WIDE = 24.0  # in this ratio where noise drowns the first: is it noise, or struc
 LOUD = 1e3  # times the rounding of the output is more than plain rounding
 NEXT_RUNGS = 4  # steps of a further direction, around the step that the first one chose, and one more on either side
 EARLY = 2  # of these, the finest, are enough to refute a claim that is off by
-FAR = 100.0  # times their bound
+FAR = 100.0  # times their bound, where they agree
+SOUND = 1e-4  # to this part of the slope: f may have structure finer than steps that suited another direction
 WORSE = 30.0  # where these make its bound so much worse; if that does not help, a ladder is sampled anew
 TINY = 1e-13  # of the point is the smallest step at which it still moves by more than its rounding
 LOW_PRECISION = 2e-6  # below this part of the point, an f that does not move rounds its argument to float32
@@ -175,7 +176,7 @@ def _again(
     else:
         samples = sample(h[:EARLY])
         rough = _rough(samples, float(floor[0]), unit, length, before[0])
-        if abs(rough.value - claimed) > FAR * rough.error:
+        if abs(rough.value - claimed) > FAR * rough.error and rough.error <= SOUND * abs(rough.value):
             return [rough]
         samples = sample(h[EARLY:]).below(samples)
     limits = _limits(samples, floor, unit, length, before)

@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -89,7 +89,7 @@ class Tape:
     turns: dict[tuple[Site, tuple[int, ...]], int] = dataclasses.field(default_factory=dict)
     reel: Reel = dataclasses.field(default_factory=list)
 
-    def __enter__(self) -> Tape:
+    def __enter__(self) -> Self:
         """Begin to be told."""
         self.reel.append(self)
         return self
