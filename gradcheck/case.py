@@ -71,9 +71,9 @@ class Case:
             v[part] *= deviation
         return v
 
-    def probe(self, tangent: Array) -> Probe:
+    def probe(self, tangent: Array, *, roughly: bool = False) -> Probe:
         """Probe the gradient along ``tangent``; its rounding is looked into only where both sides disagree."""
-        one = probe(self.gradient, self.pushforward, tangent)
+        one = probe(self.gradient, self.pushforward, tangent, roughly=roughly)
         if one.agrees or not math.isfinite(one.error):
             return one
         known, random = self.rounding()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -33,6 +34,7 @@ JOINT = 3  # probes of several arguments together
 CLOSE = 1e-7  # of the size of the measured slopes: what a repaired gradient may be off, if its rounding allows no less
 ROUNDINGS = 64.0  # likewise, in rounding units of the claimed gradient
 FEW = 1000  # outputs, and entries of an argument: of no larger a Jacobian every entry is looked at
+PLAIN = (int, float, complex, str, np.generic, type(None), types.FunctionType, np.ufunc)  # nothing is written into
 WHOLE = 40  # entries: so small a gradient is measured entry by entry
 
 
@@ -91,6 +93,13 @@ class Evidence:
         """The cache of a forward call of its own."""
         with np.errstate(all="ignore"):
             return self.forward(*self.arguments.fresh())[1]
+
+    def sealed(self) -> Any:
+        """Return that cache in containers of its own, its arrays read-only; None if more can be written into."""
+        found = [leaf for _, leaf in leaves(self.cache, "cache")]
+        if not all(isinstance(leaf, PLAIN) or _is_plain(leaf) for leaf in found):
+            return None
+        return rebuild(self.cache, (_sealed(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in found))
 
     @functools.cached_property
     def point(self) -> dict[str, Array]:
@@ -343,6 +352,16 @@ class Evidence:
         with np.errstate(all="ignore"):
             out, _ = self.forward(*self.arguments.at(moved))
         return np.concatenate([np.ravel(np.asarray(leaf, dtype=np.float64)) for _, leaf in leaves(out, "out")])
+
+
+def _is_plain(leaf: Any) -> bool:
+    return type(leaf) is np.ndarray and leaf.dtype.kind != "O"
+
+
+def _sealed(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _is_numbers(leaf: Any) -> bool:

@@ -16,6 +16,8 @@ import numpy as np
 
 from gradcheck.arguments import name_of
 from gradcheck.edits import Edit, edits
+from gradcheck.edits.reach import reached
+from gradcheck.edits.source import NoSource, source_of
 from gradcheck.evidence import Evidence, Exhausted
 from gradcheck.laws import match_gradients
 from gradcheck.mistakes import CATALOGUE
@@ -29,7 +31,8 @@ __all__ = ["Explained", "explain"]
 ALGEBRA = (scale, regulariser, shapes, numbers)  # in the order of their cost
 PATTERNS = (chain, paths, counterfactual)
 TRIED = 600  # edits of the source at most,
-KNOWN = 200  # so many where the mistake has a name already, and only its line is looked for,
+CALLED = 300  # so many where only functions that the backward calls have one,
+KNOWN = 3  # so many times fewer where the mistake has a name already, and only its line is looked for,
 FURTHER = 40  # and so many after the first that passes, for a mistake that cannot be told apart from it
 REPAIRS = 4  # edits that pass, after which no more are tried
 SAME = 1e-9  # relative: what an edit may change of a gradient that was right
@@ -65,8 +68,12 @@ def explain(evidence: Evidence, recheck: Recheck) -> Explained:
     """
     inquest = Inquest(evidence, [], [], [])
     inquest.ask(ALGEBRA)
-    inquest.ask_the_source(recheck)
-    inquest.ask(PATTERNS)
+    if _has_source(evidence.backward):
+        inquest.ask_the_source(recheck, TRIED)
+        inquest.ask(PATTERNS)
+    else:  # then only functions that it calls can be edited, and they serve others too
+        inquest.ask(PATTERNS)
+        inquest.ask_the_source(recheck, CALLED)
     candidates, asked, troubles = inquest.candidates, inquest.asked, inquest.troubles
     explanations = tuple(_told_apart(_ranked(candidates, evidence)))
     found = {candidate.suspicion.mistake for candidate in candidates}
@@ -100,11 +107,11 @@ class Inquest(NamedTuple):
             except Exception as problem:  # noqa: BLE001  (an explanation must never take the verdict with it)
                 self._note(f"{family.__name__.rpartition('.')[2]} raised {_told(problem)}")
 
-    def ask_the_source(self, recheck: Recheck) -> None:
-        """Try edits of the source: where the mistake has a name already, fewer, to find its line."""
+    def ask_the_source(self, recheck: Recheck, most: int) -> None:
+        """Try edits of the source: where the mistake has a name already, a third, to find its line."""
         known = any(_explains_all(each, self.evidence) for each in self.candidates)
         try:
-            self.candidates.extend(_repairs(self.evidence, recheck, KNOWN if known else TRIED))
+            self.candidates.extend(_repairs(self.evidence, recheck, most // KNOWN if known else most))
         except Exhausted as problem:
             self._note(str(problem))
         except Exception as problem:  # noqa: BLE001  (the user's code, edited, may do anything; the report must stand)
@@ -113,6 +120,16 @@ class Inquest(NamedTuple):
     def _note(self, trouble: str) -> None:
         if trouble not in self.troubles:
             self.troubles.append(trouble)
+
+
+def _has_source(backward: Callable[..., Any]) -> bool:
+    """Whether every function of the user's that the backward leads to has a source; if not, it may stand there."""
+    try:
+        for function in reached(backward):
+            source_of(function)
+    except NoSource:
+        return False
+    return True
 
 
 def _repairs(evidence: Evidence, recheck: Recheck, most: int) -> Iterator[Candidate]:
@@ -134,14 +151,10 @@ def _repairs_all(edit: Edit, evidence: Evidence) -> bool:
     """Whether the edited backward gives the true gradient of every argument."""
     try:
         with np.errstate(all="ignore"):
-            out, cache = (edit.forward or evidence.forward)(*evidence.arguments.fresh())
-            if edit.forward and not _equal(out, evidence.out):
-                return False  # gradients made in the forward must not change what it computes
-            (cotangent,) = evidence.cotangents([evidence.flat_cotangent])
-            claims = match_gradients(name_of(evidence.backward), edit.backward(cotangent, cache), evidence.arguments)
+            returned = _returned(edit, evidence)
+            gradients = match_gradients(name_of(evidence.backward), returned, evidence.arguments).gradients
     except Exception:  # noqa: BLE001  (an edit that does not run is none)
         return False
-    gradients = claims.gradients
     for path in evidence.point:
         gradient = gradients.get(path)
         if gradient is None or not np.isfinite(gradient).all():
@@ -153,6 +166,23 @@ def _repairs_all(edit: Edit, evidence: Evidence) -> bool:
     if not evidence.is_true(first, repaired.pop(first)):
         return False
     return not rest or evidence.are_true(repaired)
+
+
+def _returned(edit: Edit, evidence: Evidence) -> Any:
+    """Return what the edited backward returns; what writes into its cache gets one of its own."""
+    (cotangent,) = evidence.cotangents([evidence.flat_cotangent])
+    sealed = None if edit.forward else evidence.sealed()
+    if sealed is not None:
+        try:
+            return edit.backward(cotangent, sealed)
+        except ValueError as problem:
+            if "read-only" not in str(problem):
+                raise
+            (cotangent,) = evidence.cotangents([evidence.flat_cotangent])
+    out, cache = (edit.forward or evidence.forward)(*evidence.arguments.fresh())
+    if edit.forward and not _equal(out, evidence.out):
+        raise ValueError("gradients made in the forward must not change what it computes, but they do")
+    return edit.backward(cotangent, cache)
 
 
 def _equal(out: Any, known: Any) -> bool:

@@ -201,7 +201,8 @@ def _told(error: BaseException) -> str:
 def _oracle(name: str, derivation: Derivation) -> Oracle:
     if name == "autodiff":
         return autodiff(derivation.reference)
-    return {"central_difference": central_difference, "complex_step": complex_step}[name]
+    oracles: dict[str, Oracle] = {"central_difference": central_difference, "complex_step": complex_step}
+    return oracles[name]
 
 
 def _sequence(derivation: Derivation, seed: int, *key: int) -> np.random.SeedSequence:

@@ -97,7 +97,7 @@ def _alone(case: Case, leaf: int) -> Finding:
     shape = case.layout.shapes[leaf]
     probes: list[Probe] = []
     for _ in range(ALONE):
-        one = case.probe(case.tangent([(leaf, 1.0)]))
+        one = case.probe(case.tangent([(leaf, 1.0)]), roughly=True)
         if one.kink:
             return _at_a_kink(shape)
         if not math.isfinite(one.error):
@@ -223,7 +223,7 @@ def _vindicated(case: Case, leaf: int, probes: list[Probe]) -> bool:
     difference a slope that it has nowhere. A claim that predicts its change where that can be seen is not refuted.
     """
     v = case.tangent([(leaf, 1.0)])
-    one = case.probe(v)
+    one = case.probe(v, roughly=True)
     if one.claimed and one.gap >= abs(one.claimed) / 2:
         least = max(case.pairing.rounding, EPS * case.pairing.size)
         slope = _slope(case, v, SEEN * least / abs(one.claimed))
@@ -270,7 +270,8 @@ def _failed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     if found and found.count:
         error = _exactly(case, leaf, found)
     else:
-        probes = probes + [case.probe(case.tangent([(leaf, 1.0)])) for _ in range(SIZING - len(probes))]
+        more = range(SIZING - len(probes))
+        probes = probes + [case.probe(case.tangent([(leaf, 1.0)]), roughly=True) for _ in more]
         true = _rms(one.measured for one in probes)
         error = _rms(one.gap for one in probes) / true if true else math.inf
     if not found:

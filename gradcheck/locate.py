@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+import numpy as np
 
 from gradcheck.case import Case
 from gradcheck.regions import name_entries, name_span
@@ -89,7 +92,8 @@ def _location(search: Search, *, settled: bool) -> Location:
     elif within.all() and len(inside) < within.size:
         regions = (f"every entry of {path} that was looked at ({len(inside)} of {within.size})",)
     else:
-        regions = name_entries(path, within)
+        masked = np.array_equal(within, search.support()) and not _is_box(within)
+        regions = (f"{path} where it is not zero",) if masked else name_entries(path, within)
     return Location(
         regions=regions,
         count=len(found) if complete and len(found) == within.sum() else None,
@@ -99,3 +103,7 @@ def _location(search: Search, *, settled: bool) -> Location:
         mask=within,
         probes=search.spent,
     )
+
+
+def _is_box(mask: Array) -> bool:
+    return math.prod(len(np.unique(indices)) for indices in np.nonzero(np.atleast_1d(mask))) == int(mask.sum())

@@ -1,8 +1,13 @@
-"""Sets of entries that are no boxes, to be tried where a gradient is wrong in a part of a box. Level 2."""
+"""Sets of entries that are no boxes, to be tried where a gradient is wrong in a part of a box. Level 2.
+
+An outline says at once which entries it holds. A table leaves it open: whether an entry belongs to the set depends on
+its indices along some of the axes, as a table of links says of every pair of maps whether a kernel connects them.
+"""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +16,7 @@ import numpy as np
 from gradcheck.regions import triangles
 from gradcheck.trees import Array
 
-__all__ = ["Every", "Outline", "Shell", "Triangle", "outlines"]
+__all__ = ["Every", "Outline", "Shell", "Table", "Triangle", "Where", "outlines", "tables"]
 
 SIDES = ((1, 0), (0, 1), (1, 1), (2, 2))  # how many indices of a shell are at the start and at the end of an axis
 STEPS = (2, 3, 4)
@@ -62,7 +67,34 @@ class Every:
         return has
 
 
-Outline = Shell | Triangle | Every
+@dataclass(frozen=True)
+class Where:
+    """The entries of a mask, such as all where the claimed gradient is not zero."""
+
+    mask: Array
+
+    def has(self, numbers: Array) -> Array:
+        """Whether each of the entries with these numbers, in memory order, belongs to it."""
+        has: Array = self.mask.flat[numbers]
+        return has
+
+
+Outline = Shell | Triangle | Every | Where
+
+
+@dataclass(frozen=True)
+class Table:
+    """A cell for each tuple of indices along ``axes``; every entry belongs to one, whatever its other indices are."""
+
+    axes: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def cells(self, numbers: Array) -> Array:
+        """Return the cell of each of the entries with these numbers, in memory order."""
+        indices = np.unravel_index(numbers, self.shape)
+        sizes = [self.shape[axis] for axis in self.axes]
+        cells: Array = np.ravel_multi_index(tuple(indices[axis] for axis in self.axes), sizes)
+        return cells
 
 
 def outlines(box: list[Array], shape: tuple[int, ...]) -> Iterator[Outline]:
@@ -82,3 +114,11 @@ def outlines(box: list[Array], shape: tuple[int, ...]) -> Iterator[Outline]:
     for step in STEPS:
         for start in range(step):
             yield Every(start, step)
+
+
+def tables(box: list[Array], shape: tuple[int, ...]) -> list[Table]:
+    """Return the tables over at least two axes of a box, and that of all its entries, those of few cells first."""
+    long = [axis for axis, taken in enumerate(box) if len(taken) > 1]
+    found = [axes for count in range(2, len(long)) for axes in itertools.combinations(long, count)]
+    found.sort(key=lambda axes: math.prod(len(box[axis]) for axis in axes))
+    return [Table(axes, shape) for axes in (*found, tuple(range(len(shape))))]

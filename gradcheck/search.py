@@ -4,7 +4,7 @@ A group of entries is moved together, by random signs of unequal size so that no
 none of them is wrong. A small leaf is probed entry by entry. Of a large one a few entries are looked at first, spread
 over the indices of every axis; if all are wrong, so is everything, as far as was seen. If none is, one is found by
 halving. Else a box is narrowed around the wrong ones, one axis after the other. What is wrong inside the box is told by
-looking at entries of it, by trying outlines such as a border or a diagonal, or by halving.
+looking at entries of it, by trying outlines such as a border or a diagonal, by tables over some axes, or by halving.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gradcheck.axes import cornered, first_of, lattice, numbers_of, spread
 from gradcheck.case import Case
-from gradcheck.outlines import outlines
+from gradcheck.outlines import Where, outlines, tables
 from gradcheck.probes import Probe
 from gradcheck.trees import Array
 
@@ -30,7 +31,6 @@ FIRST = 12  # entries are looked at before anything is narrowed,
 AGAIN = 8  # and so many in what is left;
 CHANCE = 2  # of the first may be wrong although few entries are
 TRIES = 12  # outlines that are no box are tried, at most
-LATTICES = (2, 3, 5)  # every nth index is tried for these, and for their products
 SCATTERED = 28  # probes for single indices of one axis, at most
 MANY = 8  # indices of one axis, so many that are wrong are too many to be found singly
 SEARCH = 40  # probes for the largest errors, at most: enough to reach one entry of 2²⁰;
@@ -70,7 +70,7 @@ class Search:
         tangent = np.zeros(self.case.layout.size)
         signs = self.case.rng.choice((-1.0, 1.0), len(flat)) * self.case.rng.uniform(0.5, 1.5, len(flat))
         tangent[self.start + flat] = signs if len(flat) > 1 else 1.0
-        return self.case.probe(tangent)
+        return self.case.probe(tangent, roughly=True)
 
     def holds(self, flat: Array) -> bool:
         """Whether a wrong entry may be among the numbers ``flat``: their probe does not agree, or cannot tell."""
@@ -96,7 +96,7 @@ class Search:
 
     def inside(self, axis: int, indices: Array) -> Array:
         """Return the numbers of the entries of the box with some indices of one axis."""
-        return _numbers([indices if a == axis else taken for a, taken in enumerate(self.box)], self.shape)
+        return numbers_of([indices if a == axis else taken for a, taken in enumerate(self.box)], self.shape)
 
     # -- narrowing
 
@@ -105,7 +105,7 @@ class Search:
         if self.within.size <= SMALL:
             return self.look_at_all(np.arange(self.within.size))
         if self.sample(FIRST):
-            self.spare_diagonals()
+            self.spare()
             return True
         met = sum(map(wrong, self.singles.values()))
         self.many = max(met - CHANCE, 0) / FIRST * self.within.size
@@ -116,7 +116,7 @@ class Search:
                 return self.try_outlines() or self.halve()
         for axis in sorted(range(len(self.shape)), key=self.shape.__getitem__):
             self.narrow_axis(axis)
-        if self.settle() or self.try_outlines() or self.scatter():
+        if self.settle() or self.try_all_but() or self.try_outlines() or self.try_tables() or self.scatter():
             return True
         return self.many < self.left and self.halve()
 
@@ -130,7 +130,7 @@ class Search:
             if len(self.shape) == 1:  # a line is everything: only its neighbours are beside it
                 others = others[np.abs(others - place[axis]) == 1]
             line = [others if a == axis else np.array([place[a]]) for a in range(len(self.shape))]
-            if self.holds(_numbers(line, self.shape)):
+            if self.holds(numbers_of(line, self.shape)):
                 return False
         return True
 
@@ -142,7 +142,7 @@ class Search:
             return self.look_at_all(numbers) and self.alone()
         if not self.sample(AGAIN):
             return False
-        self.spare_diagonals()
+        self.spare()
         return self.alone()
 
     def alone(self) -> bool:
@@ -162,19 +162,28 @@ class Search:
 
     def sample(self, count: int) -> bool:
         """Look at ``count`` entries of the box, spread over all indices and both ends of each axis; are all wrong?"""
-        columns = [_spread(taken, count, self.case.rng) for taken in self.box]
+        columns = [cornered(spread(taken, count, self.case.rng), taken) for taken in self.box]
         for number in np.ravel_multi_index(tuple(columns), self.shape):
             self.look(int(number))
         return all(wrong(one) for number, one in self.singles.items() if self.within.flat[number])
 
-    def spare_diagonals(self) -> None:
-        """Take a diagonal that is right out of a square of which all entries looked at are wrong."""
+    def spare(self) -> None:
+        """Take out of a box of which all entries looked at are wrong what is right: zeros, a diagonal of a square."""
+        zeros = self.within & ~self.support()
+        if 0 < zeros.sum() < self.within.sum() and not self.holds(np.flatnonzero(zeros)):
+            self.within &= ~zeros
         for i, j in itertools.combinations(range(len(self.shape)), 2):
             if self.shape[i] == self.shape[j] == len(self.box[i]) == len(self.box[j]) and self.shape[i] > 2:
                 grid = np.indices(self.shape, sparse=True)
                 diagonal = self.within & (grid[i] == grid[j])
                 if not self.holds(np.flatnonzero(diagonal)):
                     self.within &= ~diagonal
+
+    def support(self) -> Array:
+        """Return where the claimed gradient is not zero: a mask that went into it is seen there."""
+        claimed = self.case.gradient[self.case.layout.slices[self.leaf]]
+        support: Array = (claimed != 0).reshape(self.shape)
+        return support
 
     def marked(self, axis: int) -> Array:
         """Return which indices of the box's axis hold an entry that was looked at and is wrong."""
@@ -193,34 +202,90 @@ class Search:
         if marked.any() and not holds(taken[~marked]):
             self.box[axis] = taken[marked]
             return
-        first = _first(taken, marked, holds)
+        first = first_of(taken, marked, holds)
         if not marked[first + 1 :].any() and not holds(taken[first + 1 :]):
             self.box[axis] = taken[first : first + 1]
             return
-        last = len(taken) - 1 - _first(taken[first + 1 :][::-1], marked[first + 1 :][::-1], holds)
+        last = len(taken) - 1 - first_of(taken[first + 1 :][::-1], marked[first + 1 :][::-1], holds)
         taken, marked = taken[first : last + 1], marked[first : last + 1]
         if len(taken) > 2 and not marked[1:-1].any() and not holds(taken[1:-1]):
             self.box[axis] = taken[[0, -1]]
             return
-        self.box[axis] = _lattice(taken, marked, holds)
+        self.box[axis] = lattice(taken, marked, holds)
 
     def try_outlines(self) -> bool:
         """Try borders, diagonals and triangles that what was looked at does not rule out."""
-        self.within = self.boxed()
-        looked = np.array([number for number in self.singles if self.within.flat[number]], dtype=int)
-        shown = np.array([wrong(self.singles[number]) for number in looked])
+        looked, shown = self.shown()
         numbers = np.flatnonzero(self.within)
-        fitting = (one for one in outlines(self.box, self.shape) if np.array_equal(one.has(looked), shown))
+        support = self.support()
+        masks = (Where(support), Where(~support)) if support.any() and not support.all() else ()
+        every = (*masks, *outlines(self.box, self.shape))
+        fitting = (one for one in every if np.array_equal(one.has(looked), shown))
         for outline in itertools.islice(fitting, TRIES):
             part = outline.has(numbers)
-            if not part.any() or self.holds(numbers[~part]):
-                continue
-            chosen = self.case.rng.choice(numbers[part], min(AGAIN, int(part.sum())), replace=False)
-            if all(wrong(self.look(int(number))) for number in chosen):
-                self.within = np.zeros(self.shape, dtype=bool)
-                self.within.flat[numbers[part]] = True
+            if part.any() and not self.holds(numbers[~part]) and self.taken(numbers[part]):
                 return self.alone()
         return False
+
+    def try_tables(self) -> bool:
+        """Look at one entry for each index of some axes, along whose others all are wrong or none is."""
+        looked, shown = self.shown()
+        numbers = self.case.rng.permutation(np.flatnonzero(self.within))
+        for table in tables(self.box, self.shape):
+            cells, first, cell_of = np.unique(table.cells(numbers), return_index=True, return_inverse=True)
+            known = np.searchsorted(cells, table.cells(looked))
+            if set(known[shown]) & set(known[~shown]):
+                continue
+            unseen = np.setdiff1d(np.arange(len(cells)), known)
+            if len(unseen) + AGAIN + CHANCE > self.left:
+                continue
+            found = [cell for cell in unseen if wrong(self.look(int(numbers[first[cell]])))]
+            part = np.isin(cell_of, [*known[shown], *found])
+            if len(cells) == len(numbers):
+                return self.look_at_all(numbers) and self.alone()
+            if part.any() and not self.holds(numbers[~part]) and self.taken(numbers[part]):
+                return self.alone()
+            looked, shown = self.shown()
+        return False
+
+    def try_all_but(self) -> bool:
+        """Take boxes of right entries, grown from those few that were seen among wrong ones, out of the box."""
+        looked, shown = self.shown()
+        right = looked[~shown]
+        if not 0 < len(right) <= CHANCE:
+            return False
+        for number in right:
+            hole = self.grown(np.unravel_index(int(number), self.shape))
+            if len(hole) == 1:
+                return False
+            self.within.flat[hole] = False
+        return self.taken(np.flatnonzero(self.within)) and self.alone()
+
+    def grown(self, place: tuple[np.intp, ...]) -> Array:
+        """Grow a right entry along each axis of the box, to all of its indices or to both ends, while all are right."""
+        hole = [np.array([index]) for index in place]
+        for axis, taken in enumerate(self.box):
+            for more in (taken, taken[[0, -1]]):
+                wider = [*hole[:axis], more, *hole[axis + 1 :]]
+                if len(more) > 1 and place[axis] in more and not self.holds(numbers_of(wider, self.shape)):
+                    hole = wider
+                    break
+        return numbers_of(hole, self.shape)
+
+    def shown(self) -> tuple[Array, Array]:
+        """Begin with the box again; return the entries of it that were looked at, and which of them are wrong."""
+        self.within = self.boxed()
+        looked = np.array([number for number in self.singles if self.within.flat[number]], dtype=int)
+        return looked, np.array([wrong(self.singles[number]) for number in looked], dtype=bool)
+
+    def taken(self, numbers: Array) -> bool:
+        """Take these entries for the wrong ones, if some of them that are looked at all are."""
+        chosen = self.case.rng.choice(numbers, min(AGAIN, len(numbers)), replace=False)
+        if not all(wrong(self.look(int(number))) for number in chosen):
+            return False
+        self.within = np.zeros(self.shape, dtype=bool)
+        self.within.flat[numbers] = True
+        return True
 
     def scatter(self) -> bool:
         """Narrow the box to single indices of each axis; then settle it."""
@@ -296,44 +361,3 @@ def wrong(one: Probe) -> bool:
 
 def _gap(one: Probe) -> float:
     return one.gap if math.isfinite(one.gap) else 0.0
-
-
-def _numbers(box: list[Array], shape: tuple[int, ...]) -> Array:
-    """Return the numbers, in memory order, of the entries of a box."""
-    return np.ravel(np.ravel_multi_index(np.ix_(*box), shape)) if box else np.zeros(1, dtype=int)
-
-
-def _spread(taken: Array, count: int, rng: np.random.Generator) -> Array:
-    """Return ``count`` of the indices in random order: all if there are so few, else both ends and some between."""
-    if len(taken) <= count:
-        drawn = np.resize(rng.permutation(taken), count)
-    else:
-        strata = np.linspace(1, len(taken) - 1, count - 1).astype(int)
-        between = [rng.integers(low, high) for low, high in itertools.pairwise(strata)]
-        drawn = taken[[0, *between, len(taken) - 1]]
-    return rng.permutation(drawn)
-
-
-def _first(taken: Array, marked: Array, holds: Callable[[Array], bool]) -> int:
-    """Return the place of the first index that holds a wrong entry, knowing that one does."""
-    high = int(np.argmax(marked)) if marked.any() else len(taken) - 1
-    if not high or holds(taken[:1]):
-        return 0
-    if marked.any() and not holds(taken[1:high]):
-        return high
-    low = 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(taken[low : middle + 1]) else (middle + 1, high)
-    return low
-
-
-def _lattice(taken: Array, marked: Array, holds: Callable[[Array], bool]) -> Array:
-    """Return every nth of the indices, if it is both ends and no index between that hold a wrong entry."""
-    for n in LATTICES:
-        while len(taken) > n and (len(taken) - 1) % n == 0:
-            off = np.arange(len(taken)) % n != 0
-            if marked[off].any() or holds(taken[off]):
-                break
-            taken, marked = taken[::n], marked[::n]
-    return taken

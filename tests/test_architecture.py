@@ -21,7 +21,7 @@ GRADCHECK = ROOT / "gradcheck"
 
 LEVELS = {
     0: ("trees", "arguments", "report", "render", "entrance", "errors", "mistakes"),
-    1: ("oracles", "adapters", "pairing", "regions", "edits", "facts", "spots", "witness"),
+    1: ("oracles", "adapters", "pairing", "regions", "axes", "edits", "facts", "spots", "witness"),
     2: ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial"),
     3: (
         *("judge", "search", "locate", "kinks", "crossexamine", "behaviour", "shrink"),

@@ -226,3 +226,19 @@ def test_what_a_backward_writes_into_does_not_spoil_the_evidence():
     (cotangent,) = found.cotangents([before])
     found.pull(cotangent)
     np.testing.assert_array_equal(found.flat_cotangent, before)
+
+
+def test_a_sealed_cache_can_be_read_and_not_written_to_and_its_containers_are_new():
+    found = evidence()
+    x, W = found.sealed()
+    assert np.array_equal(x, X)
+    with pytest.raises(ValueError, match="read-only"):
+        W += 1
+    assert found.cache[1].flags.writeable
+
+
+def test_what_else_could_be_written_into_is_not_sealed():
+    def layered(x, W, b):
+        return x @ W + b, (x, W, {"layer": object()})
+
+    assert evidence_of(layered, lambda dout, cache: affine_backward(dout, cache[:2]), (X, W, B)).sealed() is None

@@ -312,6 +312,42 @@ def test_no_more_edits_are_tried_than_are_allowed(with_families):
     assert len(tried) == explain.TRIED + 1
 
 
+def test_an_edit_that_writes_into_its_cache_gets_one_of_its_own(with_families):
+    def in_place(dout, cache):
+        x, W = cache
+        W *= 1.0
+        return right(dout, (x, W))
+
+    def careless(dout, cache):
+        cache[1][...] = 0.0
+        return right(dout, cache)
+
+    with_families(family(nothing), edits=lambda *args, **settings: iter([an_edit(careless), an_edit(in_place)]))
+    found = explained(evidence_of(affine, wrong_sign, (X, W, B)))
+    assert len(found.explanations) == 1
+
+
+def test_patterns_come_first_where_a_function_on_the_way_has_no_source(with_families, monkeypatch):
+    asked = []
+
+    def told(evidence):
+        asked.append("patterns")
+        return iter(())
+
+    def editing(*args, **settings):
+        asked.append("source")
+        return iter(())
+
+    with_families(family(nothing), edits=editing)
+    monkeypatch.setattr(explain, "PATTERNS", (family(told),))
+    explained(evidence_of(affine, wrong_sign, (X, W, B)))
+    made = {}
+    text = "def sourceless(dout, cache):\n    x, W = cache\n    return dout @ W.T, -x.T @ dout, dout.sum(axis=0)"
+    exec(text, made)  # noqa: S102  (what exec makes has no source)
+    explained(evidence_of(affine, made["sourceless"], (X, W, B)))
+    assert asked == ["source", "patterns", "patterns", "source"]
+
+
 def test_after_an_edit_that_passes_only_a_few_more_are_tried(with_families):
     evidence, tried = evidence_of(affine, wrong_sign, (X, W, B)), []
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from gradcheck.outlines import Every, Shell, Triangle, outlines
+from gradcheck.outlines import Every, Shell, Triangle, Where, outlines, tables
 
 
 def mask(outline, shape):
@@ -44,3 +44,17 @@ def test_outlines_lie_in_the_box():
         {0: [5], 2: [9]},
         {0: [2, 5], 2: [0, 9]},
     ]
+
+
+def test_the_entries_of_a_mask_are_those_where_it_is_true():
+    given = np.random.default_rng(0).random((3, 4)) < 0.5
+    assert np.array_equal(mask(Where(given), (3, 4)), given)
+
+
+def test_tables_come_with_few_cells_first_and_last_that_of_every_entry():
+    shape = (6, 5, 1, 4)
+    every = tables([np.arange(n) for n in shape], shape)
+    assert [table.axes for table in every] == [(1, 3), (0, 3), (0, 1), (0, 1, 2, 3)]
+    cells = every[0].cells(np.arange(np.prod(shape)))
+    assert np.array_equal(np.unique(cells), np.arange(20))
+    assert np.array_equal(cells.reshape(shape)[2], cells.reshape(shape)[5])

@@ -63,6 +63,12 @@ def test_the_first_entries_looked_at_meet_both_ends_and_every_index_of_a_short_a
     assert {0, 99} <= set(columns)
 
 
+def test_two_of_the_first_entries_looked_at_are_corners():
+    search, tangents = search_of(planted((5, 100), ...))
+    search.sample(12)
+    assert tangents[0][0, 0] == tangents[1][-1, -1] == 1.0
+
+
 def test_halving_costs_one_probe_a_level():
     search, tangents = search_of(planted((1024,), 333))
     group, rest = search.find(np.arange(1024), lambda numbers: numbers)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 __all__ = [
+    "cloned",
     "constant",
     "factors",
     "fill",
@@ -20,6 +21,9 @@ __all__ = [
     "text",
     "with_each",
 ]
+
+
+_SHARED = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)  # the parser too makes one for all
 
 
 def fill(template: str, **parts: ast.expr | str) -> Any:
@@ -43,11 +47,23 @@ def _template(template: str) -> ast.expr:
 
 
 def _copied(node: Any, parts: dict[str, ast.expr]) -> Any:
-    if isinstance(node, ast.Name) and node.id in parts:
-        return parts[node.id]
     if isinstance(node, ast.AST):
-        return type(node)(**{field: _copied(value, parts) for field, value in ast.iter_fields(node)})
+        if isinstance(node, _SHARED):
+            return node
+        if isinstance(node, ast.Name) and node.id in parts:
+            return parts[node.id]
+        return type(node)(**{field: _copied(getattr(node, field), parts) for field in node._fields})
     return [_copied(part, parts) for part in node] if isinstance(node, list) else node
+
+
+def cloned(node: Any) -> Any:
+    """Return a copy of a tree with its places in the file, and without what was kept on its nodes."""
+    if isinstance(node, ast.AST):
+        if isinstance(node, _SHARED):
+            return node
+        made = type(node)(**{field: cloned(value) for field, value in ast.iter_fields(node)})
+        return ast.copy_location(made, node) if hasattr(node, "lineno") else made
+    return [cloned(part) for part in node] if isinstance(node, list) else node
 
 
 def with_each(node: Any, old: str, new: ast.expr, times: list[int] | None = None) -> Any:
@@ -56,6 +72,8 @@ def with_each(node: Any, old: str, new: ast.expr, times: list[int] | None = None
         if times is not None:
             times[0] += 1
         return new
+    if isinstance(node, _SHARED):
+        return node
     if isinstance(node, ast.AST):
         fields = {field: with_each(value, old, new, times) for field, value in ast.iter_fields(node)}
         made = type(node)(**fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import math
 import re
@@ -41,6 +42,7 @@ _REGULARISER = re.compile(
 _AT = {"np.add.at", "np.subtract.at"}
 
 
+@functools.lru_cache(maxsize=4096)
 def is_cotangent(name: str) -> bool:
     """Whether a name is one that people give to gradients; what follows the last dot or stands in quotes decides."""
     return bool(_COTANGENT.search(_last(name))) and not _WORD.match(_last(name))
@@ -71,6 +73,7 @@ def is_over_time(loop: ast.For) -> bool:
     return False
 
 
+@functools.lru_cache(maxsize=4096)
 def _last(name: str) -> str:
     quoted = re.findall(r"'([^']*)'", name)
     return str(quoted[-1]) if quoted else re.sub(r"\[.*", "", name).rpartition(".")[2]

@@ -61,7 +61,7 @@ class Source:
 
         It is raised too where the function enters one of the branches ``closed``, each the field of a node.
         """
-        loops = [node for node in ast.walk(self.tree) if isinstance(node, ast.For | ast.While)]
+        loops = list(_loops(self.tree.body))
         if not loops and not closed:
             return self.compiled()
         turns = 0
@@ -79,11 +79,11 @@ class Source:
             for parent, field in closed:
                 held = getattr(parent, field)
                 at = held[0] if isinstance(held, list) else held
-                line = _line(f"{STOP}()", at)
+                line = _line(STOP, at)
                 setattr(parent, field, [line, *held] if isinstance(held, list) else line.value)
                 undo.callback(setattr, parent, field, held)
-            for body, begin in ((self.tree.body, "True"), *((loop.body, "") for loop in loops)):
-                body.insert(0, _line(f"{TURN}({begin})", body[0]))
+            for body, given in ((self.tree.body, (True,)), *((loop.body, ()) for loop in loops)):
+                body.insert(0, _line(TURN, body[0], *given))
                 undo.callback(body.pop, 0)
             return self.compiled({TURN: turn, STOP: stop})
 
@@ -106,13 +106,21 @@ class Source:
         return made
 
 
-def _line(text: str, at: ast.AST) -> ast.Expr:
-    """Return a line of Python as a statement that stands where ``at`` does."""
-    line = ast.parse(text).body[0]
-    assert isinstance(line, ast.Expr)
-    for node in ast.walk(line):
+def _loops(body: Sequence[ast.AST]) -> Iterator[ast.For | ast.While]:
+    """Yield the loops among statements, and in them; a walk of the whole tree would look at every expression."""
+    for statement in body:
+        if isinstance(statement, ast.For | ast.While):
+            yield statement
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _loops(getattr(statement, field, ()))
+
+
+def _line(function: str, at: ast.AST, *given: bool) -> ast.Expr:
+    """Return a call of a function as a statement that stands where ``at`` does."""
+    call = ast.Call(ast.Name(function, ast.Load()), [ast.Constant(value) for value in given], [])
+    for node in (call, call.func, *call.args):
         ast.copy_location(node, at)
-    return line
+    return ast.copy_location(ast.Expr(call), at)
 
 
 def function_of(callable_: Callable[..., Any]) -> types.FunctionType:

@@ -25,11 +25,17 @@ _ANYWHERE = {"F5"}  # a table of links is forgotten in the whole backward
 def twins(proposals: Iterable[Proposal]) -> Iterator[Proposal]:
     """Yield, for each change that is proposed in several like statements, one proposal of all of them."""
     groups: dict[Hashable, dict[int, Proposal]] = defaultdict(dict)
-    for proposal in proposals:
-        change = _change(proposal) if proposal.rank <= PLAUSIBLE else None
+    plausible = [proposal for proposal in proposals if proposal.rank <= PLAUSIBLE]
+    alike: dict[Hashable, set[int]] = defaultdict(set)
+    for proposal in plausible:
+        for likeness in _likenesses(proposal):
+            alike[likeness].add(proposal.statement.position)
+    for proposal in plausible:
+        likenesses = [likeness for likeness in _likenesses(proposal) if len(alike[likeness]) > 1]
+        change = _change(proposal) if likenesses else None
         if change is None:
             continue
-        for likeness in _likenesses(proposal):
+        for likeness in likenesses:
             group = groups[proposal.mistake, change, likeness, proposal.changes[0][0].field]
             group.setdefault(proposal.statement.position, proposal)
     found: set[tuple[int, ...]] = set()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import copy
 import dataclasses
 import functools
 import types
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from gradcheck.edits.nodes import cloned
 from gradcheck.edits.source import Source
 
 __all__ = ["UNKNOWN", "Seen", "Watched", "watch"]
@@ -76,10 +77,11 @@ def watch(source: Source, run: Callable[[types.FunctionType], object]) -> Watche
     The run may raise: what was seen until then stands.
     """
     watched = Watched()
+    look = functools.partial(_look, known={})
 
     def see(place: int, value: Any) -> Any:
         if place not in watched.expressions:
-            watched.expressions[place] = _look(value)
+            watched.expressions[place] = look(value)
         return value
 
     def before(place: int, names: dict[str, Any]) -> None:
@@ -87,10 +89,10 @@ def watch(source: Source, run: Callable[[types.FunctionType], object]) -> Watche
         scope = watched.scopes.setdefault(place, {})
         for name, value in names.items():
             if name not in scope:
-                scope[name] = _look(value)
-                scope |= _inside(name, value)
+                scope[name] = look(value)
+                scope |= _inside(name, value, look)
 
-    tree = copy.deepcopy(source.tree)
+    tree = cloned(source.tree)
     places = {id(node): place for place, node in enumerate(ast.walk(tree))}
     tree = _Shown(places).visit(tree)
     ast.fix_missing_locations(tree)
@@ -135,7 +137,7 @@ class _Shown(ast.NodeTransformer):
         return ast.Call(ast.Name(SEE, ast.Load()), [ast.Constant(place), node], [])
 
 
-def _inside(name: str, value: Any) -> dict[str, Seen]:
+def _inside(name: str, value: Any, look: Callable[[Any], Seen]) -> dict[str, Seen]:
     """Return what lies in a dict, a short sequence or an object: ``cache['h']``, ``hs[0]``, ``self.x``."""
     if isinstance(value, dict):
         held = {f"{name}[{key!r}]": part for key, part in value.items() if isinstance(key, str | int)}
@@ -145,14 +147,15 @@ def _inside(name: str, value: Any) -> dict[str, Seen]:
         held = {f"{name}.{key}": part for key, part in vars(value).items()}
     else:
         held = {}
-    found = {path: _look(part) for path, part in list(held.items())[:64]}
+    found = {path: look(part) for path, part in list(held.items())[:64]}
     for path, part in held.items():
         if isinstance(part, dict) and len(part) <= 16:
-            found |= {f"{path}[{k!r}]": _look(v) for k, v in part.items() if isinstance(k, str | int)}
+            found |= {f"{path}[{k!r}]": look(v) for k, v in part.items() if isinstance(k, str | int)}
     return found
 
 
-def _look(value: Any) -> Seen:
+def _look(value: Any, known: dict[tuple[object, ...], Seen]) -> Seen:
+    """Look at a value; at an array that is ``known``, met at one statement after the other, once."""
     if isinstance(value, bool | np.bool_):
         return Seen((), "b", 1, bool(value))
     if isinstance(value, int | float | np.integer | np.floating):
@@ -162,13 +165,16 @@ def _look(value: Any) -> Seen:
         foreign = type(value).__module__.partition(".")[0] in {"jaxlib", "torch"}
         return Seen(tuple(value.shape), "f") if foreign else Seen(None, type(value).__name__)
     if value.size > SMALL:
-        return _looked(value)
+        key = value.shape, value.dtype.str, zlib.crc32(np.ascontiguousarray(value).data)
+        if key not in known:
+            known[key] = _looked(value)
+        return known[key]
     return _known(value.shape, value.dtype.str, value.tobytes())
 
 
 @functools.lru_cache(maxsize=2048)
 def _known(shape: tuple[int, ...], dtype: str, entries: bytes) -> Seen:
-    """Look at a small array: the same one is met at one statement after the other."""
+    """Look at a small array: the same one is met in one function after the other."""
     return _looked(np.frombuffer(entries, dtype).reshape(shape))
 
 
@@ -196,15 +202,19 @@ def _facts(value: np.ndarray, flat: np.ndarray) -> list[str]:
             facts.append("binary")
     if value.dtype.kind != "f" or value.ndim == 0 or value.size > LARGE:
         return facts
-    if value.shape[-1] > 1 and flat.min() >= 0 and np.allclose(value.sum(axis=-1), 1):
+    if value.shape[-1] > 1 and flat.min() >= 0 and _near(value.sum(axis=-1), 1, 1e-5):
         facts.append("simplex")
     if value.shape[-1] > 2:
         squares = (value**2).sum(axis=-1)
-        facts += ["rms"] * np.allclose(squares, value.shape[-1], rtol=1e-3)
-        facts += ["unit"] * np.allclose(squares, 1, rtol=1e-6)
+        facts += ["rms"] * _near(squares, value.shape[-1], 1e-3 * value.shape[-1])
+        facts += ["unit"] * _near(squares, 1, 1e-6)
     if value.ndim > 1:
         for fact, axis in (("columns", 0), ("rows", -1)):
-            centred = value.shape[axis] > 2 and np.allclose(value.mean(axis=axis), 0, atol=1e-6)
-            if centred and np.allclose(value.var(axis=axis), 1, rtol=0.1):
+            centred = value.shape[axis] > 2 and _near(value.mean(axis=axis), 0, 1e-6)
+            if centred and _near(value.var(axis=axis), 1, 0.1):
                 facts.append(fact)
     return facts
+
+
+def _near(numbers: np.ndarray, to: float, within: float) -> bool:
+    return bool(np.max(np.abs(numbers - to)) <= within)

@@ -19,14 +19,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.oracles.estimate import Estimate, Pushforward
+from gradcheck.oracles.estimate import Estimate
 from gradcheck.trees import Array
 
-__all__ = ["central_difference"]
+__all__ = ["Differences", "central_difference"]
 
 EPS = float(np.finfo(np.float64).eps)
 FACTOR = 4.2  # of neighbouring steps; no whole number, or an f that rounds to a grid could look linear on them all
@@ -39,6 +40,9 @@ DOUBT = 1e-7  # worse than this, or see a kink,
 WIDE = 24.0  # in this ratio where noise drowns the first: is it noise, or structure finer than all of them?
 LOUD = 1e3  # times the rounding of the output is more than plain rounding
 NEXT_RUNGS = 4  # steps of a further direction, around the step that the first one chose, and one more on either side
+EARLY = 2  # of these, the finest, are enough to refute a claim that is off by
+FAR = 100.0  # times their bound,
+SOUND = 1e-6  # if that is so small a part of the slope: a report prints six digits, and other steps may not suit
 WORSE = 30.0  # where these make its bound so much worse; if that does not help, a ladder is sampled anew
 TINY = 1e-13  # of the point is the smallest step at which it still moves by more than its rounding
 LOW_PRECISION = 2e-6  # below this part of the point, an f that does not move rounds its argument to float32
@@ -73,7 +77,25 @@ class Samples(NamedTuple):
         return Samples(*(np.concatenate(parts) for parts in zip(finer, self, strict=True)))
 
 
-def central_difference(f: Callable[[Array], Any], x: Array) -> Pushforward:
+@dataclass(frozen=True)
+class Differences:
+    """A pushforward by differences.
+
+    ``against(v, claimed)`` measures the slope along v no more sharply than it takes to see that a number is not it.
+    """
+
+    measure: Callable[[Array, float | None], Estimate]
+
+    def __call__(self, v: Array) -> Estimate:
+        """Measure the slope along ``v`` as sharply as can be."""
+        return self.measure(v, None)
+
+    def against(self, v: Array, claimed: float) -> Estimate:
+        """Measure the slope along ``v``; roughly, if that is far from ``claimed`` already."""
+        return self.measure(v, claimed)
+
+
+def central_difference(f: Callable[[Array], Any], x: Array) -> Differences:
     """Return the pushforward of ``f`` at ``x`` by central differences with a measured error bound.
 
     ``f`` may return a number or an array of any shape, which is then the shape of the estimate. Costs 13 evaluations
@@ -88,13 +110,13 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Pushforward:
     unit = float(getattr(f, "unit", EPS))
     found: list[Limit | None] = [None] * origin.size  # along a tangent that moves the point by its own length
 
-    def pushforward(v: Array) -> Estimate:
+    def measure(v: Array, claimed: float | None) -> Estimate:
         v = np.asarray(v, dtype=np.float64)
         length = _length(f, x, v)
         if length == 0.0:
             return Estimate(np.zeros(origin.shape)[()], np.zeros(origin.shape)[()])
         sample = functools.partial(_sample, f, x, origin, v)
-        limits = _again(sample, floor, unit, length, found)
+        limits = _again(sample, floor, unit, length, found, claimed)
         if limits is None:
             limits = _ladder(sample, floor, unit, length)
             found[:] = [_scaled(limit, length) if np.isfinite(limit.error) and limit.step else None for limit in limits]
@@ -102,7 +124,7 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Pushforward:
         reason = None if np.isfinite(error).all() else "the forward is finite at too few steps"
         return Estimate(value, error, kink, reason)
 
-    return pushforward
+    return Differences(measure)
 
 
 def _length(f: Callable[[Array], Any], x: Array, v: Array) -> float:
@@ -129,9 +151,17 @@ def _sample(f: Callable[[Array], Any], x: Array, origin: Array, v: Array, h: Arr
 
 
 def _again(
-    sample: Callable[[Array], Samples], floor: Array, unit: float, length: float, found: list[Limit | None]
+    sample: Callable[[Array], Samples],
+    floor: Array,
+    unit: float,
+    length: float,
+    found: list[Limit | None],
+    claimed: float | None,
 ) -> list[Limit] | None:
-    """Use the steps that suited the direction before; None where they do not suit this one."""
+    """Use the steps that suited the direction before; None where they do not suit this one.
+
+    Of a single slope that is not the one ``claimed`` by far, the finest of them show it.
+    """
     before = [_scaled(limit, 1 / length) for limit in found if limit]
     if len(before) < len(found):
         return None
@@ -140,7 +170,15 @@ def _again(
         return all(now.error <= WORSE * then.error for now, then in zip(limits, before, strict=True))
 
     top = min(float(np.median([limit.step for limit in before])) * FACTOR ** (NEXT_RUNGS - 2), 0.5 / FACTOR)
-    samples = sample(top * length * FACTOR ** np.arange(1.0 - NEXT_RUNGS, 1))
+    h = top * length * FACTOR ** np.arange(1.0 - NEXT_RUNGS, 1)
+    if claimed is None or len(before) > 1:
+        samples = sample(h)
+    else:
+        samples = sample(h[:EARLY])
+        rough = _rough(samples, float(floor[0]), unit, length, before[0])
+        if abs(rough.value - claimed) > FAR * rough.error and rough.error <= SOUND * abs(rough.value):
+            return [rough]
+        samples = sample(h[EARLY:]).below(samples)
     limits = _limits(samples, floor, unit, length, before)
     if not suit(limits):
         finer, coarser = (sample(h) for h in (samples.h[:1] / FACTOR, samples.h[-1:] * FACTOR))
@@ -233,6 +271,18 @@ def _limit(
         return Limit(np.nan, np.inf, noise, 0.0)
     error += 8 * EPS * abs(known.value) if known else 0.0
     return Limit(value, error, noise, h[rung] / length, _kink(h, even, grain, rung))
+
+
+def _rough(samples: Samples, floor: float, unit: float, length: float, known: Limit) -> Limit:
+    """Return the slope from two steps, with what Richardson takes off as its bound; an infinite one at a kink."""
+    h, right, left = samples.h, samples.right[:, 0], samples.left[:, 0]
+    quotient, even = (right - left) / (2 * h), (right + left) / 2
+    noise = max(floor, 2 * known.noise) + 4 * unit * float(np.max(np.abs([right, left])))
+    off = float(quotient[1] - quotient[0]) / (FACTOR**2 - 1)
+    error = abs(off) + SAFETY * noise / h[0] + 4 * EPS * length * float(np.max(np.abs(even) / h**2))
+    if _kink(h, even, np.full(EARLY, noise), 1) or not math.isfinite(error):
+        error = math.inf
+    return Limit(float(quotient[0]) - off, error, noise, known.step)
 
 
 def _one_sided(h: Array, change: Array, floor: float, length: float) -> Limit:

@@ -37,6 +37,7 @@ FEW = 4  # turns: of so few each is looked at by itself too, as they may be laye
 SHARP = 1e-3  # relative: what is measured no better tells nothing
 PARALLEL = 1e-6  # relative: likewise, of multiples
 CLOSE = 1e-9  # relative: arrays that are no further apart are the same
+SAMPLED = 16  # entries of an array, about so many, tell most others from it
 
 
 class Series(NamedTuple):
@@ -215,6 +216,30 @@ class Shelf:
         return [int(i) for i in np.flatnonzero(np.abs(self.stack - array.ravel()).max(axis=1) <= self.allowed)]
 
 
+class _Firsts:
+    """The first array of each series by its shape, so that most that differ from a given one are passed by at once."""
+
+    def __init__(self, seen: Sequence[Series]) -> None:
+        self.places: dict[tuple[int, ...], list[Series]] = {}
+        for each in seen:
+            self.places.setdefault(each.shape, []).append(each)
+        self.samples = {shape: np.stack([_sample(e.arrays[0]) for e in some]) for shape, some in self.places.items()}
+
+    def like(self, array: Array) -> list[Series]:
+        """Return those of this shape of which a few entries are alike, in order."""
+        some = self.places.get(array.shape, [])
+        if not some:
+            return []
+        allowed = CLOSE * max(float(array.max()), -float(array.min()), 1e-300)
+        near = np.abs(self.samples[array.shape] - _sample(array)).max(axis=1) <= allowed
+        return [each for each, is_near in zip(some, near, strict=True) if is_near]
+
+
+def _sample(array: Array) -> Array:
+    flat = np.ravel(array)
+    return flat[:: max(flat.size // SAMPLED, 1)]
+
+
 def is_multiple(one: Array, two: Array) -> bool:
     """Whether an array is a number times another one."""
     rate = float((one * two).sum()) / max(float((two**2).sum()), 1e-300)
@@ -321,6 +346,7 @@ def activations(evidence: Evidence) -> tuple[Activation, ...]:
 def _activations(evidence: Evidence) -> Iterator[Activation]:
     seen = sight(evidence)
     known = functions(evidence)
+    firsts = _Firsts(seen)
     done: list[tuple[Array, ...]] = []
     with np.errstate(all="ignore"):
         for z, function in itertools.product(seen, known):
@@ -329,7 +355,7 @@ def _activations(evidence: Evidence) -> Iterator[Activation]:
             value = function.value(z.arrays[0])
             if not np.isfinite(value).all() or alike(value, z.arrays[0]):
                 continue
-            for a in seen:
+            for a in firsts.like(value):
                 if len(a.arrays) != len(z.arrays) or not alike(value, a.arrays[0]):
                     continue
                 values = [function.value(each) for each in z.arrays]

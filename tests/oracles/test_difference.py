@@ -38,6 +38,56 @@ def test_a_first_direction_costs_13_evaluations_and_each_further_one_8():
     assert np.diff([0, *counts]).tolist() == [13, 8, 8, 8, 8]
 
 
+def counted(f):
+    calls = []
+
+    def call(u):
+        calls.append(u)
+        return f(u)
+
+    return call, calls
+
+
+@given(seed=seeds, off=st.floats(-2, 2))
+def test_what_is_measured_against_a_claim_tells_it_from_the_slope_with_an_honest_bound(seed, off):
+    rng = np.random.default_rng(seed)
+    x, y, (v, w) = rng.standard_normal(9), rng.standard_normal(9), rng.standard_normal((2, 9))
+    pushforward = central_difference(lambda u: y @ np.tanh(u), x)
+    pushforward(w)
+    true = float(y @ (v / np.cosh(x) ** 2))
+    value, error, *_ = pushforward.against(v, true + off)
+    assert abs(value - true) <= error
+    assert abs(off) <= 1e-6 or abs(value - true - off) > error
+
+
+def test_a_claim_that_is_far_off_costs_4_evaluations_and_one_that_is_right_8():
+    rng = np.random.default_rng(0)
+    f, calls = counted(lambda u: np.tanh(u).sum())
+    x, v = rng.standard_normal((2, 50))
+    pushforward = central_difference(f, x)
+    pushforward(v)
+    true = float((v / np.cosh(x) ** 2).sum())
+    counts = [len(calls)]
+    for claimed in (2 * true, true):
+        pushforward.against(v, claimed)
+        counts.append(len(calls))
+    assert np.diff(counts).tolist() == [4, 8]
+
+
+def test_two_steps_do_not_refute_where_they_do_not_suit():
+    pushforward = central_difference(lambda u: np.sin(1e5 * u[0]) + u[1], np.ones(2))
+    pushforward(np.array([0.0, 1.0]))
+    true = 1e5 * np.cos(1e5)
+    value, error, *_ = pushforward.against(np.array([1.0, 0.0]), true)
+    assert abs(value - true) <= error
+
+
+def test_at_a_kink_two_steps_say_nothing():
+    pushforward = central_difference(lambda u: abs(u[0]) + u[1], np.array([0.0, 1.0]))
+    pushforward(np.array([0.0, 1.0]))
+    assert pushforward.against(np.array([1.0, 1.0]), 5.0).kink > 0
+
+
 def test_steps_that_suited_one_direction_are_sampled_anew_where_they_do_not_suit_another():
     f = lambda u: np.sin(1e5 * u[0]) + u[1]  # noqa: E731
     pushforward = central_difference(f, np.ones(2))
