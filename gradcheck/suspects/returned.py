@@ -16,11 +16,12 @@ from gradcheck.trees import Array, leaves, rebuild
 
 __all__ = ["suspects"]
 
+SUMS = ("add", "subtract", "set", "update")
 MOST = 60  # results that are compared with the truth about one argument
 
 
 def suspects(evidence: Evidence) -> Iterator[Suspicion]:
-    """Yield gradients that are not returned (C8), and those for which another array is (B6, C3)."""
+    """Yield gradients that are not returned (C8), and those for which another array is (B6, C3, C8)."""
     absent = tuple(path for path in evidence.wrong if path in _absent(evidence))
     if absent:
         sentence = f"{gradients(absent)} {is_are(absent)} not returned. Return a gradient for every argument."
@@ -69,6 +70,9 @@ def _computed(evidence: Evidence, path: str, tape: Tape) -> Iterator[Suspicion]:
                 "in it already. Return it as it is."
             )
             yield Suspicion("C3", (path,), sentence, {path: true}, 0.3)
+        elif step.name in SUMS and number in _ancestors(tape, step.number):
+            sentence = f"d{path} lacks what {step.place} adds to it. Return the sum."
+            yield Suspicion("C8", (path,), sentence, {path: true}, 0.3)
         else:
             sentence = f"{step.place} computes the true gradient, and d{path} is another array. Return that one."
             yield Suspicion("B6", (path,), sentence, {path: true}, 0.3)

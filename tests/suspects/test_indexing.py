@@ -90,6 +90,20 @@ def test_another_array_that_is_returned_is_named_where_the_gradient_was_computed
     assert [each.mistake for each in returned.suspects(evidence_of(two, backward, ARGS))] == ["B6"]
 
 
+def test_a_gradient_that_is_returned_before_a_term_is_added_lacks_that_term():
+    def forward(x, W):
+        return x @ W + np.sin(x), (x, W)
+
+    def backward(dout, cache):
+        x, W = cache
+        dx = dout @ W.T
+        whole = dx + dout * np.cos(x)
+        return (dx if whole.any() else whole), x.T @ dout
+
+    found = returned.suspects(evidence_of(forward, backward, normal(5, (3, 4), (4, 4))))
+    assert [(each.mistake, each.arguments) for each in found] == [("C8", ("x",))]
+
+
 def test_a_gradient_that_is_changed_after_it_is_computed_is_not_called_another_array():
     def backward(dout, cache):
         dx, dW, dU, _ = two_backward(dout, cache)
