@@ -22,14 +22,38 @@ from gradcheck.evidence import Evidence, Exhausted
 from gradcheck.laws import match_gradients
 from gradcheck.mistakes import CATALOGUE
 from gradcheck.report import Explanation
-from gradcheck.suspects import chain, counterfactual, numbers, paths, regulariser, scale, shapes
+from gradcheck.suspects import (
+    chain,
+    cotangents,
+    counterfactual,
+    maxima,
+    numbers,
+    paths,
+    regulariser,
+    returned,
+    scale,
+    shapes,
+    signs,
+    tables,
+    targets,
+)
 from gradcheck.suspicion import Suspicion
 from gradcheck.trees import leaves
 
 __all__ = ["Explained", "explain"]
 
-ALGEBRA = (scale, regulariser, shapes, numbers)  # in the order of their cost
-PATTERNS = (chain, paths, counterfactual)
+ALGEBRA = (
+    scale,
+    regulariser,
+    tables,
+    targets,
+    maxima,
+    shapes,
+    numbers,
+    cotangents,
+    signs,
+)  # in the order of their cost
+PATTERNS = (chain, returned, paths, counterfactual)
 TRIED = 600  # edits of the source at most,
 CALLED = 300  # so many where only functions that the backward calls have one,
 KNOWN = 3  # so many times fewer where the mistake has a name already, and only its line is looked for,

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck.evidence import Evidence
+from gradcheck.suspects import softmaxes
 from gradcheck.suspects.derivatives import read
 from gradcheck.suspects.sight import activations, alike, is_multiple, is_sharp, sight, varies
 from gradcheck.suspicion import Suspicion
@@ -86,6 +87,10 @@ def _softmax(evidence: Evidence, path: str) -> Iterator[Suspicion]:
     claimed = evidence.claimed[path]
     for v in _cotangents(evidence, claimed.shape):
         for name, p, axis in _probabilities(evidence, claimed.shape):
+            found = next(softmaxes.misread(evidence, path, v, p, axis), None)
+            if found is not None:
+                yield found
+                return
             of_softmax = p * (v - (p * v).sum(axis=axis, keepdims=True))
             of_logarithm = v - p * v.sum(axis=axis, keepdims=True)
             diagonal = (v * p * (1 - p), v * p, v)
@@ -94,10 +99,10 @@ def _softmax(evidence: Evidence, path: str) -> Iterator[Suspicion]:
                 (of_softmax, (*diagonal, twice), f"{name} * (dout - (dout * {name}).sum(axis={axis}, keepdims=True))"),
                 (of_logarithm, (v * (1 - p), v), f"dout - {name} * dout.sum(axis={axis}, keepdims=True)"),
             ):
-                found = next((number for number, wrong in enumerate(wrongs) if alike(claimed, wrong)), None)
-                if found is None or not evidence.is_true(path, true):
+                which = next((number for number, wrong in enumerate(wrongs) if alike(claimed, wrong)), None)
+                if which is None or not evidence.is_true(path, true):
                     continue
-                how = "is taken twice" if found == 3 else "has entries beside its diagonal, which are missing"
+                how = "is taken twice" if which == 3 else "has entries beside its diagonal, which are missing"
                 sentence = f"d{path}: the Jacobian of the softmax {how}. Write {what}."
                 yield Suspicion("C6", (path,), sentence, {path: true}, 0.1)
                 return

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects import additions, factors_inside, products
+from gradcheck.suspects import additions, factors_inside, indexing, multiplied, products
 from gradcheck.suspects.change import Otherwise, site_of, together
 from gradcheck.suspects.runs import run, tape_of
 from gradcheck.suspects.sight import groups, is_sharp
@@ -39,7 +39,7 @@ class Found(NamedTuple):
 
 
 def suspects(evidence: Evidence) -> Iterator[Suspicion]:
-    """Yield what one operation, done otherwise, explains: B1, B6, C1 to C4, C6, C8, E1, E4, E5, G1, G3."""
+    """Yield what one operation, done otherwise, explains: most of B, C, E, F and G."""
     tape = tape_of(evidence)
     if tape is None or not evidence.wrong or not all(is_sharp(evidence, path) for path in evidence.wrong):
         return
@@ -50,6 +50,8 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         *factors_inside.ways(evidence, tape, within),
         *products.ways(evidence, tape, within),
         *additions.ways(evidence, tape, within),
+        *indexing.ways(evidence, within),
+        *multiplied.ways(evidence, within),
     ]
     found: list[Found] = []
     for way in _ordered(evidence, ways, reach):

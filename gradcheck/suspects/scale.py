@@ -181,6 +181,10 @@ def _arrays(evidence: Evidence, path: str) -> list[Suspicion]:
                     much = "" if verb == "Multiply" else " once too often"
                     sentence = f"d{path} {how} {name}{much}, one number for each slice. {verb} d{path} by {name}."
                     return [Suspicion("A5", (path,), sentence, {path: claimed * factor_array}, 0.4)]
+                if evidence.is_true(path, claimed * factor_array**2):
+                    how = "divided" if verb == "Multiply" else "multiplied"
+                    sentence = f"d{path} is {how} by {name}, one number for each slice. {verb} by it instead."
+                    return [Suspicion("A5", (path,), sentence, {path: claimed * factor_array**2}, 0.5)]
     return []
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects import reductions, spatial
+from gradcheck.suspects import blocks, order, reductions, spatial
 from gradcheck.suspects.candidate import Candidate
 from gradcheck.suspects.factors import readings, tolerance
 from gradcheck.suspects.scale import scaled
@@ -68,6 +68,9 @@ def _reordered(evidence: Evidence, path: str, array: Array) -> list[Found]:
         spatial.rolled,
         spatial.cropped,
         reductions.unsummed,
+        blocks.interleaved,
+        blocks.repeated,
+        order.lined_up,
     )
     candidates = [each for way in ways for each in way(evidence, path, array)]
     for each in candidates:

@@ -147,6 +147,7 @@ class Watched(np.ndarray[Any, np.dtype[Any]]):
 
     reel: Reel
     step: int
+    aside: bool  # set where another part was given than was asked for
 
     @property
     def tape(self) -> Tape | None:
@@ -206,7 +207,10 @@ class Watched(np.ndarray[Any, np.dtype[Any]]):
         if self.tape is None or type(part) is not np.ndarray or part.dtype.kind != "f":
             return part
         result, number = self.tape.tell("get", (self, plain(key)), part)
-        return self.tape.watched(result, number)
+        made = self.tape.watched(result, number)
+        if result is not part:
+            made.aside = True
+        return made
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Tell which part is written."""
@@ -215,7 +219,8 @@ class Watched(np.ndarray[Any, np.dtype[Any]]):
             raw[key] = plain(value)
             return
         if isinstance(value, np.ndarray) and np.may_share_memory(raw, value):  # x[key] += term
-            raw[key] = plain(value)
+            if not getattr(value, "aside", False):  # else the term went to another part already
+                raw[key] = plain(value)
             self.step = self.tape.tell("update", (self,), raw)[1]
             self.tape.link(value, self.step)
             return
