@@ -7,13 +7,14 @@ the others as they were, the place and the mistake are found.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects import additions, factors_inside, products
+from gradcheck.suspects import additions, factors_inside, loops, operations, products
 from gradcheck.suspects.change import Otherwise, site_of, together
 from gradcheck.suspects.runs import run, tape_of
 from gradcheck.suspects.sight import groups, is_sharp
@@ -27,6 +28,7 @@ __all__ = ["suspects"]
 STEPS = 25_000  # operations that all runs together may do,
 RUNS = 60  # and runs after the first that helps
 ENOUGH = 3  # explanations, after which no more are looked for
+FIRST, LATER = 10, 0.05  # of each class so many first; so many more are tried as if they were more doubtful by that
 FURTHER = 0.3  # nor any that are so much more doubtful than the best
 SAME = 1e-9  # relative: what a change may do to a gradient that was right
 
@@ -50,11 +52,15 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         *factors_inside.ways(evidence, tape, within),
         *products.ways(evidence, tape, within),
         *additions.ways(evidence, tape, within),
+        *operations.ways(evidence, tape, within),
+        *loops.ways(evidence, tape, within),
     ]
     found: list[Found] = []
     for way in _ordered(evidence, ways, reach):
-        if left[0] <= 0 or len(found) >= ENOUGH or (found and way.doubt > found[0].otherwise.doubt + FURTHER):
+        if left[0] <= 0 or len(found) >= ENOUGH:
             break
+        if found and way.doubt > found[0].otherwise.doubt + FURTHER:
+            continue
         left[0] -= len(tape.steps)
         repaired = _repaired(evidence, way)
         if repaired:
@@ -116,7 +122,14 @@ def _ordered(evidence: Evidence, kept: list[Otherwise], reach: dict[tuple[object
             first = alike[0]
             changes = [way.change for way in places.values()]
             kept.append(first._replace(change=together(changes), place=(), doubt=first.doubt + 0.05))
-    return sorted(kept, key=lambda way: (bool(way.place) and not every <= reach[way.place], way.doubt))
+    partly = {id(way): bool(way.place) and not every <= reach[way.place] for way in kept}
+    kept.sort(key=lambda way: (partly[id(way)], way.doubt))
+    ranks: Counter[str] = Counter()
+    late = {}
+    for way in kept:  # a kind of change that can be made at many places must not use up the runs of all others
+        late[id(way)] = way.doubt + LATER * (ranks[way.mistake] // FIRST)
+        ranks[way.mistake] += 1
+    return sorted(kept, key=lambda way: (partly[id(way)], late[id(way)]))
 
 
 def _reached(evidence: Evidence, place: tuple[object, ...]) -> set[str] | None:

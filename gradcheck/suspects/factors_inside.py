@@ -26,6 +26,7 @@ from gradcheck.trees import Array
 
 __all__ = ["ways"]
 
+TURNS = 4  # of a loop that are multiplied by one array at most
 DEEP = 4  # factors that are looked through
 PARTS = ("exp", "log", "square root", "square")  # functions of which others are made
 SCALES = ("multiply", "divide", "where", "set", "negative")
@@ -179,7 +180,7 @@ def _fitted(arrays: Sequence[Array], group: Sequence[Step], *, turned: bool) -> 
     """Return one array for each turn of a group, in the order of the turns or against it."""
     shape = group[0].result.shape
     if len(arrays) == 1:
-        fits = _broadcast(arrays[0], shape)
+        fits = _broadcast(arrays[0], shape) if len(group) <= TURNS else None
         return None if fits is None else [fits] * len(group)
     if len(arrays) != len(group) or arrays[0].shape != shape:
         return None
