@@ -25,6 +25,9 @@ Named = list[dict[str, Array]]  # what the names stand for, at each turn
 def ways(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step]]) -> Iterator[Otherwise]:
     """Yield factors and operands that the loop has under an index, at every turn its own (B6, C1, C4)."""
     loops = [group for group in within if len(group) > 1 and group[0].name in VECTORS and group[0].result.size]
+    for group in within:
+        if group[0].name == "set" and len(group) > 1:
+            yield from _written(evidence, group)
     if not loops or len(tape.steps) > MOST:
         return
     named = _named(evidence, loops)
@@ -50,6 +53,27 @@ def _named(evidence: Evidence, loops: Sequence[Sequence[Step]]) -> dict[tuple[ob
 
     run(evidence, look)
     return found
+
+
+def _written(evidence: Evidence, group: Sequence[Step]) -> Iterator[Otherwise]:
+    """Yield what each turn writes into its part of an array, times the derivative of its step (C1)."""
+    first = group[0]
+    value = first.operands[2]
+    for act in activations(evidence):
+        if len(act.slopes) != len(group) or np.shape(value) != act.slopes[0].shape or not np.ptp(act.slopes[0]):
+            continue
+        for slopes in (act.slopes[::-1], act.slopes):
+
+            def sloped(step: Step, _: Tape, slopes: tuple[Array, ...] = slopes) -> Array:
+                made = np.array(step.operands[0])
+                made[step.operands[1]] = step.operands[2] * slopes[step.turn % len(slopes)]
+                return made
+
+            sentence = (
+                f"The derivative of the {act.function.name} is missing in what {first.place} writes. "
+                f"Multiply by {act.said} of the step there."
+            )
+            yield Otherwise("C1", at(group, sloped), sentence, 0.35, "", site_of(group))
 
 
 def _missing(

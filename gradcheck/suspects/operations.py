@@ -173,8 +173,10 @@ def _factors(step: Step, tape: Tape, depth: int) -> Iterator[tuple[Array, Array,
         for place in way[:-1]:
             end = tape.steps[end.sources[place] or 0]
         vector = walk(step, way, tape)
+        if np.shape(vector) != step.result.shape:
+            continue  # a reshape lies on the way
         factor = step.result / vector
-        if np.shape(vector) == step.result.shape and np.isfinite(factor).all():
+        if np.isfinite(factor).all():
             yield vector, factor, end.sources[way[-1]]
 
 
