@@ -28,7 +28,7 @@ __all__ = ["suspects"]
 STEPS = 25_000  # operations that all runs together may do,
 RUNS = 60  # and runs after the first that helps
 ENOUGH = 3  # explanations, after which no more are looked for
-FIRST, LATER = 10, 0.05  # of each class so many first; so many more are tried as if they were more doubtful by that
+FIRST, LATER = 10, 0.05  # of each class so many come first, and each so many more as if more doubtful by that
 FURTHER = 0.3  # nor any that are so much more doubtful than the best
 SAME = 1e-9  # relative: what a change may do to a gradient that was right
 
@@ -73,7 +73,7 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         elif repaired and len(partial) < ENOUGH and all(way.mistake != each.otherwise.mistake for each in partial):
             partial.append(Found(way, repaired))
     if not any(len(each.repaired) == len(evidence.wrong) for each in found):
-        found += [whole for each in partial for whole in _in_every_layer(evidence, tape, each, ordered)]
+        found += [whole for each in partial for whole in _in_every_layer(evidence, each, ordered)]
     most = max((len(each.repaired) for each in found), default=0)
     named: set[str] = set()
     for way, repaired in found:
@@ -85,7 +85,7 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         yield Suspicion(way.mistake, paths, way.sentence + partly, repaired, way.doubt, way.apart)
 
 
-def _in_every_layer(evidence: Evidence, tape: Tape, first: Found, ways: list[Otherwise]) -> Iterator[Found]:
+def _in_every_layer(evidence: Evidence, first: Found, ways: list[Otherwise]) -> Iterator[Found]:
     """Yield one mistake made at several places, each of which, undone, repairs a gradient more than those before."""
     way, repaired = first
     runs = RUNS
@@ -173,7 +173,7 @@ def _ordered(evidence: Evidence, kept: list[Otherwise], reach: dict[tuple[object
     ranks: Counter[str] = Counter()
     late = {}
     for way in kept:  # a kind of change that can be made at many places must not use up the runs of all others
-        late[id(way)] = way.doubt + LATER * (ranks[way.mistake] // FIRST)
+        late[id(way)] = way.doubt + LATER * min(ranks[way.mistake] // FIRST, 3)
         ranks[way.mistake] += 1
     return sorted(kept, key=lambda way: (partly[id(way)], late[id(way)]))
 

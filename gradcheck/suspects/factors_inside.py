@@ -346,7 +346,9 @@ def _without_softmax(evidence: Evidence, group: Sequence[Step]) -> Iterator[Othe
         axis = next((a for a in range(p.ndim) if p.shape[a] > 1 and np.allclose(p.sum(axis=a), 1)), None)
         if axis is not None:
             whole = _whole_softmax(group, (), p, axis, series.name)
-            sentence = f"The derivative of the softmax is missing in {group[0].place}. {whole.sentence.partition('. ')[2]}"
+            sentence = (
+                f"The derivative of the softmax is missing in {group[0].place}. {whole.sentence.partition('. ')[2]}"
+            )
             yield whole._replace(mistake="C1", sentence=sentence, doubt=0.35)
 
 

@@ -47,7 +47,11 @@ def _named(evidence: Evidence, loops: Sequence[Sequence[Step]]) -> dict[tuple[ob
 
     def look(step: Step, _: Tape) -> None:
         if (step.site, step.result.shape) in places:
-            shapes = {step.result.shape, (), *(each.shape for each in step.operands[:2] if isinstance(each, np.ndarray))}
+            shapes = {
+                step.result.shape,
+                (),
+                *(each.shape for each in step.operands[:2] if isinstance(each, np.ndarray)),
+            }
             fits = {name: np.array(array) for name, array in step.around.items() if array.shape in shapes}
             found.setdefault((step.site, step.result.shape), []).append(fits)
 
@@ -76,9 +80,7 @@ def _written(evidence: Evidence, group: Sequence[Step]) -> Iterator[Otherwise]:
             yield Otherwise("C1", at(group, sloped), sentence, 0.35, "", site_of(group))
 
 
-def _missing(
-    evidence: Evidence, tape: Tape, group: Sequence[Step], name: str, turns: Named
-) -> Iterator[Otherwise]:
+def _missing(evidence: Evidence, tape: Tape, group: Sequence[Step], name: str, turns: Named) -> Iterator[Otherwise]:
     """Yield a factor that no turn multiplies by: a derivative, or what the backward computes and never uses (C1)."""
     first = group[0]
     arrays = [turn[name] for turn in turns if name in turn and turn[name].shape == first.result.shape]
@@ -157,7 +159,8 @@ def _class(name: str, taken: Sequence[Array], turns: Named) -> tuple[str, str, f
         not one.any() or _equal(each, one) for each, one in zip(meant, taken, strict=True)
     ):
         return "C8", "nothing at some turns", 0.4
-    return "B6", "something else", 0.7
+    constant = not any(varies(one) for one in taken)
+    return "B6", "something else", 0.5 if constant and taken[0].ndim else 0.7
 
 
 def _equal(one: Array | None, two: Array) -> bool:

@@ -86,7 +86,7 @@ def _indexed(local: dict[str, Any], turning: dict[str, Any]) -> Iterator[tuple[s
 
 
 def _items(
-    name: str, held: Any, whole: dict[str, int], keys: dict[str, Any], several: dict[str, Array]
+    name: str, held: Any, whole: dict[str, Any], keys: dict[str, Any], several: dict[str, Array]
 ) -> Iterator[tuple[str, Any]]:
     """Yield what a name gives under the variables that are whole numbers, keys, and arrays of whole numbers."""
     if isinstance(held, dict):
@@ -102,10 +102,10 @@ def _items(
         for by, how in ((0, ""), (-1, " - 1"), (1, " + 1")):
             if 0 <= value + by < len(held):
                 yield f"{name}[{index}{how}]", held[value + by]
-        if isinstance(held, np.ndarray) and held.ndim >= 2 and 0 <= value < held.shape[1]:
+        if isinstance(held, np.ndarray) and held.ndim >= 2 and value in range(held.shape[1]):
             yield f"{name}[:, {index}]", held[:, value]
             for places, those in several.items():
-                if not those.size or (0 <= those.min() and those.max() < min(held.shape[:2])):
+                if not those.size or (those.min() >= 0 and those.max() < min(held.shape[:2])):
                     if value < len(held):
                         yield f"{name}[{index}, {places}]", held[value, those]
                     yield f"{name}[{places}, {index}]", held[those, value]

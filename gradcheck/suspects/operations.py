@@ -91,7 +91,7 @@ def _slopes(evidence: Evidence) -> list[Array]:
 def _squared(evidence: Evidence, group: Sequence[Step]) -> Iterator[Otherwise]:
     """Yield a square left out: of a derivative (C3), or of another operand (B6)."""
     first = group[0]
-    if first.name not in ("square", "power") or np.ndim(first.result) == 0 and len(group) < 2:
+    if first.name not in ("square", "power") or (first.result.ndim == 0 and len(group) < 2):
         return
     if first.name == "power" and not (np.ndim(first.operands[1]) == 0 and first.operands[1] == 2):
         return
@@ -120,7 +120,7 @@ def _written(group: Sequence[Step]) -> Iterator[Otherwise]:
 
         what = first.names[2] or (f"{float(value):g}" if np.ndim(value) == 0 else "an array")
         sentence = f"{first.place} writes {what} where {name} belongs. Write {name}."
-        yield Otherwise("B6", at(group, made), sentence, 0.7, "", site_of(group))
+        yield Otherwise("B6", at(group, made), sentence, 0.45 if np.ndim(value) == 0 else 0.7, "", site_of(group))
 
 
 def _twice(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step]]) -> Iterator[Otherwise]:
@@ -130,7 +130,7 @@ def _twice(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step]]) -> 
         again = [place for step in group for place in [_again(step, tape)] if place is not None]
         if not again:
             continue
-        vector, factor = again[0]
+        _, factor = again[0]
         derivative = any(slope.shape == factor.shape and is_multiple(factor, slope) for slope in _slopes(evidence))
         known = any(np.shape(each) == factor.shape and alike(each, factor) for each in evidence.at_hand.values())
         mistake = "B6" if known and not derivative else "C3"

@@ -62,7 +62,7 @@ def _is_felt(evidence: Evidence, path: str) -> bool:
 
 
 def _computed(evidence: Evidence, path: str, tape: Tape) -> Step | None:
-    """Return the step that gives the true gradient of an argument, which was not made into the one returned."""
+    """Return the step that gives the true gradient, where what is returned was there before, or is another's."""
     shape = evidence.point[path].shape
     claimed = evidence.claimed.get(path, evidence.misshapen.get(path))
     if claimed is None or claimed.size < 2 or int(np.prod(shape)) < 2 or not is_sharp(evidence, path):
@@ -71,11 +71,9 @@ def _computed(evidence: Evidence, path: str, tape: Tape) -> Step | None:
     for step in tape.steps:
         fits = step.result.shape == shape and step.result.dtype.kind == "f" and step.name not in ("set", "update")
         if fits and not _is(step.result, claimed) and evidence.is_true(path, step.result):
-            after = {step.number}
-            for later in tape.steps[step.number + 1 :]:
-                if after & {*later.sources}:
-                    after.add(later.number)
-            return None if after & {*made} or not made else step
+            rest = (array for other, array in evidence.claimed.items() if other not in evidence.wrong)
+            another = any(_is(claimed, right) for right in rest)
+            return step if another or (made and max(made) < step.number) else None
     return None
 
 
