@@ -175,7 +175,8 @@ def _factors(step: Step, tape: Tape, depth: int) -> Iterator[tuple[Array, Array,
         vector = walk(step, way, tape)
         if np.shape(vector) != step.result.shape:
             continue  # a reshape lies on the way
-        factor = step.result / vector
+        with np.errstate(all="ignore"):
+            factor = step.result / vector
         if np.isfinite(factor).all():
             yield vector, factor, end.sources[way[-1]]
 

@@ -25,7 +25,7 @@ FORMS: dict[str, Callable[[Array], Array]] = {
     "the modulus": np.abs,
     "the square": np.square,
     "the sign": np.sign,
-    "the inverse": lambda x: 1 / x,
+    "the inverse": lambda x: np.divide(1, x, out=np.zeros(x.shape), where=x != 0),
 }
 
 
