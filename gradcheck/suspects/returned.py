@@ -69,7 +69,8 @@ def _computed(evidence: Evidence, path: str, tape: Tape) -> Step | None:
         return None
     made = [step.number for step in tape.steps if step.result.shape == claimed.shape and alike(step.result, claimed)]
     for step in tape.steps:
-        fits = step.result.shape == shape and step.result.dtype.kind == "f" and step.name not in ("set", "update")
+        whole = step.name not in ("set", "update") or step.number not in tape.used
+        fits = whole and step.result.shape == shape and step.result.dtype.kind == "f"
         if fits and not _is(step.result, claimed) and evidence.is_true(path, step.result):
             rest = (array for other, array in evidence.claimed.items() if other not in evidence.wrong)
             another = any(_is(claimed, right) for right in rest)
