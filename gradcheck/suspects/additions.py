@@ -92,7 +92,7 @@ def _through_weights(evidence: Evidence, every: Sequence[Sequence[Step]]) -> Ite
     square = [(p, a) for p, a in evidence.point.items() if a.ndim == 2 and a.shape[0] == a.shape[1] > 1]
     for path, W in square:
         for group in every:
-            if len(group) < 2 or group[0].name not in ADDABLE or group[0].result.ndim > 2:
+            if len(group) < 2 or group[0].name not in ADDABLE or not 1 <= group[0].result.ndim <= 2:
                 continue
             shape = group[0].result.shape
             if shape[-1] != W.shape[0] and shape[0] != W.shape[0]:

@@ -24,6 +24,7 @@ class Otherwise(NamedTuple):
         apart: ``otherwise`` of a Suspicion.
         place: where in the code, and of which shape.
         kind: the same for changes that a person would make together.
+        spared: right gradients that are returned as they are before the change.
     """
 
     mistake: str
@@ -33,6 +34,7 @@ class Otherwise(NamedTuple):
     apart: str = ""
     place: tuple[object, ...] = ()
     kind: str = ""
+    spared: frozenset[str] = frozenset()
 
 
 def site_of(group: Sequence[Step]) -> tuple[object, ...]:

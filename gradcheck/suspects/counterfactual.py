@@ -7,13 +7,14 @@ the others as they were, the place and the mistake are found.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects import additions, factors_inside, indexing, multiplied, products
+from gradcheck.suspects import additions, factors_inside, indexing, loops, multiplied, operations, products
 from gradcheck.suspects.change import Otherwise, site_of, together
 from gradcheck.suspects.runs import run, tape_of
 from gradcheck.suspects.sight import groups, is_sharp
@@ -27,6 +28,7 @@ __all__ = ["suspects"]
 STEPS = 25_000  # operations that all runs together may do,
 RUNS = 60  # and runs after the first that helps
 ENOUGH = 3  # explanations, after which no more are looked for
+FIRST, LATER = 10, 0.05  # of each class so many come first, and each so many more as if more doubtful by that
 FURTHER = 0.3  # nor any that are so much more doubtful than the best
 SAME = 1e-9  # relative: what a change may do to a gradient that was right
 
@@ -44,7 +46,8 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
     if tape is None or not evidence.wrong or not all(is_sharp(evidence, path) for path in evidence.wrong):
         return
     left = [STEPS]
-    reach = _reach(evidence, tape, left)
+    told = _told_at(evidence, tape)
+    reach = _reach(evidence, tape, told, left)
     within = [group for group in groups(tape.steps).values() if site_of(group) in reach]
     ways = [
         *factors_inside.ways(evidence, tape, within),
@@ -52,16 +55,27 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         *additions.ways(evidence, tape, within),
         *indexing.ways(evidence, within),
         *multiplied.ways(evidence, within),
+        *operations.ways(evidence, tape, within),
+        *loops.ways(evidence, tape, within),
     ]
+    ways = [way._replace(spared=told[way.place]) for way in ways if way.place in reach]
     found: list[Found] = []
-    for way in _ordered(evidence, ways, reach):
-        if left[0] <= 0 or len(found) >= ENOUGH or (found and way.doubt > found[0].otherwise.doubt + FURTHER):
+    partial: list[Found] = []
+    ordered = _ordered(evidence, ways, reach)
+    for way in ordered:
+        if left[0] <= 0 or len(found) >= ENOUGH:
             break
+        if found and way.doubt > found[0].otherwise.doubt + FURTHER:
+            continue
         left[0] -= len(tape.steps)
-        repaired = _repaired(evidence, way)
-        if repaired:
+        repaired, settled = _repaired(evidence, way)
+        if repaired and settled:
             left[0] = min(left[0], RUNS * len(tape.steps))
             found.append(Found(way, repaired))
+        elif repaired and len(partial) < ENOUGH and all(way.mistake != each.otherwise.mistake for each in partial):
+            partial.append(Found(way, repaired))
+    if not any(len(each.repaired) == len(evidence.wrong) for each in found):
+        found += [whole for each in partial for whole in _in_every_layer(evidence, each, ordered)]
     most = max((len(each.repaired) for each in found), default=0)
     named: set[str] = set()
     for way, repaired in found:
@@ -73,7 +87,45 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         yield Suspicion(way.mistake, paths, way.sentence + partly, repaired, way.doubt, way.apart)
 
 
-def _reach(evidence: Evidence, tape: Tape, left: list[int]) -> dict[tuple[object, ...], set[str]]:
+def _in_every_layer(evidence: Evidence, first: Found, ways: list[Otherwise]) -> Iterator[Found]:
+    """Yield one mistake made at several places, each of which, undone, repairs a gradient more than those before."""
+    way, repaired = first
+    runs = RUNS
+    for other in [each for each in ways if each.place and each.mistake == way.mistake]:
+        if not runs or set(repaired) == set(evidence.wrong):
+            break
+        if other.place == way.place:
+            continue
+        runs -= 1
+        both = way._replace(change=together([other.change, way.change]), spared=way.spared | other.spared)
+        more, _ = _repaired(evidence, both)
+        if set(more) > set(repaired):
+            way, repaired = both, more
+    if set(repaired) == set(evidence.wrong):
+        sentence = f"{way.sentence} So it is in the other layers."
+        yield Found(way._replace(sentence=sentence, doubt=way.doubt + 0.05), repaired)
+
+
+def _told_at(evidence: Evidence, tape: Tape) -> dict[tuple[object, ...], frozenset[str]]:
+    """Return for each place the right gradients that are its result as it is: they are told before what follows."""
+    found: dict[tuple[object, ...], frozenset[str]] = defaultdict(frozenset)
+    for path, number in _own(evidence, tape).items():
+        if path not in evidence.wrong:
+            step = tape.steps[number]
+            found[step.site, step.result.shape] |= {path}
+    return found
+
+
+def _own(evidence: Evidence, tape: Tape) -> dict[str, int]:
+    """Return the number of the step whose result each gradient is, of those that the tape tells."""
+    numbers = (np.full(np.shape(leaf), float(getattr(leaf, "step", -1))) for _, leaf in leaves(tape.returned, ""))
+    claims = evidence.claims(rebuild(tape.returned, numbers))
+    return {path: int(each.flat[0]) for path, each in claims.items() if each.size and each.flat[0] >= 0}
+
+
+def _reach(
+    evidence: Evidence, tape: Tape, told: dict[tuple[object, ...], frozenset[str]], left: list[int]
+) -> dict[tuple[object, ...], set[str]]:
     """Return the places that reach wrong gradients and no right ones, with those that they reach.
 
     The first run tells of most places where their results went. Those of which it tells nothing, as of what was added
@@ -86,6 +138,7 @@ def _reach(evidence: Evidence, tape: Tape, left: list[int]) -> dict[tuple[object
         if not reached and left[0] > 0:
             left[0] -= len(tape.steps)
             reached = _reached(evidence, site_of(group))
+        reached = None if reached is None else reached - told[site_of(group)]
         if reached and reached <= set(evidence.wrong):
             reach[site_of(group)] = reached
     return reach
@@ -94,10 +147,8 @@ def _reach(evidence: Evidence, tape: Tape, left: list[int]) -> dict[tuple[object
 def _ends(evidence: Evidence, tape: Tape) -> list[set[str]]:
     """Return for each step the gradients into which its result went, as far as the tape tells."""
     ends: list[set[str]] = [set() for _ in tape.steps]
-    numbers = (np.full(np.shape(leaf), float(getattr(leaf, "step", -1))) for _, leaf in leaves(tape.returned, ""))
-    for path, number in evidence.claims(rebuild(tape.returned, numbers)).items():
-        if number.size and number.flat[0] >= 0:
-            ends[int(number.flat[0])].add(path)
+    for path, number in _own(evidence, tape).items():
+        ends[number].add(path)
     for step in reversed(tape.steps):
         for source in step.sources:
             if source is not None:
@@ -117,8 +168,16 @@ def _ordered(evidence: Evidence, kept: list[Otherwise], reach: dict[tuple[object
         if len(places) > 1 and set().union(*(reach[place] for place in places)) >= every:
             first = alike[0]
             changes = [way.change for way in places.values()]
-            kept.append(first._replace(change=together(changes), place=(), doubt=first.doubt + 0.05))
-    return sorted(kept, key=lambda way: (bool(way.place) and not every <= reach[way.place], way.doubt))
+            spared = frozenset[str]().union(*(way.spared for way in places.values()))
+            kept.append(first._replace(change=together(changes), place=(), doubt=first.doubt + 0.05, spared=spared))
+    partly = {id(way): bool(way.place) and not every <= reach[way.place] for way in kept}
+    kept.sort(key=lambda way: (partly[id(way)], way.doubt))
+    ranks: Counter[str] = Counter()
+    late = {}
+    for way in kept:  # a kind of change that can be made at many places must not use up the runs of all others
+        late[id(way)] = way.doubt + LATER * min(ranks[way.mistake] // FIRST, 3)
+        ranks[way.mistake] += 1
+    return sorted(kept, key=lambda way: (partly[id(way)], late[id(way)]))
 
 
 def _reached(evidence: Evidence, place: tuple[object, ...]) -> set[str] | None:
@@ -146,24 +205,25 @@ def _reached(evidence: Evidence, place: tuple[object, ...]) -> set[str] | None:
     return moved
 
 
-def _repaired(evidence: Evidence, way: Otherwise) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the wrong gradients that become true, if all that were right stay so."""
+def _repaired(evidence: Evidence, way: Otherwise) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
+    """Return the wrong gradients that become true, if all that were right stay so, and whether no other one moves."""
     gradients = run(evidence, way.change)
     if gradients is None:
-        return {}
+        return {}, False
     repaired = {}
+    settled = True
     for path, claimed in evidence.claimed.items():
         new = gradients.get(path)
         if new is None or not np.isfinite(new).all():
-            return {}
+            return {}, False
         moved = float(np.linalg.norm(new - claimed)) > SAME * float(np.linalg.norm(claimed))
-        if moved and path not in evidence.wrong:
-            return {}
-        if moved and evidence.is_true(path, new):
+        if moved and path not in evidence.wrong and path not in way.spared:
+            return {}, False
+        if moved and path in evidence.wrong and evidence.is_true(path, new):
             repaired[path] = new
-        elif moved:
-            return {}
+        elif moved and path in evidence.wrong:
+            settled = False
     for path in set(evidence.wrong) - set(evidence.claimed):
         if path in gradients and evidence.is_true(path, gradients[path]):
             repaired[path] = gradients[path]
-    return repaired
+    return repaired, settled

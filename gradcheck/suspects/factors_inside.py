@@ -26,6 +26,7 @@ from gradcheck.trees import Array
 
 __all__ = ["ways"]
 
+TURNS = 4  # of a loop that are multiplied by one array at most
 DEEP = 4  # factors that are looked through
 PARTS = ("exp", "log", "square root", "square")  # functions of which others are made
 SCALES = ("multiply", "divide", "where", "set", "negative")
@@ -54,6 +55,7 @@ def ways(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step]]) -> It
         yield from _by_name(evidence, tape, group)
         yield from _of_operands(group, slopes)
         yield from _superfluous(evidence, tape, group)
+        yield from _without_softmax(evidence, group)
         yield from _dropped(evidence, group)
 
 
@@ -179,7 +181,7 @@ def _fitted(arrays: Sequence[Array], group: Sequence[Step], *, turned: bool) -> 
     """Return one array for each turn of a group, in the order of the turns or against it."""
     shape = group[0].result.shape
     if len(arrays) == 1:
-        fits = _broadcast(arrays[0], shape)
+        fits = _broadcast(arrays[0], shape) if len(group) <= TURNS else None
         return None if fits is None else [fits] * len(group)
     if len(arrays) != len(group) or arrays[0].shape != shape:
         return None
@@ -284,7 +286,22 @@ def _factor(step: Step, way: tuple[int, ...], tape: Tape) -> Array | None:
     if np.shape(vector) != step.result.shape:
         return None  # a reshape lies on the way
     factor = step.result / vector
+    if not np.isfinite(factor).all() and vector.any():
+        factor = _product(step, way, tape)
     return factor if np.isfinite(factor).all() else None
+
+
+def _product(step: Step, way: tuple[int, ...], tape: Tape) -> Array:
+    """Return the product of the factors on a way, where a vector with zeros does not tell their ratio."""
+    factor = np.ones(step.result.shape)
+    for depth, place in enumerate(way):
+        if step.name not in ("multiply", "divide"):
+            return np.full(step.result.shape, np.nan)
+        other = step.operands[1 - place]
+        factor = factor * other if step.name == "multiply" else factor / other
+        if depth + 1 < len(way):
+            step = tape.steps[step.sources[place] or 0]
+    return factor
 
 
 def _superfluous(evidence: Evidence, tape: Tape, group: Sequence[Step]) -> Iterator[Otherwise]:
@@ -320,12 +337,27 @@ def _superfluous(evidence: Evidence, tape: Tape, group: Sequence[Step]) -> Itera
             break
 
 
+def _without_softmax(evidence: Evidence, group: Sequence[Step]) -> Iterator[Otherwise]:
+    """Yield the Jacobian of a softmax, where it is missing altogether (C1)."""
+    for series in of_shape(evidence, group[0].result.shape)[0]:
+        p = series.arrays[0]
+        if len(group) > 1 or p.ndim == 0 or p.min() <= 0 or p.max() >= 1:
+            continue
+        axis = next((a for a in range(p.ndim) if p.shape[a] > 1 and np.allclose(p.sum(axis=a), 1)), None)
+        if axis is not None:
+            whole = _whole_softmax(group, (), p, axis, series.name)
+            sentence = (
+                f"The derivative of the softmax is missing in {group[0].place}. {whole.sentence.partition('. ')[2]}"
+            )
+            yield whole._replace(mistake="C1", sentence=sentence, doubt=0.35)
+
+
 def _whole_softmax(group: Sequence[Step], way: tuple[int, ...], p: Array, axis: int, name: str) -> Otherwise:
     """Return the whole Jacobian of a softmax in the place of its diagonal."""
 
     def whole(step: Step, run: Tape) -> Array | None:
         try:
-            v = walk(step, way, run)
+            v = walk(step, way, run) if way else step.result
         except LookupError:
             return None
         return np.asarray(p * (v - (p * v).sum(axis=axis, keepdims=True)))

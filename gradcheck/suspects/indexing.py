@@ -60,6 +60,11 @@ def _whole(key: object, ndim: int) -> Key | None:
     return parts + (slice(None),) * (ndim - len(parts))
 
 
+def _parts(step: Step) -> Key:
+    key = step.operands[1]
+    return key if isinstance(key, tuple) else (key,)
+
+
 def _place(part: Any) -> int | None:
     """Return where a part of a key begins; None for a whole axis."""
     if isinstance(part, slice):
@@ -134,6 +139,8 @@ def _moved(group: Sequence[Step]) -> Iterator[Otherwise]:
     first = group[0]
     if len(group) < 2:
         return
+    if first.operands[0].ndim < 3 and not any(isinstance(part, slice) for part in _parts(first)):
+        return  # an entry or a row of its own is no window
     for axis, by in itertools.product(range(first.operands[0].ndim), (1, -1)):
 
         def rule(key: Key, shape: tuple[int, ...], axis: int = axis, by: int = by) -> Key | None:

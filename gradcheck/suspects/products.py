@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,13 @@ MATRIX = ("matmul", "dot", "outer")
 PRODUCTS = (*MATRIX, "multiply", "sum", "add.reduce")
 MOST_AXES = 5  # of arrays with more, no permutations are tried
 PARALLEL = 1e-6  # relative: how well a difference has to be a multiple of a gradient
+
+FORMS: dict[str, Callable[[Array], Array]] = {
+    "the modulus": np.abs,
+    "the square": np.square,
+    "the sign": np.sign,
+    "the inverse": lambda x: np.divide(1, x, out=np.zeros(x.shape), where=x != 0),
+}
 
 
 class Operand(NamedTuple):
@@ -133,6 +140,8 @@ def _known(evidence: Evidence, tape: Tape) -> list[Operand]:
     }
     for group in groups(tape.steps).values():
         name = names.get(group[0].number)
+        if not name and group[0].result.ndim and not any(step.number in tape.used for step in group):
+            name = f"what {group[0].place} gives"
         if name and group[0].result.dtype.kind == "f":
             found.append(Operand(name, tuple(step.result for step in group)))
             found += [Operand(names.get(s.number, name), (s.result,)) for s in group] if len(group) in (2, 3) else []
@@ -200,6 +209,14 @@ def _by_name(evidence: Evidence, group: Sequence[Step]) -> Iterator[Otherwise]:
 def _class(evidence: Evidence, step: Step, place: int, meant: Array) -> tuple[str, str, float]:
     """Return which mistake it is to take this operand for the one that was meant."""
     taken = step.operands[place]
+    if not taken.any():
+        return "C8", ", which is zero,", 0.5
+    precision = _precision(taken, meant)
+    if precision:
+        return "H3", f", rounded to {precision},", 0.3
+    form = next((said for said, function in FORMS.items() if alike(taken, function(meant))), "")
+    if form:
+        return "C3", f", {form} of what belongs there,", 0.5
     if set(np.unique(taken)) == {0.0, 1.0} and meant.min() == 0 and alike(1.0 * (meant != 0), taken):
         return "E5", ", a mask without its scale,", 0.3
     cotangents = [leaf for _, leaf in leaves(evidence.cotangent, "dout")]
@@ -219,6 +236,16 @@ def _class(evidence: Evidence, step: Step, place: int, meant: Array) -> tuple[st
                 if rate and left <= PARALLEL * float(np.linalg.norm(difference)):
                     return "E4", f", which is {path} already updated at the rate {rate:.4g},", 0.3
     return "B6", "", 0.6 if step.name in MATRIX or step.name == "sum" else 0.8
+
+
+def _precision(taken: Array, meant: Array) -> str:
+    """Return the type of lower precision to which an operand was rounded, "" if to none."""
+    for lower in (np.float16, np.float32):
+        with np.errstate(over="ignore"):
+            rounded = np.asarray(meant).astype(lower)
+        if np.asarray(meant).dtype.itemsize > rounded.itemsize and np.array_equal(rounded, taken):
+            return np.dtype(lower).name
+    return ""
 
 
 def _order(taken: Array, meant: Array) -> tuple[str, str] | None:

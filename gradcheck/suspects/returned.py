@@ -17,11 +17,15 @@ from gradcheck.trees import Array, leaves, rebuild
 __all__ = ["suspects"]
 
 SUMS = ("add", "subtract", "set", "update")
+FELT = 100.0  # errors: a slope that is so much larger is not zero
 MOST = 60  # results that are compared with the truth about one argument
 
 
 def suspects(evidence: Evidence) -> Iterator[Suspicion]:
     """Yield gradients that are not returned (C8), and those for which another array is (B6, C3, C8)."""
+    if shorter := list(_left_out(evidence)):
+        yield from shorter
+        return
     absent = tuple(path for path in evidence.wrong if path in _absent(evidence))
     if absent:
         sentence = f"{gradients(absent)} {is_are(absent)} not returned. Return a gradient for every argument."
@@ -48,6 +52,35 @@ def _absent(evidence: Evidence) -> set[str]:
         return set()
     there = {path for name, tree in given.items() if tree is not None for path, _ in leaves(tree, name)}
     return {path for path in evidence.point if path not in there and path not in evidence.claimed}
+
+
+def _left_out(evidence: Evidence) -> Iterator[Suspicion]:
+    """Yield those arguments for which nothing came, where all of the few that came are right gradients of others."""
+    absent = [path for path in evidence.wrong if path not in evidence.claimed]
+    given = [
+        np.asarray(leaf, dtype=np.float64)
+        for _, leaf in leaves(evidence.returned, "returned")
+        if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "fiub"
+    ]
+    if not absent or len(given) >= len(evidence.point):
+        return
+    free = [each for each in given if not any(np.array_equal(each, right) for right in evidence.claimed.values())]
+    missing, repaired = [], {}
+    for path in absent:
+        at = next((n for n, each in enumerate(free) if evidence.is_true(path, each)), None)
+        if at is None:
+            missing.append(path)
+        else:
+            repaired[path] = free.pop(at)
+    if free or not missing or not all(_is_felt(evidence, path) for path in missing):
+        return
+    sentence = f"{gradients(missing)} {is_are(missing)} not returned: {len(given)} of {len(evidence.point)} came."
+    yield Suspicion("C8", tuple(absent), f"{sentence} Return every gradient.", repaired, 0.2)
+
+
+def _is_felt(evidence: Evidence, path: str) -> bool:
+    _, values, errors = evidence.slopes(path)
+    return bool(np.abs(values).max() > FELT * errors.max())
 
 
 def _computed(evidence: Evidence, path: str, tape: Tape) -> Iterator[Suspicion]:

@@ -16,6 +16,7 @@ from gradcheck.trees import Array, leaves, rebuild
 __all__ = ["forward_tape", "run", "tape_of"]
 
 SAME = 1e-9  # relative: how well a watched run has to repeat what was claimed
+SINGLE = 400  # operations up to which single numbers are watched too: a loop over pixels has too many
 MAKERS = ("zeros", "ones", "empty", "full", "arange", "eye", "array", "asarray", "copy", "zeros_like", "ones_like")
 
 
@@ -96,16 +97,21 @@ def forward_tape(evidence: Evidence) -> Tape:
 
 def run(evidence: Evidence, change: Change) -> dict[str, Array] | None:
     """Return the gradients, by path, with some results changed; None where the backward does not run so."""
-    tape = _run(evidence, evidence.once("twin", "", lambda _: None), change)
+    twin, scalars = evidence.once("twin", "", lambda _: (None, False))
+    tape = _run(evidence, twin, change, scalars=scalars)
     return None if tape is None else tape.gradients
 
 
 def _first(evidence: Evidence) -> Tape | None:
     for make in (_twin, lambda _: None):
         twin = make(evidence)
-        tape = _run(evidence, twin, None)
-        if tape is not None and tape.steps and _repeats(tape, evidence):
-            evidence.once("twin", "", lambda _, found=twin: found)  # type: ignore[misc]
+        for scalars in (True, False):
+            tape = _run(evidence, twin, None, scalars=scalars)
+            if tape is None or not tape.steps or not _repeats(tape, evidence):
+                continue
+            if scalars and len(tape.steps) > SINGLE:
+                continue
+            evidence.once("twin", "", lambda _, found=(twin, scalars): found)  # type: ignore[misc]
             return tape
     return None
 
@@ -126,8 +132,8 @@ def _repeats(tape: Tape, evidence: Evidence) -> bool:
     return True
 
 
-def _run(evidence: Evidence, twin: Twin | None, change: Change | None) -> Tape | None:
-    tape = Tape(change)
+def _run(evidence: Evidence, twin: Twin | None, change: Change | None, *, scalars: bool) -> Tape | None:
+    tape = Tape(change, scalars)
     backward = evidence.backward
     if twin is not None:
         twin.tape, backward = tape, twin.function

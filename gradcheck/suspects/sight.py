@@ -254,7 +254,7 @@ def is_sharp(evidence: Evidence, path: str) -> bool:
 
 def varies(array: Array) -> bool:
     """Whether the entries of an array differ by more than rounding."""
-    return float(np.ptp(array)) > CLOSE * float(np.max(np.abs(array), initial=0))
+    return bool(array.size) and float(np.ptp(array)) > CLOSE * float(np.max(np.abs(array), initial=0))
 
 
 def groups(steps: list[Step]) -> dict[tuple[object, tuple[int, ...]], list[Step]]:

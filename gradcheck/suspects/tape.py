@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from gradcheck.suspects.names import Around, arrays_in
 from gradcheck.trees import Array
 
 __all__ = ["Change", "Step", "Tape", "Watched", "plain", "tape_among"]
@@ -79,9 +80,11 @@ class Tape:
         returned: what the backward returned, watched.
         turns: how often each operation was done, by its site and the shape of its result.
         reel: where the arrays find it.
+        scalars: whether single numbers are watched too, as arrays without an axis.
     """
 
     change: Change | None = None
+    scalars: bool = False
     steps: list[Step] = dataclasses.field(default_factory=list)
     used: set[int] = dataclasses.field(default_factory=set)
     gradients: dict[str, Array] = dataclasses.field(default_factory=dict)
@@ -113,12 +116,12 @@ class Tape:
         step = Step(number, site, turn, name, raw, sources, result, settings or {})
         if number >= MOST or result.size > LARGEST:
             return result, -1
-        changed = self.change(step._replace(around=_Around(frame)), self) if self.change else None
+        changed = self.change(step._replace(around=Around(frame)), self) if self.change else None
         result = result if changed is None else np.asarray(changed)
         if self.change:
             step = step._replace(result=np.array(result))
         else:
-            around = {} if turn else {n: np.array(plain(v)) for n, v in _arrays_in(frame)}
+            around = {} if turn else {n: np.array(v) for n, v in arrays_in(frame)}
             kept = tuple(np.array(each) if isinstance(each, np.ndarray) else each for each in raw)
             names = tuple(_named(frame, operand) for operand in operands)
             step = step._replace(operands=kept, result=np.array(result), names=names, around=around)
@@ -130,6 +133,10 @@ class Tape:
         source = _source(part)
         if number >= 0 and source is not None:
             self.steps[number] = self.steps[number]._replace(sources=(*self.steps[number].sources, source))
+
+    def kept(self, result: Any) -> Any:
+        """Return a single number as an array without an axis, where these are watched."""
+        return np.asarray(result) if self.scalars and isinstance(result, np.floating) else result
 
     def watched(self, array: Any, number: int = -1) -> Any:
         """Return an array, or those in a tuple or a list, watched."""
@@ -175,6 +182,7 @@ class Watched(np.ndarray[Any, np.dtype[Any]]):
             )
             kwargs["out"] = tuple(plain(each) for each in out)
         result = getattr(ufunc, method)(*raw, **kwargs)
+        result = tape.kept(result) if tape else result
         if tape is None or not isinstance(result, np.ndarray):
             return result
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
@@ -187,6 +195,7 @@ class Watched(np.ndarray[Any, np.dtype[Any]]):
         """Do the operation on plain arrays and tell it."""
         tape = tape_among((args, kwargs))
         result = func(*plain(args), **plain(kwargs))
+        result = tape.kept(result) if tape else result
         if tape is None or type(result) is not np.ndarray:
             return result if tape is None else tape.watched(result)
         return tape.watched(*tape.tell(func.__name__, args, result, plain(kwargs)))
@@ -204,6 +213,7 @@ class Watched(np.ndarray[Any, np.dtype[Any]]):
     def __getitem__(self, key: Any) -> Any:
         """Tell which part is taken."""
         part = plain(self)[plain(key)]
+        part = self.tape.kept(part) if self.tape else part
         if self.tape is None or type(part) is not np.ndarray or part.dtype.kind != "f":
             return part
         result, number = self.tape.tell("get", (self, plain(key)), part)
@@ -270,32 +280,6 @@ def _caller() -> types.FrameType:
     while frame.f_back is not None and (frame.f_code.co_filename.startswith(WATCHERS)):
         frame = frame.f_back
     return frame
-
-
-class _Around(Mapping[str, Array]):
-    """The arrays that a running function has names for, looked up when they are asked for."""
-
-    def __init__(self, frame: types.FrameType) -> None:
-        self.frame = frame
-
-    def __getitem__(self, name: str) -> Array:
-        value = self.frame.f_locals[name]
-        if not isinstance(value, np.ndarray):
-            raise KeyError(name)
-        array: Array = plain(value)
-        return array
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in _arrays_in(self.frame))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def _arrays_in(frame: types.FrameType) -> Iterator[tuple[str, Array]]:
-    for name, value in frame.f_locals.items():
-        if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind == "f":
-            yield name, plain(value)
 
 
 def _named(frame: types.FrameType, operand: Any) -> str:
