@@ -20,14 +20,14 @@ from gradcheck.evidence import Evidence, Exhausted
 from gradcheck.laws import match_gradients
 from gradcheck.mistakes import CATALOGUE
 from gradcheck.report import Explanation
-from gradcheck.suspects import chain, counterfactual, numbers, paths, regulariser, scale, shapes
+from gradcheck.suspects import chain, counterfactual, numbers, paths, regulariser, scale, shapes, sums
 from gradcheck.suspicion import Suspicion
 from gradcheck.trees import leaves
 
 __all__ = ["Explained", "explain"]
 
 ALGEBRA = (scale, regulariser, shapes, numbers)  # in the order of their cost
-PATTERNS = (chain, paths, counterfactual)
+PATTERNS = (chain, sums, paths, counterfactual)
 TRIED = 600  # edits of the source at most,
 KNOWN = 200  # so many where the mistake has a name already, and only its line is looked for,
 FURTHER = 40  # and so many after the first that passes, for a mistake that cannot be told apart from it

@@ -22,7 +22,7 @@ from gradcheck.suspects.words import gradients
 from gradcheck.suspicion import Suspicion
 from gradcheck.trees import leaves, rebuild
 
-__all__ = ["suspects"]
+__all__ = ["ends_of", "repaired_by", "suspects"]
 
 STEPS = 25_000  # operations that all runs together may do,
 RUNS = 60  # and runs after the first that helps
@@ -56,7 +56,7 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         if left[0] <= 0 or len(found) >= ENOUGH or (found and way.doubt > found[0].otherwise.doubt + FURTHER):
             break
         left[0] -= len(tape.steps)
-        repaired = _repaired(evidence, way)
+        repaired = repaired_by(evidence, way)
         if repaired:
             left[0] = min(left[0], RUNS * len(tape.steps))
             found.append(Found(way, repaired))
@@ -78,7 +78,7 @@ def _reach(evidence: Evidence, tape: Tape, left: list[int]) -> dict[tuple[object
     through a view, are moved, and what moves with them is seen.
     """
     reach = {}
-    ends = _ends(evidence, tape)
+    ends = ends_of(evidence, tape)
     for group in groups(tape.steps).values():
         reached: set[str] | None = {path for step in group for path in ends[step.number]}
         if not reached and left[0] > 0:
@@ -89,7 +89,7 @@ def _reach(evidence: Evidence, tape: Tape, left: list[int]) -> dict[tuple[object
     return reach
 
 
-def _ends(evidence: Evidence, tape: Tape) -> list[set[str]]:
+def ends_of(evidence: Evidence, tape: Tape) -> list[set[str]]:
     """Return for each step the gradients into which its result went, as far as the tape tells."""
     ends: list[set[str]] = [set() for _ in tape.steps]
     numbers = (np.full(np.shape(leaf), float(getattr(leaf, "step", -1))) for _, leaf in leaves(tape.returned, ""))
@@ -144,7 +144,7 @@ def _reached(evidence: Evidence, place: tuple[object, ...]) -> set[str] | None:
     return moved
 
 
-def _repaired(evidence: Evidence, way: Otherwise) -> dict[str, np.ndarray[Any, Any]]:
+def repaired_by(evidence: Evidence, way: Otherwise) -> dict[str, np.ndarray[Any, Any]]:
     """Return the wrong gradients that become true, if all that were right stay so."""
     gradients = run(evidence, way.change)
     if gradients is None:
