@@ -11,8 +11,9 @@ from gradcheck.suspects.batches import batch_of
 from gradcheck.suspects.runs import forward_tape, tape_of
 from gradcheck.suspects.sight import alike, groups
 from gradcheck.suspects.tape import Step
+from gradcheck.trees import Array
 
-__all__ = ["depends", "is_time", "steps_of"]
+__all__ = ["depends", "is_later", "is_time", "steps_of"]
 
 PRODUCTS = ("matmul", "dot", "multiply", "einsum", "tensordot")
 
@@ -36,21 +37,25 @@ def is_time(evidence: Evidence, size: int, axis: int, ndim: int) -> bool:
 def _steps_of(evidence: Evidence) -> int:
     backward = tape_of(evidence)
     for steps in (forward_tape(evidence).steps, backward.steps if backward else []):
-        found = [len(group) for group in groups(steps).values() if _carries(steps, group)]
+        found = [len(group) for group in groups(steps).values() if _carries(evidence, steps, group)]
         if found:
             return max(found)
     return 0
 
 
-def _carries(steps: Sequence[Step], group: Sequence[Step]) -> bool:
-    """Whether each turn takes the same array, and another that comes from the turn before."""
+def _carries(evidence: Evidence, steps: Sequence[Step], group: Sequence[Step]) -> bool:
+    """Whether each turn takes the same whole argument, and an array that comes from the turn before."""
     if len(group) < 2 or group[0].name not in PRODUCTS:
         return False
     shared = any(
-        isinstance(one, np.ndarray) and one.size > 1 and isinstance(two, np.ndarray) and alike(one, two)
-        for one, two in zip(group[0].operands, group[1].operands, strict=False)
+        isinstance(one, np.ndarray) and isinstance(two, np.ndarray) and _is_argument(evidence, one) and alike(one, two)
+        for one, two in zip(group[0].operands, group[-1].operands, strict=False)
     )
     return shared and depends(steps, group[1], group[0])
+
+
+def _is_argument(evidence: Evidence, array: Array) -> bool:
+    return any(alike(array, each) or alike(array, each.T) for each in evidence.point.values())
 
 
 def depends(steps: Sequence[Step], later: Step, earlier: Step) -> bool:
@@ -64,4 +69,18 @@ def depends(steps: Sequence[Step], later: Step, earlier: Step) -> bool:
             if source is not None and source > earlier.number and source not in seen:
                 seen.add(source)
                 left.append(source)
+    return False
+
+
+def is_later(evidence: Evidence, one: Array, two: Array) -> bool:
+    """Whether two arrays of all steps hold the same, but one a step later or earlier than the other."""
+    if one.shape != two.shape:
+        return False
+    for axis, size in enumerate(one.shape):
+        if not is_time(evidence, size, axis, one.ndim):
+            continue
+        by = size // steps_of(evidence)
+        these, those = np.moveaxis(one, axis, 0), np.moveaxis(two, axis, 0)
+        if alike(these[by:], those[:-by]) or alike(these[:-by], those[by:]):
+            return True
     return False

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects import stretches, turns
+from gradcheck.suspects import returned, stretches, turns
 from gradcheck.suspects.change import Otherwise, at, site_of
 from gradcheck.suspects.counterfactual import ends_of, repaired_by
 from gradcheck.suspects.factors import readings, tolerance
@@ -37,9 +37,20 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
     tape = tape_of(evidence)
     if tape is None or not evidence.wrong or not all(is_sharp(evidence, path) for path in evidence.wrong):
         return
-    within = _within(evidence, tape)
-    made = [*stretches.ways(evidence, tape, within), *turns.ways(evidence, tape, within)]
+    ends = ends_of(evidence, tape)
+    every = list(groups(tape.steps).values())
+    within = [group for group in every if _only_wrong(evidence, ends, group)]
+    made = [
+        *stretches.ways(evidence, tape, within),
+        *turns.ways(evidence, tape, within),
+        *turns.uneven(evidence, every, lambda steps: _only_wrong(evidence, ends, steps)),
+    ]
     left = set(evidence.wrong)
+    for suspicion in returned.suspects(evidence):
+        left -= set(suspicion.arguments)
+        yield suspicion
+    if not left:
+        return
     for way in sorted(made, key=lambda way: way.doubt)[:MOST]:
         repaired = repaired_by(evidence, way)
         if not set(repaired) & left:
@@ -58,21 +69,15 @@ def _suspicion(evidence: Evidence, way: Otherwise, repaired: Mapping[str, Array]
     return Suspicion(way.mistake, paths, way.sentence + partly, repaired, way.doubt, way.apart)
 
 
-def _within(evidence: Evidence, tape: Tape) -> list[Sequence[Step]]:
-    """Return the places that reach wrong gradients, as far as the tape tells, and no right ones."""
-    ends, wrong = ends_of(evidence, tape), set(evidence.wrong)
-    found = []
-    for group in groups(tape.steps).values():
-        reached = {path for step in group for path in ends[step.number]}
-        if reached <= wrong:
-            found.append(group)
-    return found
+def _only_wrong(evidence: Evidence, ends: Sequence[set[str]], steps: Sequence[Step]) -> bool:
+    """Whether steps reach wrong gradients, as far as the tape tells, and no right ones."""
+    return {path for step in steps for path in ends[step.number]} <= set(evidence.wrong)
 
 
 def _fitted(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step]]) -> Iterator[Suspicion]:
     """Yield a factor at each turn of a loop, fitted to the slopes: its powers reach the steps before (A1 to A4)."""
     for group in list(turns.carried(tape, within))[:FITTED]:
-        factor = _factor(evidence, group)
+        factor = -1.0 if repaired_by(evidence, _times(group, -1.0, "", "")) else _factor(evidence, group)
         if factor is None:
             continue
         near = max(tolerance(evidence, path) for path in evidence.wrong)
@@ -81,8 +86,8 @@ def _fitted(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step]]) ->
             continue
         found = [] if factor < 0 else readings(evidence, factor, near)
         mistake = "A1" if factor < 0 else found[0].mistake if found else "A4"
-        how = f"multiplies by {number(1 / factor)} too much at every turn of the loop"
-        sentence = f"{group[0].place} {how}. Leave that factor out: it comes in once more with each step."
+        how = "has the wrong sign" if factor == -1 else f"has the factor {number(1 / factor)} too much"
+        sentence = f"What {group[0].place} gives {how}, once more with each turn of the loop. Leave it out."
         yield _suspicion(evidence, _times(group, factor, mistake, sentence), repaired)
         return
 

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from gradcheck.evidence import Evidence
 from gradcheck.suspects.change import Otherwise, at, redone, site_of
 from gradcheck.suspects.recurrence import depends, steps_of
+from gradcheck.suspects.sight import activations
 from gradcheck.suspects.tape import Step, Tape
 from gradcheck.trees import Array
 
-__all__ = ["carried", "ways"]
+__all__ = ["carried", "uneven", "ways"]
 
 
 def ways(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step]]) -> Iterator[Otherwise]:
-    """Yield one number for all turns where a factor differs between them, and no second addition of a term."""
+    """Yield sums without a term that is added to them twice (E2), and derivatives where a turn is stored (C1)."""
     for group in within:
-        if len(group) > 1 and group[0].name == "multiply":
-            yield from _uneven(evidence, group)
-        if group[0].name in ("add", "subtract"):
+        if group[0].name == "add":
             yield from _twice(tape, group)
+        elif group[0].name == "set" and len(group) > 1:
+            yield from _stored(evidence, group)
 
 
-def _uneven(evidence: Evidence, group: Sequence[Step]) -> Iterator[Otherwise]:
+def uneven(
+    evidence: Evidence, every: Sequence[Sequence[Step]], only_wrong: Callable[[Sequence[Step]], bool]
+) -> Iterator[Otherwise]:
+    """Yield one number for all turns of a loop where a factor differs between them."""
+    for group in every:
+        if len(group) > 1 and group[0].name == "multiply":
+            yield from _uneven(evidence, group, only_wrong)
+
+
+def _uneven(
+    evidence: Evidence, group: Sequence[Step], only_wrong: Callable[[Sequence[Step]], bool]
+) -> Iterator[Otherwise]:
     """Yield a plain number as a factor, the same at every turn: a switch that closes at some (G2), or not quite (A4)."""
     for place in (0, 1):
         numbers = [step.operands[place] for step in group]
@@ -34,6 +46,8 @@ def _uneven(evidence: Evidence, group: Sequence[Step]) -> Iterator[Otherwise]:
         closed = 0.0 in values
         others = sorted({v for v in values if v}, key=lambda v: (v != 1.0, -values.count(v)))
         for value in others[:2]:
+            if not only_wrong([step for step, v in zip(group, values, strict=True) if v != value]):
+                continue
 
             def even(step: Step, _: Tape, place: int = place, value: float = value) -> Array:
                 return redone(step, [value if p == place else o for p, o in enumerate(step.operands)])
@@ -49,25 +63,38 @@ def _uneven(evidence: Evidence, group: Sequence[Step]) -> Iterator[Otherwise]:
 
 def _twice(tape: Tape, group: Sequence[Step]) -> Iterator[Otherwise]:
     """Yield a sum without a term that was added to it before (E2)."""
-    first = group[0]
-    if first.name != "add":
-        return
+    first, last = group[0], group[-1]  # at the first turn, what is carried is still zero
     for place in (0, 1):
-        source = first.sources[place]
+        source, term = last.sources[place], last.operands[1 - place]
         before = tape.steps[source] if source is not None else None
-        term = first.operands[1 - place]
         if before is None or before.name != "add" or not isinstance(term, np.ndarray):
             continue
-        turn = group[len(group) // 2]
-        source = turn.sources[place]
-        before = tape.steps[source] if source is not None else None
-        if before is None or before.name != "add":
-            continue
-        if not any(turn.operands[1 - place] is o or np.array_equal(turn.operands[1 - place], o) for o in before.operands[:2]):
+        if not any(isinstance(old, np.ndarray) and np.array_equal(term, old) for old in before.operands[:2]):
             continue
         sentence = f"{first.place} adds a term that is in the sum already. Add it once."
         change = at(group, lambda step, _, place=place: np.asarray(step.operands[place]))  # type: ignore[misc]
         yield Otherwise("E2", change, sentence, 0.15, "", site_of(group))
+
+
+def _stored(evidence: Evidence, group: Sequence[Step]) -> Iterator[Otherwise]:
+    """Yield what a loop stores at each turn, times the derivative of that turn (C1)."""
+    for act in activations(evidence):
+        if len(act.slopes) != len(group) or act.slopes[0].shape != np.shape(group[0].operands[2]):
+            continue
+        for slopes in (act.slopes[::-1], act.slopes):
+            sentence = (
+                f"The derivative of the {act.function.name} is missing in {group[0].place}. Multiply by {act.said} "
+                "there."
+            )
+            change = at(group, lambda step, _, s=slopes: _stored_times(step, s))  # type: ignore[misc]
+            yield Otherwise("C1", change, sentence, 0.35, "", site_of(group))
+
+
+def _stored_times(step: Step, slopes: Sequence[Array]) -> Array:
+    before, key, value = step.operands
+    made = np.array(before)
+    made[key] = value * slopes[step.turn % len(slopes)]
+    return made
 
 
 def carried(tape: Tape, within: Sequence[Sequence[Step]]) -> Iterator[Sequence[Step]]:
