@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -58,11 +58,13 @@ def _is_argument(evidence: Evidence, array: Array) -> bool:
     return any(alike(array, each) or alike(array, each.T) for each in evidence.point.values())
 
 
-def depends(steps: Sequence[Step], later: Step, earlier: Step) -> bool:
-    """Whether the result of one step came out of another's."""
+def depends(steps: Sequence[Step], later: Step, earlier: Step, through: Collection[str] = ()) -> bool:
+    """Whether the result of one step came out of another's, by operations of some names only if any are given."""
     left, seen = [later.number], set()
     while left:
         number = left.pop()
+        if through and steps[number].name not in through:
+            continue
         for source in steps[number].sources:
             if source == earlier.number:
                 return True

@@ -9,8 +9,8 @@ import numpy as np
 from gradcheck.evidence import Evidence
 from gradcheck.suspects.recurrence import depends, steps_of
 from gradcheck.suspects.runs import tape_of
-from gradcheck.suspects.sight import alike, is_multiple
-from gradcheck.suspects.tape import Step
+from gradcheck.suspects.sight import activations, alike, is_multiple
+from gradcheck.suspects.tape import Step, Tape
 from gradcheck.suspicion import Suspicion
 from gradcheck.trees import Array
 
@@ -18,37 +18,38 @@ __all__ = ["suspects"]
 
 CLIPS = ("clip", "minimum", "maximum")
 SUMS = ("add", "get", "set", "subtract", "update")
+BY_ENTRY = ("multiply", "divide", "where", "set", "get")
+SHAPES = ("sum", "add.reduce", "mean", "reshape", "get", "transpose", "swapaxes", "squeeze")
 
 
 def suspects(evidence: Evidence) -> Iterator[Suspicion]:
     """Yield which array the backward makes and ought to return: B6, C1, C3, C8, G1, G4."""
     tape = tape_of(evidence)
     for path in evidence.wrong if tape else ():
-        claimed = evidence.claimed.get(path)
+        claimed = evidence.claimed.get(path, evidence.misshapen.get(path))
         if claimed is None or claimed.size < 2 or not claimed.any() or tape is None:
             continue
-        true = _true(evidence, path, claimed, tape.steps)
+        true = _true(evidence, path, claimed, tape)
         born = next((step for step in reversed(tape.steps) if _is(step, claimed)), None)
-        if true is None:
-            continue
-        found = _class(evidence, tape.steps, born, true)
-        if found is not None:
+        found = None if true is None or born is None else _class(evidence, tape, born, true)
+        if found is not None and true is not None and born is not None:
             mistake, why = found
-            sentence = f"d{path} is the result of {true.name} in {true.place}, and {why}."
-            if born is not None:
-                sentence = (
-                    f"d{path} is returned as {born.name} in {born.place} gives it, {why}. "
-                    f"The true gradient is what {true.name} in {true.place} gives: return that."
-                )
-            yield Suspicion(mistake, (path,), sentence, {path: np.asarray(true.result).reshape(claimed.shape)}, 0.35)
+            sentence = (
+                f"d{path} is returned as {born.name} in {born.place} gives it, {why}. "
+                f"The true gradient is what {true.name} in {true.place} gives: return that."
+            )
+            yield Suspicion(mistake, (path,), sentence, {path: np.asarray(true.result)}, 0.35)
 
 
-def _true(evidence: Evidence, path: str, claimed: Array, steps: list[Step]) -> Step | None:
-    """Return the first step whose result is the true gradient."""
-    for step in steps:
-        if step.result.shape != claimed.shape or step.result.dtype.kind != "f" or is_multiple(step.result, claimed):
+def _true(evidence: Evidence, path: str, claimed: Array, tape: Tape) -> Step | None:
+    """Return the first step whose result is the true gradient, if the claim holds no part of it."""
+    for step in tape.steps:
+        made = step.result
+        if made.shape != evidence.point[path].shape or made.dtype.kind != "f" or not made.any():
             continue
-        if step.result.any() and evidence.is_true(path, step.result):
+        if made.shape == claimed.shape and is_multiple(made, claimed):
+            continue
+        if evidence.is_true(path, made):
             return step
     return None
 
@@ -57,24 +58,33 @@ def _is(step: Step, array: Array) -> bool:
     return step.result.dtype.kind == "f" and alike(step.result, array)
 
 
-def _class(evidence: Evidence, steps: list[Step], born: Step | None, true: Step) -> tuple[str, str] | None:
+def _class(evidence: Evidence, tape: Tape, born: Step, true: Step) -> tuple[str, str] | None:
     """Return which mistake it is to return one array in the place of the true one, and why; None if it is not clear."""
-    if born is None:
-        return None
+    claimed, made, steps = born.result, true.result, tape.steps
     if depends(steps, born, true):
         if born.name in CLIPS:
             return "G4", "clipped"
-        if born.name == "multiply" and any(_holds(o, true.result) for o in born.operands):
+        if depends(steps, born, true, BY_ENTRY) and _is_slope(evidence, made, claimed):
             return "C3", "with one derivative too many"
-        return None
+        further = born.number in tape.used and not depends(steps, born, true, SHAPES)
+        return ("B6", "another array than that of this argument") if further else None
     if depends(steps, true, born):
-        if true.name == "multiply" and any(_holds(o, born.result) for o in true.operands):
-            return "C1", "before the derivative is multiplied in"
-        if true.name in SUMS:
+        if depends(steps, true, born, BY_ENTRY):
+            return ("C1", "before the derivative is multiplied in") if _is_slope(evidence, claimed, made) else None
+        if depends(steps, true, born, SUMS):
             late = steps_of(evidence) > 0
             return ("G1", "without what later steps add") if late else ("C8", "before all terms are added")
-    return "B6", "another array of the same shape"
+        if depends(steps, true, born, SHAPES):
+            return None
+    if claimed.shape == made.shape and np.isclose(claimed, made, rtol=1e-9, atol=0).any():
+        return None  # a part of it is right
+    return "B6", "another array than that of this argument"
 
 
-def _holds(operand: object, array: Array) -> bool:
-    return isinstance(operand, np.ndarray) and operand.dtype.kind == "f" and alike(operand, array)
+def _is_slope(evidence: Evidence, before: Array, after: Array) -> bool:
+    """Whether one array is another times the derivative of an activation in sight."""
+    return any(
+        slope.shape == before.shape and alike(before * slope, after)
+        for act in activations(evidence)
+        for slope in act.slopes
+    )

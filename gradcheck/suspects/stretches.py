@@ -7,7 +7,7 @@ sample of all. Undone, each place that takes a stretch takes everything; a produ
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,8 @@ class Stretch(NamedTuple):
     Attributes:
         group: the steps that take it.
         axis: of the whole array.
-        first: the first index that is taken.
-        count: how many are.
+        start: the first index that is taken.
+        length: how many are.
         size: how many there are.
         named: whether it was written as those that are taken, not as those that are left out.
         drops: whether the axis is gone from what was taken.
@@ -38,8 +38,8 @@ class Stretch(NamedTuple):
 
     group: Sequence[Step]
     axis: int
-    first: int
-    count: int
+    start: int
+    length: int
     size: int
     named: bool
     drops: bool
@@ -75,9 +75,9 @@ def _is_plain(step: Step) -> bool:
     return all(part is Ellipsis or isinstance(part, slice | int | np.integer) for part in parts)
 
 
-def _full(key: object, ndim: int) -> list[slice | int]:
+def _full(key: object, ndim: int) -> list[Any]:
     """Return a key with one part for each axis."""
-    parts = list(key) if isinstance(key, tuple) else [key]
+    parts: list[Any] = list(key) if isinstance(key, tuple) else [key]
     place = parts.index(Ellipsis) if Ellipsis in parts else len(parts)
     before, after = parts[:place], parts[place + 1 :]
     return [*before, *[slice(None)] * (ndim - len(before) - len(after)), *after]
@@ -106,7 +106,7 @@ def ways(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step]]) -> It
 def _all_of(stretches: list[Stretch], user: Step, evidence: Evidence) -> Iterator[Otherwise]:
     first = stretches[0]
     mistake, state, doubt = _class(stretches, evidence, first.group[0].operands[0].ndim)
-    count = f"{first.count} of {first.size}" if first.count > 1 else f"one of {first.size}"
+    count = f"{first.length} of {first.size}" if first.length > 1 else f"one of {first.size}"
     sentence = f"{user.place} takes {count} along axis {first.axis}: {state}. Take all {first.size}, and sum over them."
     if not any(each.drops for each in stretches):
         change = together([_changed(each, summed=False) for each in stretches])
@@ -159,13 +159,13 @@ def _class(stretches: list[Stretch], evidence: Evidence, ndim: int) -> tuple[str
     time = is_time(evidence, first.size, first.axis, ndim)
     what = "step" if time else "sample or entry"
     unit = first.size // steps_of(evidence) if time else 1
-    if len({each.first for each in stretches}) > 1:
+    if len({each.start for each in stretches}) > 1:
         shift = f"the operands are of different {what}s"
         return ("G3" if time else "B6"), shift, 0.2
-    if first.count == unit and first.named:
-        which = "first" if first.first == 0 else "last" if first.first + first.count == first.size else "one"
+    if first.length == unit and first.named:
+        which = "first" if first.start == 0 else "last" if first.start + first.length == first.size else "one"
         return "E1", f"only the {which} {what} counts, as where each overwrites the one before", 0.2
-    which = "first" if first.first else "last"
+    which = "first" if first.start else "last"
     return ("G2" if time else "C8"), f"the {which} {what} is left out", 0.2
 
 

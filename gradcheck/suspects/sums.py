@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects import returned, stretches, turns
+from gradcheck.suspects import returned, samples, stretches, turns
 from gradcheck.suspects.change import Otherwise, at, site_of
 from gradcheck.suspects.counterfactual import ends_of, repaired_by
 from gradcheck.suspects.factors import readings, tolerance
@@ -46,7 +46,7 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         *turns.uneven(evidence, every, lambda steps: _only_wrong(evidence, ends, steps)),
     ]
     left = set(evidence.wrong)
-    for suspicion in returned.suspects(evidence):
+    for suspicion in samples.suspects(evidence):
         left -= set(suspicion.arguments)
         yield suspicion
     if not left:
@@ -59,6 +59,10 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         yield _suspicion(evidence, way, repaired)
         if not left:
             return
+    for suspicion in returned.suspects(evidence):
+        if set(suspicion.arguments) & left:
+            left -= set(suspicion.arguments)
+            yield suspicion
     if left == set(evidence.wrong):
         yield from _fitted(evidence, tape, within)
 

@@ -37,7 +37,7 @@ def uneven(
 def _uneven(
     evidence: Evidence, group: Sequence[Step], only_wrong: Callable[[Sequence[Step]], bool]
 ) -> Iterator[Otherwise]:
-    """Yield a plain number as a factor, the same at every turn: a switch that closes at some (G2), or not quite (A4)."""
+    """Yield a plain number as a factor, the same at every turn: it is zero at some (G2), or another (A4)."""
     for place in (0, 1):
         numbers = [step.operands[place] for step in group]
         if not all(np.ndim(number) == 0 for number in numbers) or len({float(n) for n in numbers}) < 2:
@@ -101,6 +101,7 @@ def carried(tape: Tape, within: Sequence[Sequence[Step]]) -> Iterator[Sequence[S
     """Yield the places whose result at one turn goes into that of the next."""
     for group in within:
         first = group[0]
-        if len(group) > 1 and first.name not in ("set", "update", "reshape") and first.result.dtype.kind == "f":
-            if depends(tape.steps, group[1], first):
-                yield group
+        if len(group) < 2 or first.name in ("set", "update", "reshape") or first.result.dtype.kind != "f":
+            continue
+        if depends(tape.steps, group[1], first):
+            yield group
