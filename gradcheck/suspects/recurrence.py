@@ -24,11 +24,13 @@ def steps_of(evidence: Evidence) -> int:
 
 
 def is_time(evidence: Evidence, size: int, axis: int, ndim: int) -> bool:
-    """Whether an axis holds the steps of time, alone or with the samples of each step beside it."""
+    """Whether an axis holds the steps of time: alone, beside the samples of each step, or after an initial state."""
     steps = steps_of(evidence)
+    batch = batch_of(evidence)
+    if steps and size == steps + 1 and axis == 0 and not (batch and size == batch.size):
+        return True
     if not steps or size % steps:
         return False
-    batch = batch_of(evidence)
     if batch and size == batch.size:
         return steps == size and axis == 0 and ndim >= 3
     return True

@@ -6,7 +6,7 @@ sample of all. Undone, each place that takes a stretch takes everything; a produ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from gradcheck.trees import Array
 __all__ = ["Stretch", "taken", "ways"]
 
 FEW = 8  # places that may take a stretch together
+ARRANGED = ("transpose", "reshape", "swapaxes", "moveaxis", "ravel", "ascontiguousarray")
 
 
 class Stretch(NamedTuple):
@@ -91,43 +92,72 @@ def ways(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step]]) -> It
     """Yield the whole array in the place of every stretch, of those that are used together at once."""
     found = {site_of(group): each for group in within if (each := taken(group)) is not None}
     where = {step.number: place for place, each in found.items() for step in each.group}
-    together_used: dict[tuple[tuple[object, ...], ...], Step] = {}
-    for group in groups(tape.steps).values():
-        places = tuple(dict.fromkeys(where[s] for s in group[0].sources if s in where))
+    joined: dict[tuple[tuple[object, ...], ...], Step] = {}
+    for group in groups(tape.steps).values() if found else ():
+        origins = (_origin(tape, source) for source in group[0].sources)
+        places = tuple(dict.fromkeys(where[s] for s in origins if s in where))
         if 2 <= len(places) <= FEW:
-            together_used.setdefault(places, group[0])
-    for places, user in together_used.items():
+            joined.setdefault(places, group[0])
+    for places, user in joined.items():
         yield from _all_of([found[place] for place in places], user, evidence)
     for each in found.values():
         yield from _all_of([each], each.group[0], evidence)
+        yield from _moved(each, evidence)
     yield from _rolled(evidence, within)
 
 
+def _origin(tape: Tape, source: int | None) -> int | None:
+    """Return the step that made what some steps only arranged otherwise."""
+    while source is not None and tape.steps[source].name in ARRANGED:
+        source = tape.steps[source].sources[0]
+    return source
+
+
 def _all_of(stretches: list[Stretch], user: Step, evidence: Evidence) -> Iterator[Otherwise]:
-    first = stretches[0]
-    mistake, state, doubt = _class(stretches, evidence, first.group[0].operands[0].ndim)
+    """Yield everything in the place of stretches; of an array that is longer than another, as much of either end."""
+    first = min(stretches, key=lambda each: each.size)
+    mistake, state = _class(stretches, evidence, first)
     count = f"{first.length} of {first.size}" if first.length > 1 else f"one of {first.size}"
     sentence = f"{user.place} takes {count} along axis {first.axis}: {state}. Take all {first.size}, and sum over them."
     if not any(each.drops for each in stretches):
-        change = together([_changed(each, summed=False) for each in stretches])
-        yield Otherwise(mistake, change, sentence, doubt, "", site_of(first.group))
+        for late in (False, True) if any(each.size > first.size for each in stretches) else (False,):
+            changes = [_window(each, late * (each.size - first.size), first.size) for each in stretches]
+            yield Otherwise(mistake, together(changes), sentence, 0.2, "", site_of(first.group))
     if len(stretches) == 1:
-        yield Otherwise(mistake, _changed(first, summed=True), sentence, doubt + 0.1, "", site_of(first.group))
+        yield Otherwise(mistake, _total(first), sentence, 0.3, "", site_of(first.group))
     elif all(each.drops for each in stretches) and user.name in ("matmul", "dot", "outer", "multiply"):
-        yield Otherwise(mistake, _summed(stretches, user), sentence, doubt + 0.1, "", site_of([user]))
+        yield Otherwise(mistake, _summed(stretches, user), sentence, 0.3, "", site_of([user]))
 
 
-def _changed(stretch: Stretch, *, summed: bool) -> Change:
+def _moved(stretch: Stretch, evidence: Evidence) -> Iterator[Otherwise]:
+    """Yield a stretch of the same length at the other end of the array: the states before, not those after (G3)."""
+    start, left = stretch.start, stretch.size - stretch.length
+    if start not in (0, left) or stretch.drops or stretch.named:
+        return
+    time = is_time(evidence, stretch.size, stretch.axis, stretch.group[0].operands[0].ndim)
+    there = f"[:-{left}]" if start else f"[{left}:]"
+    what = "another time step" if time else "another place"
+    sentence = f"{stretch.group[0].place} takes the entries of {what}. Take those at {there} along axis {stretch.axis}."
+    change = _window(stretch, 0 if start else left, stretch.length)
+    yield Otherwise("G3" if time else "B6", change, sentence, 0.25, "", site_of(stretch.group))
+
+
+def _window(stretch: Stretch, start: int, length: int) -> Change:
+    """Return the change that takes ``length`` entries from ``start`` on."""
+    key = (*[slice(None)] * stretch.axis, slice(start, start + length))
+    return _instead(stretch, lambda array: array[key])
+
+
+def _total(stretch: Stretch) -> Change:
+    """Return the change that takes the sum of all that could be taken."""
+    return _instead(stretch, lambda array: array.sum(axis=stretch.axis, keepdims=not stretch.drops))
+
+
+def _instead(stretch: Stretch, new: Callable[[Array], Array]) -> Change:
     site, shape = stretch.group[0].site, stretch.group[0].result.shape
 
     def change(step: Step, _: Tape) -> Array | None:
-        if step.site != site or step.result.shape != shape:
-            return None
-        array = np.asarray(step.operands[0])
-        if not summed:
-            return array
-        whole: Array = array.sum(axis=stretch.axis, keepdims=not stretch.drops)
-        return whole
+        return new(np.asarray(step.operands[0])) if (step.site, step.result.shape) == (site, shape) else None
 
     return change
 
@@ -153,20 +183,18 @@ def _summed(stretches: list[Stretch], user: Step) -> Change:
     return at([user], change)
 
 
-def _class(stretches: list[Stretch], evidence: Evidence, ndim: int) -> tuple[str, str, float]:
-    """Return which mistake it is to take these stretches, what happens then, and the doubt."""
-    first = stretches[0]
-    time = is_time(evidence, first.size, first.axis, ndim)
+def _class(stretches: list[Stretch], evidence: Evidence, first: Stretch) -> tuple[str, str]:
+    """Return which mistake it is to take these stretches, and what happens then."""
+    time = is_time(evidence, first.size, first.axis, first.group[0].operands[0].ndim)
     what = "step" if time else "sample or entry"
     unit = first.size // steps_of(evidence) if time else 1
-    if len({each.start for each in stretches}) > 1:
-        shift = f"the operands are of different {what}s"
-        return ("G3" if time else "B6"), shift, 0.2
+    if len({each.start for each in stretches if each.size == first.size}) > 1:
+        return ("G3" if time else "B6"), f"the operands are of different {what}s"
     if first.length == unit and first.named:
         which = "first" if first.start == 0 else "last" if first.start + first.length == first.size else "one"
-        return "E1", f"only the {which} {what} counts, as where each overwrites the one before", 0.2
+        return "E1", f"only the {which} {what} counts, as where each overwrites the one before"
     which = "first" if first.start else "last"
-    return ("G2" if time else "C8"), f"the {which} {what} is left out", 0.2
+    return ("G2" if time else "C8"), f"the {which} {what} is left out"
 
 
 def _rolled(evidence: Evidence, within: Sequence[Sequence[Step]]) -> Iterator[Otherwise]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from gradcheck.evidence import Evidence
 from gradcheck.suspects.change import Otherwise, at, redone, site_of
-from gradcheck.suspects.recurrence import depends, steps_of
-from gradcheck.suspects.sight import activations
+from gradcheck.suspects.recurrence import depends, is_time, steps_of
+from gradcheck.suspects.sight import activations, groups
 from gradcheck.suspects.tape import Step, Tape
 from gradcheck.trees import Array
 
@@ -17,12 +18,13 @@ __all__ = ["carried", "uneven", "ways"]
 
 
 def ways(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step]]) -> Iterator[Otherwise]:
-    """Yield sums without a term that is added to them twice (E2), and derivatives where a turn is stored (C1)."""
+    """Yield what a turn takes, adds or stores otherwise: E2, C1, G3, B6."""
     for group in within:
         if group[0].name == "add":
             yield from _twice(tape, group)
         elif group[0].name == "set" and len(group) > 1:
             yield from _stored(evidence, group)
+    yield from _other_index(evidence, tape, [group for group in within if _indices(group)])
 
 
 def uneven(
@@ -97,11 +99,36 @@ def _stored_times(step: Step, slopes: Sequence[Array]) -> Array:
     return made
 
 
+def _other_index(evidence: Evidence, tape: Tape, gets: Sequence[Sequence[Step]]) -> Iterator[Otherwise]:
+    """Yield, where a loop takes one step or entry at a turn, that at the index of another array in it (G3, B6)."""
+    every = [group for group in groups(tape.steps).values() if gets and _indices(group)]
+    for group, other in itertools.product(gets, every):
+        indices, meant = _indices(group), _indices(other)
+        whole, like = group[0].operands[0], other[0].operands[0]
+        if len(indices) != len(meant) or indices == meant or len(whole) != len(like):
+            continue
+        time = is_time(evidence, len(whole), 0, whole.ndim)
+        what = "another time step" if time else "another place"
+        sentence = f"{group[0].place} takes what belongs to {what}. Use the index with which {other[0].place} takes."
+        change = at(group, lambda step, _, m=meant: np.asarray(step.operands[0][m[step.turn % len(m)]]))  # type: ignore[misc]
+        yield Otherwise("G3" if time else "B6", change, sentence, 0.3, "", site_of(group))
+
+
+def _indices(group: Sequence[Step]) -> list[int]:
+    """Return the whole numbers by which a place takes a part, one for each turn; none if it takes by anything else."""
+    if group[0].name != "get" or len(group) < 2:
+        return []
+    keys = [step.operands[1] for step in group]
+    if not all(isinstance(key, int | np.integer) for key in keys):
+        return []
+    return [int(key) % len(group[0].operands[0]) for key in keys]
+
+
 def carried(tape: Tape, within: Sequence[Sequence[Step]]) -> Iterator[Sequence[Step]]:
     """Yield the places whose result at one turn goes into that of the next."""
     for group in within:
         first = group[0]
         if len(group) < 2 or first.name in ("set", "update", "reshape") or first.result.dtype.kind != "f":
             continue
-        if depends(tape.steps, group[1], first):
+        if depends(tape.steps, group[1], first) or depends(tape.steps, group[-1], group[-2]):
             yield group
