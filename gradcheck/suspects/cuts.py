@@ -1,6 +1,6 @@
 """What one turn of a loop hands to the next, and some turns do not take. Level 3.
 
-``dh + (later if t > T - 3 else 0)`` ends the sum over the steps too early, and so does ``later = 0 * later`` now and then.
+``dh + (later if t > T - 3 else 0)`` ends the sum over the steps too early; so does ``later = 0 * later`` now and then.
 """
 
 from __future__ import annotations
