@@ -80,10 +80,10 @@ def _shifted(evidence: Evidence, path: str) -> Suspicion | None:
         if not is_time(evidence, size, axis, claimed.ndim):
             continue
         by = size // steps_of(evidence)
-        for forth, edge in ((by, 0), (-by, size - 1)) if steps_of(evidence) > 2 else ():
+        for forth in (by, -by) if steps_of(evidence) > 2 else ():
             moved = np.roll(claimed, forth, axis=axis)
-            inside = np.ones(claimed.shape)
-            np.moveaxis(inside, axis, 0)[min(edge, edge + 1 - by) : edge + by if edge == 0 else size] = 0
+            inside = np.ones(claimed.shape)  # what is shifted in at the edge is not known
+            np.moveaxis(inside, axis, 0)[slice(None, by) if forth > 0 else slice(-by, None)] = 0
             if _right_along(evidence, path, moved, inside):
                 late = "early" if forth > 0 else "late"
                 sentence = f"d{path} is right, but every step of it stands one too {late}. Do not shift it in time."

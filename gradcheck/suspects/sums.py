@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects import cuts, returned, samples, stretches, turns
+from gradcheck.suspects import cuts, forwards, returned, samples, stretches, turns
 from gradcheck.suspects.change import Otherwise, at, site_of
 from gradcheck.suspects.counterfactual import ends_of, repaired_by
 from gradcheck.suspects.factors import readings, tolerance
@@ -44,6 +44,7 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         *stretches.ways(evidence, tape, within),
         *turns.ways(evidence, tape, within),
         *cuts.ways(evidence, tape, within),
+        *forwards.ways(evidence, tape),
         *turns.uneven(evidence, every, lambda steps: _only_wrong(evidence, ends, steps)),
     ]
     left = set(evidence.wrong)

@@ -96,6 +96,8 @@ def test_samples_that_count_otherwise_are_told(mistake, right, wrong):
         ("G2", "hs[t + 1] + later", "hs[t + 1] + (later if t % 2 else 0.0)"),
         ("G2", "hs[t + 1] + later", "hs[t + 1]; dh = dh + later if t > 1 else dh"),
         ("G2", "later = dz[t] @ U.T", "next_one = dz[t] @ U.T; later = 0 * later if t == 2 else next_one"),
+        ("G1", "range(T - 1, -1, -1)", "range(T)"),
+        ("G3", "return dz @ W.T", "return np.concatenate([0 * dz[:1], dz[:-1]]) @ W.T"),
         ("A4", "dz[t] @ U.T", "1.00001 * dz[t] @ U.T"),
         ("A4", "dz[t] @ U.T", "dz[t] @ U.T / 3.7"),
         ("A1", "dz[t] @ U.T", "dz[t] @ -U.T"),
