@@ -23,6 +23,7 @@ from gradcheck.laws import match_gradients
 from gradcheck.mistakes import CATALOGUE
 from gradcheck.report import Explanation
 from gradcheck.suspects import (
+    absent,
     chain,
     cotangents,
     counterfactual,
@@ -30,10 +31,10 @@ from gradcheck.suspects import (
     numbers,
     paths,
     regulariser,
-    returned,
     scale,
     shapes,
     signs,
+    sums,
     tables,
     targets,
 )
@@ -53,7 +54,7 @@ ALGEBRA = (
     cotangents,
     signs,
 )  # in the order of their cost
-PATTERNS = (chain, returned, paths, counterfactual)
+PATTERNS = (chain, absent, sums, paths, counterfactual)
 TRIED = 600  # edits of the source at most,
 CALLED = 300  # so many where only functions that the backward calls have one,
 KNOWN = 3  # so many times fewer where the mistake has a name already, and only its line is looked for,

@@ -23,7 +23,7 @@ from gradcheck.suspects.words import gradients
 from gradcheck.suspicion import Suspicion
 from gradcheck.trees import leaves, rebuild
 
-__all__ = ["suspects"]
+__all__ = ["ends_of", "repaired_by", "suspects"]
 
 STEPS = 25_000  # operations that all runs together may do,
 RUNS = 60  # and runs after the first that helps
@@ -68,7 +68,7 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         if found and way.doubt > found[0].otherwise.doubt + FURTHER:
             continue
         left[0] -= len(tape.steps)
-        repaired, settled = _repaired(evidence, way)
+        repaired, settled = _tried(evidence, way)
         if repaired and settled:
             left[0] = min(left[0], RUNS * len(tape.steps))
             found.append(Found(way, repaired))
@@ -98,7 +98,7 @@ def _in_every_layer(evidence: Evidence, first: Found, ways: list[Otherwise]) -> 
             continue
         runs -= 1
         both = way._replace(change=together([other.change, way.change]), spared=way.spared | other.spared)
-        more, _ = _repaired(evidence, both)
+        more = repaired_by(evidence, both)
         if set(more) > set(repaired):
             way, repaired = both, more
     if set(repaired) == set(evidence.wrong):
@@ -132,7 +132,7 @@ def _reach(
     through a view, are moved, and what moves with them is seen.
     """
     reach = {}
-    ends = _ends(evidence, tape)
+    ends = ends_of(evidence, tape)
     for group in groups(tape.steps).values():
         reached: set[str] | None = {path for step in group for path in ends[step.number]}
         if not reached and left[0] > 0:
@@ -144,7 +144,7 @@ def _reach(
     return reach
 
 
-def _ends(evidence: Evidence, tape: Tape) -> list[set[str]]:
+def ends_of(evidence: Evidence, tape: Tape) -> list[set[str]]:
     """Return for each step the gradients into which its result went, as far as the tape tells."""
     ends: list[set[str]] = [set() for _ in tape.steps]
     for path, number in _own(evidence, tape).items():
@@ -205,7 +205,12 @@ def _reached(evidence: Evidence, place: tuple[object, ...]) -> set[str] | None:
     return moved
 
 
-def _repaired(evidence: Evidence, way: Otherwise) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
+def repaired_by(evidence: Evidence, way: Otherwise) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the wrong gradients that become true, if all that were right stay so."""
+    return _tried(evidence, way)[0]
+
+
+def _tried(evidence: Evidence, way: Otherwise) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
     """Return the wrong gradients that become true, if all that were right stay so, and whether no other one moves."""
     gradients = run(evidence, way.change)
     if gradients is None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck.evidence import Evidence
 from gradcheck.suspects.change import Otherwise, at, redone, site_of
+from gradcheck.suspects.recurrence import is_later
 from gradcheck.suspects.sight import activations, alike, groups, is_multiple, sight, varies
 from gradcheck.suspects.tape import Step, Tape
 from gradcheck.trees import Array, leaves
@@ -225,6 +226,8 @@ def _class(evidence: Evidence, step: Step, place: int, meant: Array) -> tuple[st
     order = _order(taken, meant)
     if order:
         return *order, 0.4
+    if is_later(evidence, taken, meant):
+        return "G3", ", which is of another time step,", 0.35
     if _same_function(evidence, taken, meant):
         return "C2", ", a function at the wrong argument,", 0.5
     for path, parameter in evidence.point.items():
