@@ -71,6 +71,50 @@ def double_backward(dhs, cache):
     return dxs, dU
 
 
+def slope_at(d, z):
+    return d * np.exp(-z) / (1 + np.exp(-z)) ** 2
+
+
+def kept_forward(xs, h0, Wh):
+    h, zs = h0, []
+    for x in xs:
+        zs.append(x + Wh.T @ h)
+        h = 1 / (1 + np.exp(-zs[-1]))
+    return h, (xs.shape, h0, Wh, zs, slope_at)
+
+
+def kept_backward(dh, cache):
+    (T, n, _), h0, Wh, zs, slope_of = cache
+    hs = [h0, *(1 / (1 + np.exp(-z)) for z in zs[:-1])]
+    flat, dWh = [], np.zeros_like(Wh)
+    for t in reversed(range(T)):
+        dz = slope_of(dh, zs[t])
+        dWh += hs[t] @ dz.T
+        flat.insert(0, dz)
+        dh = Wh @ dz
+    dxs = np.concatenate(flat).reshape(T, n, -1)
+    dh0 = Wh @ dz
+    return dxs, dh0, dWh
+
+
+def gated_forward(xs):
+    h, gates = np.zeros(xs.shape[1]), []
+    for x in xs:
+        h = 1 / (1 + np.exp(-x - h))
+        gates.append(h * (1 - h))
+    return h, np.stack(gates)
+
+
+def gated_backward(dh, gates):
+    dhs = np.zeros_like(gates)
+    dhs[-1] = dh
+    later, dxs = np.zeros_like(dh), np.zeros_like(gates)
+    for t in range(len(gates) - 1, -1, -1):
+        later = gates[t] * (dhs[t] + later)
+        dxs[t] = later
+    return dxs
+
+
 def layer_forward(X, W, b):
     return X @ W + b, (X, W)
 
@@ -88,6 +132,8 @@ def points(case, rng):
         "unrolled": ((3, 5, 2), (3, 4), (2, 4), (4, 4)),
         "stepwise": ((5, 2), 3, (3, 3), (3, 2)),
         "double": ((5, 3), (3, 3)),
+        "kept": ((4, 3, 2), (3, 2), (3, 3)),
+        "gated": ((5, 3),),
         "layer": ((6, 4), (4, 3), 3),
     }
     return tuple(0.7 * rng.standard_normal(shape) for shape in shapes[case])

@@ -57,6 +57,10 @@ def explained(case, right, wrong):
         ("double", "G2", "range(t, -1, -1)", "range(t, 0, -1)"),
         ("double", "G2", "for t in range(len(dhs))", "for t in [len(dhs) - 1]"),
         ("double", "G2", "for t in range(len(dhs))", "for t in range(len(dhs) - 1, len(dhs))"),
+        ("double", "G2", "range(t, -1, -1)", "range(t, max(t - 2, -1), -1)"),
+        ("double", "G2", "range(t, -1, -1)", "np.arange(max(0, t - 1), t + 1)[::-1]"),
+        ("double", "G2", "range(t, -1, -1)", "range(t, t // 2, -1)"),
+        ("stepwise", "G2", "later = U.T @ dz", "later = U.T @ dz if t > 2 else np.zeros_like(h0)"),
         ("double", "G3", "before[k]", "before[t]"),
         ("double", "G3", "dxs[k] +=", "dxs[t] +="),
     ],
@@ -83,3 +87,24 @@ def test_a_slice_that_belongs_there_is_not_blamed_for_another_mistake():
 def test_a_sample_that_weighs_less_is_not_called_left_out():
     told = explained("layer", "X.T @ dY", "X.T @ (dY * np.linspace(0.5, 1, len(dY))[:, None])")
     assert not {each.mistake for each in told} & {"C8", "E1", "E2", "G1", "G2", "G3"}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("case", "mistake", "right", "wrong"),
+    [
+        ("kept", "C1", "dz = slope_of(dh, zs[t])", "dz = dh"),
+        ("kept", "B6", "    dh0 = Wh @ dz\n", "    dh0 = dz\n"),
+        ("kept", "B1", "reshape(T, n, -1)", "reshape(n, T, -1).swapaxes(0, 1)"),
+        ("gated", "C1", "later = gates[t] * (dhs[t] + later)", "later = dhs[t] + later"),
+    ],
+)
+def test_what_stands_nearby_is_used_where_it_is_missing(case, mistake, right, wrong):
+    first, *_ = explained(case, right, wrong)
+    assert first.mistake == mistake, first
+    assert first.edit, "the line must be shown"
+
+
+def test_a_factor_that_no_array_nearby_is_does_not_become_a_slope():
+    told = explained("gated", "later = gates[t] * (dhs[t] + later)", "later = gates[t] ** 1.5 * (dhs[t] + later)")
+    assert "C1" not in {each.mistake for each in told}

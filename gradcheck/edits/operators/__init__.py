@@ -12,6 +12,7 @@ from gradcheck.edits.operators import (
     chain,
     indices,
     jacobians,
+    nearby,
     operands,
     order,
     samples,
@@ -77,4 +78,8 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     sequences.inside,
     sequences.handed,
     sequences.told,
+    nearby.multiplied,
+    nearby.slopes,
+    nearby.uncalled,
+    nearby.regrouped,
 )

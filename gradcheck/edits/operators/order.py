@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gradcheck.edits.nodes import fill, statement, text
+from gradcheck.edits.nodes import constant, fill, statement, text
 from gradcheck.edits.purity import calls_nothing
 from gradcheck.edits.scene import Place, Proposal, Scene, Statement, is_cotangent, is_regulariser, parsed
 
@@ -63,7 +63,10 @@ def conditions(scene: Scene) -> Iterator[Proposal]:
         if isinstance(node, ast.IfExp):
             for chosen in filter(calls_nothing, (node.body, node.orelse)):
                 empty = isinstance(chosen, ast.Constant)
-                yield Proposal("C8", 27 if empty else 12, site.statement, ((site.place, chosen),))
+                other = node.orelse if chosen is node.body else node.body
+                cut = site.statement.time and (constant(other) == 0 or text(other).startswith("np.zeros"))
+                mistake = "G2" if cut else "C8"  # nothing is handed on at some steps
+                yield Proposal(mistake, 27 if empty else 12, site.statement, ((site.place, chosen),))
     for each in scene.statements:
         node_ = each.node
         if not isinstance(node_, ast.If) or not all(map(calls_nothing, node_.body)):

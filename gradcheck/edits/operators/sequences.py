@@ -12,6 +12,10 @@ from gradcheck.edits.sequence import carried, counters, is_time_loop, steps_of, 
 __all__ = ["counted", "handed", "inside", "iterated", "neighbours", "rolled", "told"]
 
 
+_RANGES = {"range", "np.arange"}
+_LIMITS = {"max", "min", "np.maximum", "np.minimum"}
+
+
 def rolled(scene: Scene) -> Iterator[Proposal]:
     """Leave out what turns an array round along an axis."""
     axes: dict[str, int] | None = None
@@ -126,18 +130,32 @@ def _all_of(scene: Scene, node: ast.expr, place: Place) -> Iterator[tuple[Place,
     """Yield, of what is run over, the whole of each part; and for one last number, the numbers up to it."""
     if isinstance(node, ast.List) and len(node.elts) == 1 and scene.seen(node.elts[0]).kind == "i":
         yield place, fill("range(n + 1)", n=node.elts[0])
-    if isinstance(node, ast.Call):
-        bounds = node.args
-        if text(node.func) == "range" and len(bounds) == 2 and text(bounds[0]) == f"{text(bounds[1])} - 1":
-            yield place, fill("range(n)", n=bounds[1])
-        for slot, arg in enumerate(bounds):
+    if isinstance(node, ast.Call) and text(node.func) in _LIMITS:
+        yield from ((place, bound) for bound in node.args)
+    elif isinstance(node, ast.Call):
+        if text(node.func) in _RANGES:
+            yield from ((place, made) for made in _longer(node))
+        for slot, arg in enumerate(node.args):
             yield from _all_of(scene, arg, Place(node, "args", slot))
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
         cut = node.slice
+        yield from _all_of(scene, node.value, Place(node, "value", None))
         if cut.step is None and (cut.lower is not None or cut.upper is not None):
             yield place, node.value
         elif cut.step is not None and (cut.lower is not None or cut.upper is not None):
             yield place, fill("v[::s]", v=node.value, s=cut.step)
+
+
+def _longer(node: ast.Call) -> Iterator[ast.expr]:
+    """Yield a range that begins at the first number, or ends with it where it counts down, or goes on to the last."""
+    first, *others = node.args or [ast.Constant(0)]
+    if len(others) == 1 and text(first) != "0":
+        yield ast.Call(node.func, [others[0]], [])
+    if len(others) == 2 and text(others[1]) == "-1" and text(others[0]) != "-1":
+        yield ast.Call(node.func, [first, fill("-1"), others[1]], [])
+    for slot, arg in enumerate(node.args[:2]):
+        if isinstance(arg, ast.BinOp) and isinstance(arg.op, ast.Sub) and slot == len(others):
+            yield ast.Call(node.func, [*node.args[:slot], arg.left, *node.args[slot + 1 :]], [])
 
 
 def inside(scene: Scene) -> Iterator[Proposal]:
