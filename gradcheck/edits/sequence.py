@@ -12,7 +12,7 @@ from gradcheck.edits.nodes import names_in, text
 from gradcheck.edits.scene import Scene, Statement, is_over_time
 from gradcheck.edits.watch import Seen
 
-__all__ = ["carried", "counters", "is_later", "is_time_loop", "sliced_axes", "steps_of", "time_axes"]
+__all__ = ["carried", "counters", "is_later", "is_own", "is_time_loop", "sliced_axes", "steps_of", "time_axes"]
 
 _STACKS = {"np.stack", "np.concatenate", "np.array", "np.asarray", "np.vstack"}
 ROUNDS = 3  # names that are made of names that are made of what a loop over time wrote
@@ -45,6 +45,13 @@ def carried(scene: Scene) -> frozenset[str]:
                 bound |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
             found |= read & bound
     return frozenset(found)
+
+
+def is_own(scene: Scene, node: ast.AST, statement: Statement) -> bool:
+    """Whether an expression is what a step itself adds to what the next one hands on, and does not speak of that."""
+    names = carried(scene)
+    handed = names_in(getattr(statement.node, "value", None) or statement.node) & names
+    return bool(handed) and not names_in(node) & names
 
 
 def time_axes(scene: Scene) -> dict[str, int]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from gradcheck.edits.nodes import constant, fill, statement, text
 from gradcheck.edits.purity import calls_nothing
 from gradcheck.edits.scene import Place, Proposal, Scene, Statement, is_cotangent, is_regulariser, parsed
+from gradcheck.edits.sequence import is_own
 
 __all__ = ["balanced", "conditions", "divided", "exchanged", "forgotten", "updates"]
 
@@ -65,7 +66,8 @@ def conditions(scene: Scene) -> Iterator[Proposal]:
                 empty = isinstance(chosen, ast.Constant)
                 other = node.orelse if chosen is node.body else node.body
                 cut = site.statement.time and (constant(other) == 0 or text(other).startswith("np.zeros"))
-                mistake = "G2" if cut else "C8"  # nothing is handed on at some steps
+                # Nothing is handed on at some steps.
+                mistake = "G2" if cut and not is_own(scene, chosen, site.statement) else "C8"
                 yield Proposal(mistake, 27 if empty else 12, site.statement, ((site.place, chosen),))
     for each in scene.statements:
         node_ = each.node

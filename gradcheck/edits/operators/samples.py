@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, names_in, text
 from gradcheck.edits.scene import Place, Proposal, Scene, Site
-from gradcheck.edits.sequence import counters, sliced_axes, steps_of, time_axes
+from gradcheck.edits.sequence import counters, is_own, sliced_axes, steps_of, time_axes
 
 __all__ = ["kept", "masked", "padded", "repeated", "single", "twice"]
 
@@ -174,17 +174,17 @@ def masked(scene: Scene) -> Iterator[Proposal]:
         node = site.node
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             for factor, rest in ((node.left, node.right), (node.right, node.left)):
-                mistake = _by_position(scene, site, factor)
+                mistake = _by_position(scene, site, factor, rest)
                 if mistake is not None:
                     yield Proposal(mistake, 12, site.statement, ((site.place, rest),))
         called = isinstance(node, ast.Call) and text(node.func) == "np.where" and len(node.args) == 3
         if isinstance(node, ast.Call) and called and constant(node.args[2]) == 0:
-            mistake = _by_position(scene, site, node.args[0])
+            mistake = _by_position(scene, site, node.args[0], node.args[1])
             if mistake in {"G2", "C8"}:
                 yield Proposal(mistake, 12, site.statement, ((site.place, node.args[1]),))
 
 
-def _by_position(scene: Scene, site: Site, factor: ast.expr) -> str | None:
+def _by_position(scene: Scene, site: Site, factor: ast.expr, rest: ast.expr) -> str | None:
     """Return the mistake that a factor is which knows nothing but a position or a literal; None for any other."""
     value = scene.seen(factor).value if isinstance(factor, ast.BinOp) else constant(factor)
     if not names_in(factor):
@@ -197,7 +197,7 @@ def _by_position(scene: Scene, site: Site, factor: ast.expr) -> str | None:
     numbers = [constant(part) for part in ast.walk(factor)]
     if any(number is not None and number != int(number) for number in numbers):
         return "A4"  # 1 + 1e-5 at one step
-    return "G2" if site.statement.time else "C8"
+    return "G2" if site.statement.time and not is_own(scene, rest, site.statement) else "C8"
 
 
 def repeated(scene: Scene) -> Iterator[Proposal]:
