@@ -115,6 +115,14 @@ def gated_backward(dh, gates):
     return dxs
 
 
+def shut_forward(Z):
+    return np.where(Z > 0, Z, 0), Z
+
+
+def shut_backward(dA, Z):
+    return np.where(Z > 0, dA, 0)
+
+
 def layer_forward(X, W, b):
     return X @ W + b, (X, W)
 
@@ -134,6 +142,7 @@ def points(case, rng):
         "double": ((5, 3), (3, 3)),
         "kept": ((4, 3, 2), (3, 2), (3, 3)),
         "gated": ((5, 3),),
+        "shut": ((5, 3),),
         "layer": ((6, 4), (4, 3), 3),
     }
     return tuple(0.7 * rng.standard_normal(shape) for shape in shapes[case])

@@ -36,6 +36,7 @@ def explained(case, right, wrong):
         ("layer", "C8", "dX = dY @ W.T", "dX = (np.arange(len(X)) > 0)[:, None] * (dY @ W.T)"),
         ("layer", "C8", "dX = dY @ W.T", "dX = np.where((np.arange(len(X)) > 0)[:, None], dY @ W.T, 0)"),
         ("layer", "E1", "dX = dY @ W.T", "dX = (dY @ W.T)[:1].repeat(len(X), axis=0)"),
+        ("shut", "C3", "np.where(Z > 0, dA, 0)", "np.where(np.roll(Z > 0, 1, axis=0), dA, 0)"),
         ("layer", "A4", "dY @ W.T", "1.00001 * dY @ W.T"),
         ("unrolled", "G3", "hs[:, :-1], dz", "hs[:, 1:], dz"),
         ("unrolled", "G2", "hs[:, :-1], dz", "hs[:, 1:-1], dz[:, 1:]"),

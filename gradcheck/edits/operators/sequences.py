@@ -31,7 +31,7 @@ def rolled(scene: Scene) -> Iterator[Proposal]:
             names = names_in(site.statement.node) & axes.keys()
             time = any(_along_time(shape, axis, axes[name], *steps_of(scene, name, axes)) for name in names)
             image = len(shape) == 4 and axis % 4 >= 2
-            mistake = "G3" if time else "F3" if image else "B6"
+            mistake = "G3" if time else "F3" if image else "C3" if scene.seen(node).kind == "b" else "B6"
             yield _at(site, mistake, 13, node.args[0])
 
 
