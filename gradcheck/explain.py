@@ -64,6 +64,7 @@ SAME = 1e-9  # relative: what an edit may change of a gradient that was right
 PLAIN = {"A1": scale, "A4": scale, "B1": shapes, "B5": shapes, "D1": regulariser}  # whom algebra alone tells of what
 MOST = 3  # explanations that a person reads
 EDITED = 0.5  # the doubt of the first edit that passes; one such choice among many is simpler than a fitted candidate
+SEEN_TWICE = -1.0  # what is added twice in the source is why there is a factor 2, whatever else is 2
 SURE = 0.6  # with so little doubt about everything that is wrong, no more is asked
 ALIKE = 0.75  # doubts that differ by less are no reason to prefer one explanation to another
 
@@ -169,7 +170,8 @@ def _repairs(evidence: Evidence, recheck: Recheck, most: int) -> Iterator[Candid
             found += 1
             most = min(most, tried + 1 + FURTHER)
             sentence = f"{CATALOGUE[edit.mistake].sentence} Edit line {edit.line} of {edit.function}, as shown."
-            yield Candidate(Suspicion(edit.mistake, evidence.wrong, sentence, doubt=EDITED + 0.1 * found), edit)
+            doubt = SEEN_TWICE if edit.mistake == "E2" else EDITED + 0.1 * found
+            yield Candidate(Suspicion(edit.mistake, evidence.wrong, sentence, doubt=doubt), edit)
 
 
 def _repairs_all(edit: Edit, evidence: Evidence) -> bool:

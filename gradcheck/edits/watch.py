@@ -21,6 +21,7 @@ __all__ = ["UNKNOWN", "Seen", "Watched", "watch"]
 
 LARGE = 100_000  # entries of an array that are looked at
 SMALL = 2000  # entries: what was seen of so small an array is kept
+ROWS = 200  # along the first axis of an array of which they are kept
 SEE, BEFORE = "__gradcheck_see__", "__gradcheck_before__"
 
 
@@ -38,6 +39,8 @@ class Seen:
         facts: Of "zeros" (some entry is 0), "binary" (two values, one of them 0), "simplex" (rows sum to
             1), "columns" or "rows" (standardised along the first or the last axis), "rms" or "unit" (squares
             along the last axis have the mean or the sum 1).
+        rows: What a small array of floats holds along its first axis, by which one array is known for another that
+            begins some rows later.
     """
 
     shape: tuple[int, ...] | None = None
@@ -47,6 +50,7 @@ class Seen:
     low: float = -np.inf
     high: float = np.inf
     facts: frozenset[str] = frozenset()
+    rows: tuple[int, ...] = ()
 
     @property
     def is_array(self) -> bool:
@@ -191,7 +195,14 @@ def _looked(value: np.ndarray) -> Seen:
             float(flat.min()),
             float(flat.max()),
             frozenset(_facts(value, flat)),
+            _rows(value),
         )
+
+
+def _rows(value: np.ndarray) -> tuple[int, ...]:
+    if value.dtype.kind != "f" or value.ndim < 2 or value.size > SMALL or len(value) > ROWS:
+        return ()
+    return tuple(hash(row.tobytes()) for row in value)
 
 
 def _facts(value: np.ndarray, flat: np.ndarray) -> list[str]:

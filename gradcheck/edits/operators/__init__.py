@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gradcheck.edits.operators import buffers, chain, indices, jacobians, operands, order, scale, shape, terms
+from gradcheck.edits.operators import (
+    buffers,
+    chain,
+    indices,
+    jacobians,
+    nearby,
+    operands,
+    order,
+    samples,
+    scale,
+    sequences,
+    shape,
+    terms,
+)
 from gradcheck.edits.scene import Proposal, Scene
 
 __all__ = ["OPERATORS"]
@@ -52,4 +65,21 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     order.divided,
     order.forgotten,
     order.balanced,
+    samples.kept,
+    samples.single,
+    samples.masked,
+    samples.padded,
+    samples.repeated,
+    samples.twice,
+    sequences.rolled,
+    sequences.neighbours,
+    sequences.counted,
+    sequences.iterated,
+    sequences.inside,
+    sequences.handed,
+    sequences.told,
+    nearby.multiplied,
+    nearby.slopes,
+    nearby.uncalled,
+    nearby.regrouped,
 )

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, names_in, text, with_each
-from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_over_time, parsed
+from gradcheck.edits.scene import Place, Proposal, Scene, Site, parsed
+from gradcheck.edits.sequence import is_time_loop
 
 __all__ = ["crops", "flips", "loops", "steps", "strides"]
 
@@ -167,7 +168,7 @@ def loops(scene: Scene) -> Iterator[Proposal]:
             continue
         loop = site.statement.node if isinstance(site.statement.node, ast.For) else None
         target = loop.target if loop is not None else None
-        time = loop is not None and is_over_time(loop)
+        time = loop is not None and is_time_loop(site.statement)
         label = "G2" if time else "F2"
         if node.func.id == "reversed" and node.args and target is not None:
             yield _at(site, label, 20, node.args[0])
@@ -252,12 +253,18 @@ def steps(scene: Scene) -> Iterator[Proposal]:
         written = isinstance(parent, ast.Subscript) and not isinstance(parent.ctx, ast.Load)
         label = "G3" if site.statement.time else "F3" if bound else "F2"
         listed = isinstance(parent, ast.Subscript) and scene.seen(parent.value).kind in {"list", "tuple", "dict"}
-        if label == "F2" and listed:
-            label = "C4"  # a list of layers
+        if label == "F2" and (listed or not _of_windows(scene, node, parent)):
+            label = "C4"  # a list of layers, or the nodes of a graph
         if scene.seen(node).kind == "" and not scene.blind:
             continue
         for shift in ("n - 1", "n + 1"):
             yield _at(site, label, 17 + 3 * written + 3 * bound, _shifted(node, shift))
+
+
+def _of_windows(scene: Scene, node: ast.expr, parent: ast.AST) -> bool:
+    """Whether an index may count windows: along one axis of several, in an image, or in strides."""
+    rank = len(scene.seen(parent.value).shape or ()) if isinstance(parent, ast.Subscript) else 3
+    return rank > 2 or scene.blind or any(_STRIDE.search(name) for name in names_in(scene.tree) | names_in(node))
 
 
 def _is_index(scene: Scene, node: ast.Tuple) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gradcheck.edits.nodes import names_in, text, with_each
 from gradcheck.edits.scene import Proposal, Scene, Site, is_cotangent, parsed
+from gradcheck.edits.sequence import is_later
 from gradcheck.edits.watch import Seen
 
 __all__ = ["operands"]
@@ -43,8 +44,10 @@ def operands(scene: Scene) -> Iterator[Proposal]:
             crossed = seen.is_float and is_cotangent(old) != is_cotangent(path) and not isinstance(parent, ast.Compare)
             if (scene.blind or crossed) and _alike(old, path) < 0.5:
                 continue
-            mistake = _mistake(old, path, site)
+            later = is_later(seen, other)
+            mistake = "G3" if later else _mistake(old, path, site)
             rank = 33 - round(14 * _alike(old, path)) + 4 * (is_cotangent(old) != is_cotangent(path))
+            rank = min(rank, 16) if later else rank
             if isinstance(parent, ast.Compare) and is_cotangent(old) and not is_cotangent(path):
                 rank = 12  # a mask asks the value, not its gradient
             # One element of a list, by a literal index in a loop, is right for one turn only.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gradcheck.edits.nodes import fill, statement, text
+from gradcheck.edits.nodes import constant, fill, statement, text
 from gradcheck.edits.purity import calls_nothing
 from gradcheck.edits.scene import Place, Proposal, Scene, Statement, is_cotangent, is_regulariser, parsed
+from gradcheck.edits.sequence import is_own
 
 __all__ = ["balanced", "conditions", "divided", "exchanged", "forgotten", "updates"]
 
@@ -63,7 +64,11 @@ def conditions(scene: Scene) -> Iterator[Proposal]:
         if isinstance(node, ast.IfExp):
             for chosen in filter(calls_nothing, (node.body, node.orelse)):
                 empty = isinstance(chosen, ast.Constant)
-                yield Proposal("C8", 27 if empty else 12, site.statement, ((site.place, chosen),))
+                other = node.orelse if chosen is node.body else node.body
+                cut = site.statement.time and (constant(other) == 0 or text(other).startswith("np.zeros"))
+                # Nothing is handed on at some steps.
+                mistake = "G2" if cut and not is_own(scene, chosen, site.statement) else "C8"
+                yield Proposal(mistake, 27 if empty else 12, site.statement, ((site.place, chosen),))
     for each in scene.statements:
         node_ = each.node
         if not isinstance(node_, ast.If) or not all(map(calls_nothing, node_.body)):
