@@ -23,7 +23,7 @@ from gradcheck.suspects.words import gradients
 from gradcheck.suspicion import Suspicion
 from gradcheck.trees import leaves, rebuild
 
-__all__ = ["ends_of", "repaired_by", "suspects"]
+__all__ = ["ends_of", "repaired_by", "suspects", "undone_by"]
 
 STEPS = 25_000  # operations that all runs together may do,
 RUNS = 60  # and runs after the first that helps
@@ -68,7 +68,7 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         if found and way.doubt > found[0].otherwise.doubt + FURTHER:
             continue
         left[0] -= len(tape.steps)
-        repaired, settled = _tried(evidence, way)
+        repaired, settled = undone_by(evidence, way)
         if repaired and settled:
             left[0] = min(left[0], RUNS * len(tape.steps))
             found.append(Found(way, repaired))
@@ -207,10 +207,10 @@ def _reached(evidence: Evidence, place: tuple[object, ...]) -> set[str] | None:
 
 def repaired_by(evidence: Evidence, way: Otherwise) -> dict[str, np.ndarray[Any, Any]]:
     """Return the wrong gradients that become true, if all that were right stay so."""
-    return _tried(evidence, way)[0]
+    return undone_by(evidence, way)[0]
 
 
-def _tried(evidence: Evidence, way: Otherwise) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
+def undone_by(evidence: Evidence, way: Otherwise) -> tuple[dict[str, np.ndarray[Any, Any]], bool]:
     """Return the wrong gradients that become true, if all that were right stay so, and whether no other one moves."""
     gradients = run(evidence, way.change)
     if gradients is None:

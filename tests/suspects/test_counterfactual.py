@@ -129,11 +129,11 @@ def test_a_place_of_which_the_first_run_tells_nothing_is_run_to_see_where_it_lea
 
 def test_after_a_change_that_helps_few_more_are_tried(monkeypatch):
     backward, runs, limits = edited(RIGHT, "(1 - h**2)", "(1 - z**2)"), [], (0, counterfactual.RUNS)
-    own = counterfactual._tried
+    own = counterfactual.undone_by
     for limit in limits:
         tried = []
         monkeypatch.setattr(counterfactual, "RUNS", limit)
-        monkeypatch.setattr(counterfactual, "_tried", lambda *way, tried=tried: tried.append(1) or own(*way))
+        monkeypatch.setattr(counterfactual, "undone_by", lambda *way, tried=tried: tried.append(1) or own(*way))
         first, *_ = found(net, backward, NET)
         assert first.mistake == "C2"
         runs.append(len(tried))
