@@ -21,6 +21,7 @@ from gradcheck.laws import match_gradients
 from gradcheck.mistakes import CATALOGUE
 from gradcheck.report import Explanation
 from gradcheck.suspects import chain, counterfactual, numbers, paths, regulariser, scale, shapes
+from gradcheck.suspects.resized import holds_resized
 from gradcheck.suspicion import Suspicion
 from gradcheck.trees import leaves
 
@@ -34,6 +35,8 @@ FURTHER = 40  # and so many after the first that passes, for a mistake that cann
 REPAIRS = 4  # edits that pass, after which no more are tried
 SAME = 1e-9  # relative: what an edit may change of a gradient that was right
 PLAIN = {"A1": scale, "A4": scale, "B1": shapes, "B5": shapes, "D1": regulariser}  # whom algebra alone tells of what
+SIZED = {"A2", "A3", "A4", "A5"}  # what is told apart at other sizes
+FITTED = 2.0  # more doubt about an edit that makes the check pass at these sizes only
 MOST = 3  # explanations that a person reads
 EDITED = 0.5  # the doubt of the first edit that passes; one such choice among many is simpler than a fitted candidate
 SURE = 0.6  # with so little doubt about everything that is wrong, no more is asked
@@ -92,7 +95,8 @@ class Inquest(NamedTuple):
                 return
             try:
                 with np.errstate(all="ignore"):
-                    self.candidates.extend(Candidate(each) for each in family.suspects(self.evidence))
+                    found = (_sized(each, self.evidence) for each in family.suspects(self.evidence))
+                    self.candidates.extend(map(Candidate, found))
                 self.asked.append(family)
             except Exhausted as problem:
                 self._note(str(problem))
@@ -116,18 +120,53 @@ class Inquest(NamedTuple):
 
 
 def _repairs(evidence: Evidence, recheck: Recheck, most: int) -> Iterator[Candidate]:
-    """Yield those of the first ``most`` edits of the source that make the check pass."""
-    found = 0
+    """Yield those of the first ``most`` edits of the source that make the check pass; at these sizes alone, if none."""
+    found, fitted = 0, list[Candidate]()
     example = (evidence.cotangent, evidence.cache)
     made = edits(evidence.backward, example, forward=evidence.forward, args=evidence.arguments.fresh())
     for tried, edit in enumerate(made):
         if tried >= most or found >= REPAIRS:
-            return
+            break
         if _repairs_all(edit, evidence) and recheck(edit.forward or evidence.forward, edit.backward):
+            if _fits_these_sizes_alone(edit, evidence):
+                fitted.append(Candidate(_suspicion(edit, evidence, EDITED + FITTED), edit))
+                continue
             found += 1
             most = min(most, tried + 1 + FURTHER)
-            sentence = f"{CATALOGUE[edit.mistake].sentence} Edit line {edit.line} of {edit.function}, as shown."
-            yield Candidate(Suspicion(edit.mistake, evidence.wrong, sentence, doubt=EDITED + 0.1 * found), edit)
+            yield Candidate(_suspicion(edit, evidence, EDITED + 0.1 * found), edit)
+    yield from () if found else fitted
+
+
+def _suspicion(edit: Edit, evidence: Evidence, doubt: float) -> Suspicion:
+    sentence = f"{CATALOGUE[edit.mistake].sentence} Edit line {edit.line} of {edit.function}, as shown."
+    return Suspicion(edit.mistake, evidence.wrong, sentence, doubt=doubt)
+
+
+def _sized(suspicion: Suspicion, evidence: Evidence) -> Suspicion:
+    """Return a suspicion of a factor with more doubt where other sizes tell against it.
+
+    A constant stays what it is in a batch of another size, and the size of a batch does not.
+    """
+    if suspicion.mistake not in {"A2", "A3", "A4"} or not suspicion.repaired:
+        return suspicion
+    factors = {}
+    for path, repaired in suspicion.repaired.items():
+        claimed = evidence.claimed.get(path)
+        if claimed is None or np.shape(claimed) != np.shape(repaired):
+            return suspicion
+        factors[path] = float(np.vdot(claimed, repaired) / (np.vdot(claimed, claimed) or 1.0))
+        if not np.allclose(repaired, factors[path] * claimed, rtol=SAME):
+            return suspicion
+    stays = holds_resized(evidence, evidence.forward, evidence.backward, factors)
+    against = stays is False if suspicion.mistake == "A4" else stays is True
+    return suspicion._replace(doubt=suspicion.doubt + FITTED) if against else suspicion
+
+
+def _fits_these_sizes_alone(edit: Edit, evidence: Evidence) -> bool:
+    """Whether a factor that an edit brings in is the right one by the chance of these sizes."""
+    if edit.mistake not in SIZED:
+        return False
+    return holds_resized(evidence, edit.forward or evidence.forward, edit.backward) is False
 
 
 def _repairs_all(edit: Edit, evidence: Evidence) -> bool:
