@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gradcheck.edits.operators import buffers, chain, indices, jacobians, operands, order, scale, shape, terms
+from gradcheck.edits.operators import (
+    buffers,
+    chain,
+    indices,
+    jacobians,
+    mirrors,
+    operands,
+    order,
+    parts,
+    scale,
+    shape,
+    tables,
+    terms,
+    windows,
+)
 from gradcheck.edits.scene import Proposal, Scene
 
 __all__ = ["OPERATORS"]
@@ -46,6 +60,18 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     indices.crops,
     indices.loops,
     indices.steps,
+    windows.winners,
+    windows.spreads,
+    windows.steps_of_slices,
+    windows.off_by_one,
+    windows.rolls,
+    windows.areas,
+    mirrors.mirrored,
+    tables.contraries,
+    tables.forgotten_masks,
+    parts.wholes,
+    parts.singles,
+    parts.twice,
     order.updates,
     order.exchanged,
     order.conditions,

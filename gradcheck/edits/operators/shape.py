@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, reduction, text
+from gradcheck.edits.operators.mirrors import are_sides
 from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_cotangent
 
 __all__ = ["axes", "einsums", "permutations", "products", "reductions", "slots", "transposes"]
@@ -292,6 +293,7 @@ def slots(scene: Scene) -> Iterator[Proposal]:
             changes = ((Place(node, "elts", i), right), (Place(node, "elts", j), left))
             # What is unpacked in the wrong order are operands, unless they are gradients.
             label = "B5" if loaded or (is_cotangent(text(left)) and is_cotangent(text(right))) else "B6"
+            label = "F4" if are_sides(text(left), text(right)) else label
             yield Proposal(label, (15 if returned else 22 if loaded else 27) + (j - i > 1), site.statement, changes)
     for site in scene.sites:
         node = site.node

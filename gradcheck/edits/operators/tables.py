@@ -1,0 +1,70 @@
+"""Masks and tables of links: ignored, turned into their contrary, or applied where none belongs (E5, F5). Level 1."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradcheck.edits.nodes import fill, names_in, text
+from gradcheck.edits.scene import Proposal, Scene, Site
+
+__all__ = ["contraries", "forgotten_masks", "mask_class"]
+
+_TABLE = re.compile(r"table|link|conn|adj|edge|^[LT]$", re.IGNORECASE)
+_DROPOUT = re.compile(r"drop|keep|mask", re.IGNORECASE)
+
+
+def mask_class(scene: Scene, node: ast.expr) -> str:
+    """Return the class of a mistake with a mask: of a table of links, of a dropout, or of a function's branches."""
+    known = scene.source.function.__globals__
+    tables = {np.shape(t) for t in known.values() if isinstance(t, np.ndarray) and t.dtype == bool and t.ndim == 2}
+    seen = scene.seen(node)
+    if any(_TABLE.search(name) for name in names_in(node)) or (seen.kind == "b" and seen.shape in tables):
+        return "F5"
+    return "E5" if any(_DROPOUT.search(name) for name in names_in(node)) else "C3"
+
+
+def contraries(scene: Scene) -> Iterator[Proposal]:
+    """Take a mask for its contrary, and exchange what is taken where it holds and where it does not."""
+    for site in scene.sites:
+        node = site.node
+        inverted = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert | ast.Not)
+        if isinstance(node, ast.UnaryOp) and inverted and scene.seen(node).kind == "b":
+            yield _at(site, mask_class(scene, node.operand), 11, node.operand)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and text(node.left) in {"1", "1.0"}:
+            if scene.seen(node.right).kind == "b" or "binary" in scene.seen(node.right).facts:
+                yield _at(site, mask_class(scene, node.right), 13, node.right)
+        if isinstance(node, ast.Call) and text(node.func) == "np.logical_not" and len(node.args) == 1:
+            yield _at(site, mask_class(scene, node.args[0]), 11, node.args[0])
+        if isinstance(node, ast.Call) and text(node.func) == "np.where" and len(node.args) == 3:
+            label = mask_class(scene, node.args[0])
+            if label != "C3":
+                test, yes, no = node.args
+                yield _at(site, label, 13, ast.Call(node.func, [test, no, yes], node.keywords))
+
+
+def forgotten_masks(scene: Scene) -> Iterator[Proposal]:
+    """Take a mask for ones of its shape, and a one-hot row for a whole one."""
+    for site in scene.sites:
+        node = site.node
+        ones = isinstance(node, ast.Call) and text(node.func) in {"np.ones_like", "np.full_like", "np.ones"}
+        if not isinstance(node, ast.Call) or not ones or not node.args:
+            continue
+        like = node.args[0].value if isinstance(node.args[0], ast.Attribute) else node.args[0]
+        if scene.seen(like).kind == "b" or "binary" in scene.seen(like).facts:
+            label = mask_class(scene, like)
+            yield _at(site, "C1" if label == "C3" else label, 14, like)
+    for site in scene.values:
+        shape = scene.seen(site.node).shape
+        for path, seen in scene.operands(site.statement).items() if shape and len(shape) == 2 else ():
+            labels = seen.kind in {"i", "u"} and seen.shape == shape[:1] and path.isidentifier()  # type: ignore[index]
+            if labels and 0 <= seen.low and seen.high < shape[1] and path not in names_in(site.node):  # type: ignore[index]
+                one_hot = f"v * (np.arange(v.shape[1]) == {path}[:, None])"
+                yield _at(site, "F5", 22, fill(one_hot, v=site.node))
+
+
+def _at(site: Site, mistake: str, rank: int, new: ast.expr) -> Proposal:
+    return Proposal(mistake, rank, site.statement, ((site.place, new),))
