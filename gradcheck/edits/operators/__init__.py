@@ -69,6 +69,7 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     mirrors.mirrored,
     tables.contraries,
     tables.forgotten_masks,
+    tables.labels_of_rows,
     parts.wholes,
     parts.singles,
     parts.twice,

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, names_in, text
-from gradcheck.edits.scene import Place, Proposal, Scene, Site, Statement
+from gradcheck.edits.scene import Proposal, Scene, Site, Statement
 
 __all__ = ["part_class", "singles", "twice", "wholes"]
 
@@ -36,27 +36,30 @@ def part_class(scene: Scene, statement: Statement, node: ast.Subscript, axis: in
 
 def wholes(scene: Scene) -> Iterator[Proposal]:
     """Take all of an axis where slices take a part of it, in every operand of the statement at once."""
-    for each in scene.statements:
-        alike: dict[tuple[str, str], list[tuple[Place, ast.expr]]] = defaultdict(list)
-        for site in scene.sites:
-            node = site.node
-            if site.statement is not each or not isinstance(node, ast.Subscript) or not isinstance(node.ctx, ast.Load):
-                continue
-            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-            for axis, part in enumerate(parts):
-                if isinstance(part, ast.Slice) and part.step is None and (part.lower or part.upper):
-                    label = part_class(scene, each, node, axis, part)
-                    kept = [*parts[:axis], ast.Slice(None, None, None), *parts[axis + 1 :]]
-                    full = len(parts) == 1
-                    made = node.value if full else ast.Subscript(node.value, ast.Tuple(kept, ast.Load()), ast.Load())
-                    alike[label, text(part)].append((site.place, made))
-        for (label, _), changes in alike.items():
-            inner = {id(place.parent) for place, _ in changes}
-            if len({id(place.parent) for place, _ in changes}) == len(inner) or len(changes) == 1:
-                if len(changes) > 1:
-                    yield Proposal(label, 16, each, tuple(changes))
-            for place, made in changes:
-                yield Proposal(label, 19, each, ((place, made),))
+    alike: dict[tuple[int, str, str], list[tuple[Site, ast.expr]]] = defaultdict(list)
+    for site in scene.sites:
+        node = site.node
+        if not isinstance(node, ast.Subscript) or not isinstance(node.ctx, ast.Load):
+            continue
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        for axis, part in enumerate(parts):
+            if isinstance(part, ast.Slice) and part.step is None and (part.lower or part.upper):
+                label = part_class(scene, site.statement, node, axis, part)
+                alike[site.statement.position, label, text(part)].append((site, _whole(node, parts, axis)))
+    for (_, label, _), found in alike.items():
+        if len(found) > 1:
+            changes = tuple((site.place, made) for site, made in found)
+            yield Proposal(label, 16, found[0][0].statement, changes)
+        for site, made in found:
+            yield _at(site, label, 19, made)
+
+
+def _whole(node: ast.Subscript, parts: list[ast.expr], axis: int) -> ast.expr:
+    """Return ``node`` with all of one axis."""
+    if len(parts) == 1:
+        return node.value
+    kept = [*parts[:axis], ast.Slice(None, None, None), *parts[axis + 1 :]]
+    return ast.Subscript(node.value, ast.Tuple(kept, ast.Load()), ast.Load())
 
 
 def singles(scene: Scene) -> Iterator[Proposal]:
@@ -65,9 +68,9 @@ def singles(scene: Scene) -> Iterator[Proposal]:
         node = site.node
         index = constant(node.slice) if isinstance(node, ast.Subscript) else None
         index = -1 if isinstance(node, ast.Subscript) and text(node.slice) == "-1" else index
-        if isinstance(node, ast.Subscript) and index in {0, -1} and scene.seen(node.value).is_float:
-            if len(scene.seen(node.value).shape or ()) > 1:
-                yield _at(site, "E1", 17, fill("v.sum(axis=0)", v=node.value))
+        all_of_it = scene.seen(node.value) if isinstance(node, ast.Subscript) and index in {0, -1} else scene.nothing
+        if isinstance(node, ast.Subscript) and all_of_it.is_float and len(all_of_it.shape or ()) > 1:
+            yield _at(site, "E1", 17, fill("v.sum(axis=0)", v=node.value))
     for site in scene.sites:
         node = site.node
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "repeat":
@@ -84,8 +87,7 @@ def _unsliced(node: ast.expr) -> ast.expr | None:
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if text(parts[0]) not in _ONE:
         return None
-    rest = [ast.Slice(None, None, None), *parts[1:]]
-    return node.value if len(parts) == 1 else ast.Subscript(node.value, ast.Tuple(rest, ast.Load()), ast.Load())
+    return _whole(node, parts, 0)
 
 
 def twice(scene: Scene) -> Iterator[Proposal]:
@@ -98,9 +100,9 @@ def twice(scene: Scene) -> Iterator[Proposal]:
             yield _at(site, "E2", 10, ast.Call(fill(empty[text(node.func)]), node.args, node.keywords))
     for site in scene.sites:
         node = site.node
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and text(node.left) == text(node.right):
-            if scene.seen(node).is_float:
-                yield _at(site, "E2", 9, node.left)
+        added = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and scene.seen(node).is_float
+        if isinstance(node, ast.BinOp) and added and text(node.left) == text(node.right):
+            yield _at(site, "E2", 9, node.left)
     for each in scene.statements:
         body, index = getattr(each.place.parent, each.place.field), each.place.slot
         again = isinstance(each.node, ast.AugAssign) and index

@@ -56,6 +56,8 @@ def scaled(scene: Scene) -> Iterator[Proposal]:
     counts = _divisors(scene)
     attends = any("simplex" in scene.seen(s.node).facts or "softmax" in text(s.node) for s in scene.sites)
     for site in scene.values:
+        if site.statement.unpacks:
+            continue  # what the cache holds is no gradient, and a factor of it is one in every function of it
         late = 3 if isinstance(site.node, ast.Name) else 0
         # A factor belongs to the end of a product, and a reader looks for it there.
         for template, rank in (("v / 2", 24), ("2 * v", 24)):
@@ -305,7 +307,7 @@ def _factor_class(node: ast.expr, scene: Scene, counts: set[str], *, divides: bo
     if re.search(r"mask|drop|keep", path) or (_KEEP.search(path) and seen.kind == "f" and seen.shape == ()):
         return "F6" if divides else "E5"
     if seen.kind == "b" or (seen.is_array and "binary" in seen.facts):
-        # Whole rows, or whole turns of a loop, that are multiplied by 0; entries of their own are a function's branches.
+        # Whole rows, or whole turns of a loop, are multiplied by 0; single entries are a function's branches.
         return "C8" if not seen.is_array or 1 in (seen.shape or ()) else mask_class(scene, node)
     if constant(node) is not None or not names_in(node):
         return "A4"

@@ -248,6 +248,9 @@ def axes(scene: Scene) -> Iterator[Proposal]:
                     given_axis = [] if axis == "None" else [ast.keyword("axis", fill(axis))]
                     made = ast.Call(node.func, _without_axis(node, found[1]), [*given_axis, *others])
                     yield _at(site, "B4", 16 + 2 * axis.startswith("("), made)
+                if keyword is None and not others and axis in {"0", "1"} and operand is not None:
+                    kept = [ast.keyword("axis", fill(axis)), ast.keyword("keepdims", ast.Constant(True))]
+                    yield _at(site, "B4", 14, ast.Call(node.func, _without_axis(node, found[1]), kept))
         elif keyword is not None and constant(keyword.value) is not None:
             for axis in ("0", "1", "2", "-1"):
                 if axis != text(keyword.value):

@@ -11,7 +11,7 @@ import numpy as np
 from gradcheck.edits.nodes import fill, names_in, text
 from gradcheck.edits.scene import Proposal, Scene, Site
 
-__all__ = ["contraries", "forgotten_masks", "mask_class"]
+__all__ = ["contraries", "forgotten_masks", "labels_of_rows", "mask_class"]
 
 _TABLE = re.compile(r"table|link|conn|adj|edge|^[LT]$", re.IGNORECASE)
 _DROPOUT = re.compile(r"drop|keep|mask", re.IGNORECASE)
@@ -34,9 +34,9 @@ def contraries(scene: Scene) -> Iterator[Proposal]:
         inverted = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert | ast.Not)
         if isinstance(node, ast.UnaryOp) and inverted and scene.seen(node).kind == "b":
             yield _at(site, mask_class(scene, node.operand), 11, node.operand)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and text(node.left) in {"1", "1.0"}:
-            if scene.seen(node.right).kind == "b" or "binary" in scene.seen(node.right).facts:
-                yield _at(site, mask_class(scene, node.right), 13, node.right)
+        less = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and text(node.left) in {"1", "1.0"}
+        if isinstance(node, ast.BinOp) and less and _is_mask(scene, node.right):
+            yield _at(site, mask_class(scene, node.right), 13, node.right)
         if isinstance(node, ast.Call) and text(node.func) == "np.logical_not" and len(node.args) == 1:
             yield _at(site, mask_class(scene, node.args[0]), 11, node.args[0])
         if isinstance(node, ast.Call) and text(node.func) == "np.where" and len(node.args) == 3:
@@ -54,16 +54,38 @@ def forgotten_masks(scene: Scene) -> Iterator[Proposal]:
         if not isinstance(node, ast.Call) or not ones or not node.args:
             continue
         like = node.args[0].value if isinstance(node.args[0], ast.Attribute) else node.args[0]
-        if scene.seen(like).kind == "b" or "binary" in scene.seen(like).facts:
+        if _is_mask(scene, like):
             label = mask_class(scene, like)
             yield _at(site, "C1" if label == "C3" else label, 14, like)
     for site in scene.values:
         shape = scene.seen(site.node).shape
         for path, seen in scene.operands(site.statement).items() if shape and len(shape) == 2 else ():
             labels = seen.kind in {"i", "u"} and seen.shape == shape[:1] and path.isidentifier()  # type: ignore[index]
-            if labels and 0 <= seen.low and seen.high < shape[1] and path not in names_in(site.node):  # type: ignore[index]
+            if labels and seen.low >= 0 and seen.high < shape[1] and path not in names_in(site.node):  # type: ignore[index]
                 one_hot = f"v * (np.arange(v.shape[1]) == {path}[:, None])"
                 yield _at(site, "F5", 22, fill(one_hot, v=site.node))
+
+
+def labels_of_rows(scene: Scene) -> Iterator[Proposal]:
+    """Subtract the label's one-hot row from the probabilities, and add these where the row stands alone."""
+    for site in scene.sites:
+        shape, seen = scene.seen(site.node).shape, scene.seen(site.node)
+        if shape is None or len(shape) != 2 or not isinstance(getattr(site.node, "ctx", ast.Load()), ast.Load):
+            continue
+        operands = scene.operands(site.statement)
+        if "simplex" in seen.facts and isinstance(site.node, ast.Name) and not isinstance(site.place.parent, ast.Tuple):
+            for path in (p for p, s in operands.items() if s.kind in {"i", "u"} and s.shape == shape[:1]):
+                one_hot = f"(p - (np.arange(p.shape[1]) == {path}[:, None]))"
+                if path.isidentifier() and path not in names_in(site.statement.node):
+                    yield _at(site, "C8", 16, fill(one_hot, p=site.node))
+        if isinstance(site.node, ast.Compare):
+            for path in (p for p, s in operands.items() if "simplex" in s.facts and s.shape == shape):
+                yield _at(site, "C8", 17, fill(f"({path} - m)", m=site.node))
+                yield _at(site, "C8", 17, fill(f"(m - {path})", m=site.node))
+
+
+def _is_mask(scene: Scene, node: ast.expr) -> bool:
+    return scene.seen(node).kind == "b" or "binary" in scene.seen(node).facts
 
 
 def _at(site: Site, mistake: str, rank: int, new: ast.expr) -> Proposal:

@@ -34,17 +34,20 @@ def winners(scene: Scene) -> Iterator[Proposal]:
         if not isinstance(node, ast.Attribute) or not named:
             continue
         if node.attr.startswith("arg") or any(isinstance(p, ast.Compare) for p in ast.walk(site.statement.node)):
-            yield _at(site, "C3", 15, ast.Attribute(node.value, _EXTREMES[node.attr], ast.Load()))
+            yield _at(site, "C3", 9, ast.Attribute(node.value, _EXTREMES[node.attr], ast.Load()))
 
 
 def off_by_one(scene: Scene) -> Iterator[Proposal]:
     """Compare whole numbers as they are, without the one that is added or subtracted."""
     for site in scene.sites:
         node, parent = site.node, site.place.parent
-        compared = isinstance(parent, ast.Compare) and scene.seen(node).kind in {"i", "u"}
-        if isinstance(node, ast.BinOp) and compared and isinstance(node.op, ast.Add | ast.Sub):
-            if constant(node.right) is not None:
-                yield _at(site, "B6", 13, node.left)
+        compared = scene.seen(node).kind in {"i", "u"}
+        if not isinstance(parent, ast.Compare) or not isinstance(node, ast.BinOp) or not compared:
+            continue
+        if isinstance(node.op, ast.Add | ast.Sub) and constant(node.right) is not None:
+            # Which places are taken, or how many.
+            label = "B6" if isinstance(parent.ops[0], ast.Eq | ast.NotEq) else "G2" if site.statement.time else "C8"
+            yield _at(site, label, 13, node.left)
 
 
 def _is_called(site: Site) -> bool:
@@ -78,8 +81,7 @@ def _by_index(scene: Scene, site: Site) -> Iterator[ast.expr]:
 def _by_value(scene: Scene, site: Site) -> Iterator[ast.expr]:
     """Yield comparisons of a window of the input with its largest entry: the window that is written to."""
     node = site.statement.node
-    target = node.target if isinstance(node, ast.AugAssign) else None
-    target = node.targets[0] if isinstance(node, ast.Assign) else target
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
     if not isinstance(target, ast.Subscript) or not any(isinstance(p, ast.Slice) for p in ast.walk(target.slice)):
         return
     operands = scene.operands(site.statement)
@@ -94,9 +96,7 @@ def _by_value(scene: Scene, site: Site) -> Iterator[ast.expr]:
 
 def _counters(site: Site) -> list[str]:
     """Return the variables of the loops around a site, in the order in which they are written."""
-    return [
-        part.id for loop in site.statement.loops for part in ast.walk(loop.target) if isinstance(part, ast.Name)
-    ]
+    return [part.id for loop in site.statement.loops for part in ast.walk(loop.target) if isinstance(part, ast.Name)]
 
 
 def spreads(scene: Scene) -> Iterator[Proposal]:
@@ -188,7 +188,8 @@ def _strided(part: ast.expr, stride: str) -> ast.expr:
 
 def _unstrided(part: ast.expr) -> ast.expr:
     """Return a slice with steps of one that takes as many places."""
-    assert isinstance(part, ast.Slice) and part.step is not None
+    assert isinstance(part, ast.Slice)
+    assert part.step is not None
     step, upper = text(part.step), part.upper
     if isinstance(upper, ast.BinOp) and isinstance(upper.op, ast.Add) and part.lower is not None:
         length = upper.right if text(upper.left) == text(part.lower) else upper.left
