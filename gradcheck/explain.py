@@ -21,6 +21,7 @@ from gradcheck.laws import match_gradients
 from gradcheck.mistakes import CATALOGUE
 from gradcheck.report import Explanation
 from gradcheck.suspects import chain, counterfactual, numbers, paths, regulariser, scale, shapes
+from gradcheck.suspects.batches import batch_of
 from gradcheck.suspects.resized import holds_resized
 from gradcheck.suspicion import Suspicion
 from gradcheck.trees import leaves
@@ -138,8 +139,25 @@ def _repairs(evidence: Evidence, recheck: Recheck, most: int) -> Iterator[Candid
 
 
 def _suspicion(edit: Edit, evidence: Evidence, doubt: float) -> Suspicion:
-    sentence = f"{CATALOGUE[edit.mistake].sentence} Edit line {edit.line} of {edit.function}, as shown."
-    return Suspicion(edit.mistake, evidence.wrong, sentence, doubt=doubt)
+    mistake = _class_of(edit, evidence)
+    sentence = f"{CATALOGUE[mistake].sentence} Edit line {edit.line} of {edit.function}, as shown."
+    return Suspicion(mistake, evidence.wrong, sentence, doubt=doubt)
+
+
+def _class_of(edit: Edit, evidence: Evidence) -> str:
+    """Return the class of an edit: what lacks a batch size, where the forward averages, was divided by it twice."""
+    batch = batch_of(evidence) if edit.mistake == "A2" else None
+    points = [evidence.point[path] for path in evidence.wrong]
+    if batch is None or batch.over != "mean" or all(max(point.shape, default=1) == point.size for point in points):
+        return edit.mistake
+    with np.errstate(all="ignore"):
+        _, cache = (edit.forward or evidence.forward)(*evidence.arguments.fresh())
+        repaired = evidence.claims(edit.backward(next(evidence.cotangents([evidence.flat_cotangent])), cache))
+    claimed = evidence.claimed
+    grown = (
+        path in claimed and np.linalg.norm(repaired[path]) > np.linalg.norm(claimed[path]) for path in evidence.wrong
+    )
+    return "A3" if all(grown) else "A2"
 
 
 def _sized(suspicion: Suspicion, evidence: Evidence) -> Suspicion:

@@ -70,6 +70,25 @@ def smallest_wins(dout, cache):
     return dx
 
 
+def unmasked_repeat(dout, cache):
+    x, _, k = cache
+    n, c, h, w = x.shape
+    top = x.reshape(n, c, h // k, k, w // k, k).max(axis=(3, 5))
+    assert top.shape == dout.shape
+    return dout.repeat(k, axis=2).repeat(k, axis=3)
+
+
+def windows_exchanged(dout, cache):
+    x, _, k = cache
+    dx = np.zeros_like(x)
+    for i in range(dout.shape[2]):
+        for j in range(dout.shape[2]):
+            here = x[:, :, i * k : i * k + k, j * k : j * k + k]
+            mask = here == here.max(axis=(2, 3), keepdims=True)
+            dx[:, :, j * k : j * k + k, i * k : i * k + k] += dout[:, :, i, j][:, :, None, None] * mask
+    return dx
+
+
 def average_forward(x, kh, kw):
     n, c, h, w = x.shape
     return x.reshape(n, c, h // kh, kh, w // kw, kw).mean(axis=(3, 5)), (kh, kw)
@@ -145,6 +164,16 @@ def exchanged_links(dout, cache):
 def forgotten_links(dout, cache):
     x, W, links = cache
     return dout @ (W * links).T, (x.T @ dout) * np.ones_like(links)
+
+
+def weights_without_a_link(dout, cache):
+    x, W, links = cache
+    return dout @ W.T, (x.T @ dout) * links
+
+
+def turned_links(dout, cache):
+    x, W, links = cache
+    return dout @ (W * links).T, (x.T @ dout) * links.T
 
 
 def relu_forward(x):

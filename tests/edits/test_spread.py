@@ -19,9 +19,11 @@ DENSE = (normal(5, 4), normal(4, 3), normal(3))
 CLASSES = (RNG.uniform(0.2, 1.0, (6, 4)), np.array([0, 3, 1, 2, 1, 0]))
 POINTS = {
     "largest": (*IMAGE, 3),
+    "square": (RNG.permutation(2 * 3 * 9 * 9).reshape(2, 3, 9, 9) / 4.0, 3),
     "average": (*IMAGE, 2, 3),
     "strided": (normal(3, 11), normal(3), 2),
     "sparse": (normal(5, 4), normal(4, 3), LINKS),
+    "sparse square": (normal(5, 3), normal(3, 3), LINKS[:3] & [[True], [True], [False]]),
     "relu": (normal(5, 4),),
     "dense": DENSE,
     "nll": CLASSES,
@@ -34,6 +36,8 @@ MISTAKES = (
     ("largest", "next_one_wins", "B6"),
     ("largest", "whole_window_wins", "F6"),
     ("largest", "smallest_wins", "C3"),
+    ("largest", "unmasked_repeat", "F6"),
+    ("square", "windows_exchanged", "F4"),
     ("average", "tiled", "B1"),
     ("average", "one_axis", "F2"),
     ("average", "sides_exchanged", "F4"),
@@ -44,6 +48,8 @@ MISTAKES = (
     ("sparse", "contrary_links", "F5"),
     ("sparse", "exchanged_links", "F5"),
     ("sparse", "forgotten_links", "F5"),
+    ("sparse", "weights_without_a_link", "F5"),
+    ("sparse square", "turned_links", "F5"),
     ("relu", "closed_units_pass", "C3"),
     ("relu", "leaky", "C3"),
     ("dense", "first_sample", "E1"),
@@ -60,7 +66,8 @@ MISTAKES = (
 
 
 def explained(case, wrong, point=None):
-    forward, backward = getattr(spread, f"{case}_forward"), getattr(spread, wrong)
+    name = {"square": "largest", "sparse square": "sparse"}.get(case, case)
+    forward, backward = getattr(spread, f"{name}_forward"), getattr(spread, wrong)
     return examine_backward(forward, backward, POINTS[case] if point is None else point, seed=0).explanations
 
 

@@ -70,6 +70,7 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     tables.contraries,
     tables.forgotten_masks,
     tables.labels_of_rows,
+    tables.links,
     parts.wholes,
     parts.singles,
     parts.twice,

@@ -51,9 +51,8 @@ def _is_whole(scene: Scene, site: Site) -> bool:
     node, parent = site.node, site.place.parent
     indices = isinstance(node, ast.BinOp) and scene.seen(node).kind in "iu" and scene.seen(node).kind != ""
     index = isinstance(parent, ast.Subscript) and site.place.field == "slice" and isinstance(node, ast.Tuple)
-    stored = isinstance(parent, ast.Subscript) and not isinstance(parent.ctx, ast.Load)
     called = isinstance(node, ast.Call) and not isinstance(parent, ast.Attribute | ast.Call)
-    return (indices and not isinstance(parent, ast.BinOp)) or (index and not stored) or called
+    return (indices and not isinstance(parent, ast.BinOp)) or index or called
 
 
 def _pairs_of_counters(site: Site, used: frozenset[str]) -> dict[str, str]:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradcheck.edits.nodes import fill, names_in, text
-from gradcheck.edits.scene import Proposal, Scene, Site
+from gradcheck.edits.scene import Proposal, Scene, Site, is_cotangent
 
-__all__ = ["contraries", "forgotten_masks", "labels_of_rows", "mask_class"]
+__all__ = ["contraries", "forgotten_masks", "labels_of_rows", "links", "mask_class"]
 
 _TABLE = re.compile(r"table|link|conn|adj|edge|^[LT]$", re.IGNORECASE)
 _DROPOUT = re.compile(r"drop|keep|mask", re.IGNORECASE)
@@ -64,6 +64,31 @@ def forgotten_masks(scene: Scene) -> Iterator[Proposal]:
             if labels and seen.low >= 0 and seen.high < shape[1] and path not in names_in(site.node):  # type: ignore[index]
                 one_hot = f"v * (np.arange(v.shape[1]) == {path}[:, None])"
                 yield _at(site, "F5", 22, fill(one_hot, v=site.node))
+
+
+def links(scene: Scene) -> Iterator[Proposal]:
+    """Use the weights of the links alone, and the table the right way round."""
+    for site in scene.sites:
+        node, seen = site.node, scene.seen(site.node)
+        loaded = isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
+        parent = site.place.parent
+        inside = isinstance(parent, ast.Subscript) or (isinstance(parent, ast.Attribute) and parent.attr != "T")
+        if not loaded or inside or seen.shape is None:
+            continue
+        if _is_mask(scene, node) and len(seen.shape) == 2 and mask_class(scene, node) == "F5":
+            if isinstance(node, ast.Attribute) and node.attr == "T":
+                yield _at(site, "F5", 18, node.value)
+            elif seen.shape[0] == seen.shape[1]:
+                yield _at(site, "F5", 18, fill("t.T", t=node))
+        if not seen.is_float or is_cotangent(text(node)) or len(seen.shape) not in {2, 4}:
+            continue
+        for path, table in scene.operands(site.statement).items():
+            weighs = _TABLE.search(path) and (table.kind == "b" or "binary" in table.facts) and path.isidentifier()
+            if weighs and table.shape == seen.shape:
+                yield _at(site, "F5", 17, fill(f"(w * {path})", w=node))
+            elif weighs and len(seen.shape) == 4 and table.shape in {seen.shape[:2], seen.shape[1::-1]}:
+                turned = path if table.shape == seen.shape[:2] else f"{path}.T"
+                yield _at(site, "F5", 17, fill(f"(w * {turned}[:, :, None, None])", w=node))
 
 
 def labels_of_rows(scene: Scene) -> Iterator[Proposal]:

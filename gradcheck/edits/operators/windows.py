@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from gradcheck.edits.nodes import constant, fill, names_in, text
+from gradcheck.edits.nodes import constant, fill, names_in, text, with_each
 from gradcheck.edits.operators.tables import mask_class
 from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_cotangent, parsed
 
@@ -28,6 +28,7 @@ def winners(scene: Scene) -> Iterator[Proposal]:
         for mistake, rank, base in _undivided(scene, site.node):
             for mask in itertools.chain(_by_index(scene, site), _by_value(scene, site)):
                 yield _at(site, mistake, rank, fill("v * m", v=base, m=mask))
+    yield from _spread_winners(scene)
     for site in scene.sites:
         node = site.node
         named = isinstance(node, ast.Attribute) and node.attr in _EXTREMES and _is_called(site)
@@ -35,6 +36,20 @@ def winners(scene: Scene) -> Iterator[Proposal]:
             continue
         if node.attr.startswith("arg") or any(isinstance(p, ast.Compare) for p in ast.walk(site.statement.node)):
             yield _at(site, "C3", 9, ast.Attribute(node.value, _EXTREMES[node.attr], ast.Load()))
+
+
+def _spread_winners(scene: Scene) -> Iterator[Proposal]:
+    """Mask what was repeated over the windows by the entries that equal the output, repeated likewise."""
+    for site in scene.values:
+        chain, shape = _repeats(site.node), scene.seen(site.node).shape
+        base = scene.seen(chain[0]).shape if chain else None
+        if chain is None or base is None or len(base) < 2:
+            continue
+        held = {p: s.shape for p, s in scene.operands(site.statement).items() if s.is_float and not is_cotangent(p)}
+        inputs, outputs = ([p for p, s in held.items() if s == wanted][:FEW] for wanted in (shape, base))
+        for x, m in itertools.product(inputs, outputs):
+            spread = with_each(site.node, text(chain[0]), parsed(m))
+            yield _at(site, "F6", 18, fill(f"v * ({x} == m)", v=site.node, m=spread))
 
 
 def off_by_one(scene: Scene) -> Iterator[Proposal]:
