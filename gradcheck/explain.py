@@ -38,6 +38,8 @@ from gradcheck.suspects import (
     tables,
     targets,
 )
+from gradcheck.suspects.batches import batch_of
+from gradcheck.suspects.resized import holds_resized
 from gradcheck.suspicion import Suspicion
 from gradcheck.trees import leaves
 
@@ -62,6 +64,8 @@ FURTHER = 40  # and so many after the first that passes, for a mistake that cann
 REPAIRS = 4  # edits that pass, after which no more are tried
 SAME = 1e-9  # relative: what an edit may change of a gradient that was right
 PLAIN = {"A1": scale, "A4": scale, "B1": shapes, "B5": shapes, "D1": regulariser}  # whom algebra alone tells of what
+SIZED = {"A2", "A3", "A4", "A5"}  # what is told apart at other sizes
+FITTED = 2.0  # more doubt about an edit that makes the check pass at these sizes only
 MOST = 3  # explanations that a person reads
 EDITED = 0.5  # the doubt of the first edit that passes; one such choice among many is simpler than a fitted candidate
 SEEN_TWICE = -1.0  # what is added twice in the source is why there is a factor 2, whatever else is 2
@@ -125,7 +129,8 @@ class Inquest(NamedTuple):
                 return
             try:
                 with np.errstate(all="ignore"):
-                    self.candidates.extend(Candidate(each) for each in family.suspects(self.evidence))
+                    found = (_sized(each, self.evidence) for each in family.suspects(self.evidence))
+                    self.candidates.extend(map(Candidate, found))
                 self.asked.append(family)
             except Exhausted as problem:
                 self._note(str(problem))
@@ -159,19 +164,71 @@ def _has_source(backward: Callable[..., Any]) -> bool:
 
 
 def _repairs(evidence: Evidence, recheck: Recheck, most: int) -> Iterator[Candidate]:
-    """Yield those of the first ``most`` edits of the source that make the check pass."""
-    found = 0
+    """Yield those of the first ``most`` edits of the source that make the check pass; at these sizes alone, if none."""
+    found, fitted = 0, list[Candidate]()
     example = (evidence.cotangent, evidence.cache)
     made = edits(evidence.backward, example, forward=evidence.forward, args=evidence.arguments.fresh())
     for tried, edit in enumerate(made):
         if tried >= most or found >= REPAIRS:
-            return
+            break
         if _repairs_all(edit, evidence) and recheck(edit.forward or evidence.forward, edit.backward):
+            if _fits_these_sizes_alone(edit, evidence):
+                fitted.append(Candidate(_suspicion(edit, evidence, EDITED + FITTED), edit))
+                continue
             found += 1
             most = min(most, tried + 1 + FURTHER)
-            sentence = f"{CATALOGUE[edit.mistake].sentence} Edit line {edit.line} of {edit.function}, as shown."
             doubt = SEEN_TWICE if edit.mistake == "E2" else EDITED + 0.1 * found
-            yield Candidate(Suspicion(edit.mistake, evidence.wrong, sentence, doubt=doubt), edit)
+            yield Candidate(_suspicion(edit, evidence, doubt), edit)
+    yield from () if found else fitted
+
+
+def _suspicion(edit: Edit, evidence: Evidence, doubt: float) -> Suspicion:
+    mistake = _class_of(edit, evidence)
+    sentence = f"{CATALOGUE[mistake].sentence} Edit line {edit.line} of {edit.function}, as shown."
+    return Suspicion(mistake, evidence.wrong, sentence, doubt=doubt)
+
+
+def _class_of(edit: Edit, evidence: Evidence) -> str:
+    """Return the class of an edit: what lacks a batch size, where the forward averages, was divided by it twice."""
+    batch = batch_of(evidence) if edit.mistake == "A2" else None
+    points = [evidence.point[path] for path in evidence.wrong]
+    if batch is None or batch.over != "mean" or all(max(point.shape, default=1) == point.size for point in points):
+        return edit.mistake
+    with np.errstate(all="ignore"):
+        _, cache = (edit.forward or evidence.forward)(*evidence.arguments.fresh())
+        repaired = evidence.claims(edit.backward(next(evidence.cotangents([evidence.flat_cotangent])), cache))
+    claimed = evidence.claimed
+    grown = (
+        path in claimed and np.linalg.norm(repaired[path]) > np.linalg.norm(claimed[path]) for path in evidence.wrong
+    )
+    return "A3" if all(grown) else "A2"
+
+
+def _sized(suspicion: Suspicion, evidence: Evidence) -> Suspicion:
+    """Return a suspicion of a factor with more doubt where other sizes tell against it.
+
+    A constant stays what it is in a batch of another size, and the size of a batch does not.
+    """
+    if suspicion.mistake not in {"A2", "A3", "A4"} or not suspicion.repaired:
+        return suspicion
+    factors = {}
+    for path, repaired in suspicion.repaired.items():
+        claimed = evidence.claimed.get(path)
+        if claimed is None or np.shape(claimed) != np.shape(repaired):
+            return suspicion
+        factors[path] = float(np.vdot(claimed, repaired) / (np.vdot(claimed, claimed) or 1.0))
+        if not np.allclose(repaired, factors[path] * claimed, rtol=SAME):
+            return suspicion
+    stays = holds_resized(evidence, evidence.forward, evidence.backward, factors)
+    against = stays is False if suspicion.mistake == "A4" else stays is True
+    return suspicion._replace(doubt=suspicion.doubt + FITTED) if against else suspicion
+
+
+def _fits_these_sizes_alone(edit: Edit, evidence: Evidence) -> bool:
+    """Whether a factor that an edit brings in is the right one by the chance of these sizes."""
+    if edit.mistake not in SIZED:
+        return False
+    return holds_resized(evidence, edit.forward or evidence.forward, edit.backward) is False
 
 
 def _repairs_all(edit: Edit, evidence: Evidence) -> bool:

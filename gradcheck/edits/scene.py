@@ -306,13 +306,19 @@ class Scene:
         for site in self.sites:
             parent = site.place.parent
             term = isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Add | ast.Sub)
-            summed = (reduction(parent) or (None, None))[1] is site.node
+            method = self._parents.get(id(parent)) if isinstance(parent, ast.Attribute) else parent
+            summed = method is not None and (reduction(method) or (None, None))[1] is site.node
             chosen = isinstance(parent, ast.Call) and text(parent.func) == "np.where" and site.place.slot in {1, 2}
             if id(site.node) in inside and (term or summed or chosen) and constant(site.node) is None:
                 seen = self.seen(site.node)
                 if seen.is_float and (term or chosen or seen.is_array):
                     found.append(site)
         return found
+
+    @cached_property
+    def _parents(self) -> dict[int, ast.AST]:
+        """What each expression hangs in, by its identity."""
+        return {id(site.node): site.place.parent for site in self.sites}
 
     def _is_value(self, site: Site) -> bool:
         parent, field, _ = site.place

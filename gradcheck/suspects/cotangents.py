@@ -16,6 +16,7 @@ from gradcheck.evidence import Evidence
 from gradcheck.oracles.difference import central_difference
 from gradcheck.pairing import Pairing
 from gradcheck.suspects.batches import batch_of
+from gradcheck.suspects.recurrence import is_time
 from gradcheck.suspects.sight import alike, is_multiple
 from gradcheck.suspects.words import gradients, is_are, number
 from gradcheck.suspicion import Suspicion
@@ -194,11 +195,11 @@ def _left_out(evidence: Evidence, paths: tuple[str, ...], heard: Heard) -> Suspi
 
 
 def _is_batch(evidence: Evidence, axis: int) -> bool:
-    """Whether an axis of the output holds the samples; where no axis behaves like a batch, the first one is taken."""
+    """Whether an axis of the output holds the samples; with no batch the first does, unless it is time."""
     shape = np.shape(evidence.out)
     batch = batch_of(evidence)
     if batch is None:
-        return axis == 0
+        return axis == 0 and not is_time(evidence, shape[axis], axis, len(shape))
     return shape[axis] == batch.size and any(
         axis == (given if given >= 0 else len(shape) + given) for given in batch.axes.values()
     )

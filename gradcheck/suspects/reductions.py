@@ -23,6 +23,7 @@ __all__ = ["suspects", "unsummed"]
 MOST_AXES = 6
 PROBES = 3  # random tangents for each question
 CANCELLED = 1e-6  # a sum that is so much smaller than its terms compares nothing
+LINE = 12  # entries of a sum that are measured one by one
 
 
 def unsummed(evidence: Evidence, path: str, array: Array) -> Iterator[Candidate]:
@@ -131,7 +132,7 @@ def _constant(evidence: Evidence, path: str, array: Array) -> Suspicion | None:
             reduced = np.take(reduced, [0], axis=axis)
         count = math.prod(array.shape[axis] for axis in axes)
         for factor, verb in ((1.0, "summed"), (float(count), "averaged")):
-            if _is_sum(evidence, path, reduced, factor):
+            if _is_sum(evidence, path, reduced, factor) and not _is_of_one(evidence, path, reduced, axes):
                 every = reduced.size == 1
                 what = "everything" if every else f"{_axes(axes)} of {path}"
                 sentence = (
@@ -159,6 +160,21 @@ def _is_sum(evidence: Evidence, path: str, reduced: Array, factor: float) -> boo
     if reduced.size == 1 and _cancels(evidence, path, expected[0] / float(draws[0].ravel()[0])):
         return False
     return evidence.is_true_along(path, [np.broadcast_to(u, shape) for u in draws], expected)
+
+
+def _is_of_one(evidence: Evidence, path: str, reduced: Array, axes: tuple[int, ...]) -> bool:
+    """Whether one entry alone of the largest sum is not 0: then an entry was chosen, and nothing was summed."""
+    shape = evidence.point[path].shape
+    if len(axes) != 1 or not 2 < shape[axes[0]] <= LINE:
+        return False
+    at = [int(place) for place in np.unravel_index(int(np.argmax(np.abs(reduced))), reduced.shape)]
+    largest, entries = float(np.abs(reduced).max()), 0
+    for place in range(shape[axes[0]]):
+        one = np.zeros(shape)
+        one[(*at[: axes[0]], place, *at[axes[0] + 1 :])] = 1.0
+        value, error = evidence.slope(evidence.embedded(path, one))
+        entries += abs(value) > 4 * error + CANCELLED * largest
+    return entries == 1
 
 
 def _same_total(evidence: Evidence, path: str, array: Array) -> bool:

@@ -42,9 +42,9 @@ REPAIRED = (
     ("perceptron", "B6", "delta2.dot(poids2.T)", "erreur.dot(poids2.T)"),
     ("stack", "C1", "g * (outgoing > 0)", "g"),
     ("stack", "C2", "(outgoing > 0)", "(g > 0)"),
+    ("prelu", "C1", "upstream * self.inputs * negative", "upstream * self.inputs"),
 )
 NOT_REPAIRED = (
-    ("prelu", "upstream * self.inputs * negative", "upstream * self.inputs"),
     ("scalar_graph", "self.grad += other.data * out.grad", "self.grad = other.data * out.grad"),
     ("scalar_graph", "other.grad += self.data * out.grad", "other.grad += other.data * out.grad"),
     ("minimal_gate", "(candidate - h_old)", "candidate"),

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from gradcheck.edits.nodes import factors, fill, names_in, statement, text, with_each
+from gradcheck.edits.nodes import constant, factors, fill, names_in, statement, text, with_each
 from gradcheck.edits.purity import is_harmless
 from gradcheck.edits.scene import Proposal, Scene, Site, is_cotangent
 from gradcheck.edits.watch import Seen
@@ -22,7 +22,7 @@ from gradcheck.edits.watch import Seen
 __all__ = ["broadcasts", "derivatives", "formulas", "is_one_minus"]
 
 _MASK = re.compile(r"mask|drop|keep|dropout", re.IGNORECASE)
-_TABLE = re.compile(r"table|link|conn|^L$", re.IGNORECASE)
+_TABLE = re.compile(r"table|link|conn|adj|^[LT]$", re.IGNORECASE)
 _SCALE = re.compile(r"gamma", re.IGNORECASE)
 _PRIME = re.compile(r"prime|deriv|^d_?(sig|tanh|relu|act|f$)|_grad$|_d$|_p$|gradient$", re.IGNORECASE)
 
@@ -283,11 +283,20 @@ def _other_function(site: Site, node: ast.Call) -> Iterator[Proposal]:
     name = text(node.func)
     for template in _FUNCTIONS.get(name, ()):
         yield _at(site, "C3", 18, fill(template, x=node.args[0]))
+    if name == "np.exp":
+        for template in ("np.exp(2 * x)", "np.exp(x / 2)"):
+            yield _at(site, "C3", 20, fill(template, x=node.args[0]))
     if name in {"sigmoid", "sigma", "logistic", "relu", "tanh"} or name.endswith((".sigmoid", "_sigmoid")):
         template = "f(x) * (1 - f(x))" if "sig" in name or name == "logistic" else "1 - f(x) ** 2"
         yield _at(site, "C3", 18, fill("(x > 0)" if name == "relu" else template, f=node.func, x=node.args[0]))
     if name == "np.where" and len(node.args) == 3:
         test, yes, no = node.args
+        for place, branch in ((1, yes), (2, no)):
+            if constant(branch) is None or constant(branch) not in {0, 1}:
+                for other in ("0", "1") if constant(branch) is not None else ("0",):
+                    shut = [*node.args]
+                    shut[place] = fill(other)
+                    yield _at(site, "C3", 16, ast.Call(node.func, shut, node.keywords))
         yield _at(site, "C3", 14, ast.Call(node.func, [test, no, yes], node.keywords))
         for name_ in sorted(names_in(yes) | names_in(no)):
             for place, branch in ((1, yes), (2, no)):
@@ -319,7 +328,10 @@ def _unwrapped(scene: Scene, site: Site, node: ast.Call) -> Iterator[Proposal]:
     new = with_each(field, text(node), node.args[0], times)
     if times[0] >= 1 and scene.seen(node).is_float and where is not None:
         like = "_like" in text(node.func) or not isinstance(node.func, ast.Name | ast.Attribute)
-        yield Proposal("B6" if like else "C2", 19, site.statement, ((site.statement.place, new),))
+        # A modulus, or another function that is a factor itself, is a wrong derivative, not one at a wrong argument.
+        factor = text(node.func) in {"abs", "np.abs", "np.fabs", "np.absolute", "np.sign"}
+        label = "B6" if like else "C3" if factor else "C2"
+        yield Proposal(label, 19, site.statement, ((site.statement.place, new),))
 
 
 def _at(site: Site, mistake: str, rank: int, new: ast.expr) -> Proposal:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, names_in, text, with_each
+from gradcheck.edits.operators.parts import part_class
 from gradcheck.edits.scene import Place, Proposal, Scene, Site, parsed
 from gradcheck.edits.sequence import is_time_loop
 
@@ -32,6 +33,9 @@ def flips(scene: Scene) -> Iterator[Proposal]:
         shape = scene.seen(node).shape
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and "::-1" in text(node.slice):
             yield _at(site, "F1", 14, node.value)
+        written = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and "::-1" in text(node.slice)
+        if isinstance(node, ast.Subscript) and written and isinstance(node.value, ast.Subscript):
+            yield _at(site, "F1", 14, ast.Subscript(node.value.value, node.value.slice, ast.Store()))
         if isinstance(node, ast.Call) and node.args and text(node.func) in _FLIPS:
             yield _at(site, "F1", 14, node.args[0])
         plain = isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call) and isinstance(
@@ -118,8 +122,9 @@ def crops(scene: Scene) -> Iterator[Proposal]:
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if any(isinstance(p, ast.Slice) and (p.lower is not None or p.upper is not None) for p in parts):
             # Windows that leave a remainder, or a border of padding.
-            remainder = any(_STRIDE.search(name) for name in names_in(node.slice))
-            yield _at(site, "F2" if remainder else "F3", 20, node.value)
+            taken = [(i, p) for i, p in enumerate(parts) if isinstance(p, ast.Slice) and (p.lower or p.upper)]
+            labels = {part_class(scene, site.statement, node, axis, part) for axis, part in taken}
+            yield _at(site, "F2" if "F2" in labels else labels.pop() if len(labels) == 1 else "F3", 20, node.value)
             yield from _moved(scene, site, node, parts)
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, names_in, reduction, text
+from gradcheck.edits.operators.tables import mask_class
 from gradcheck.edits.scene import Proposal, Scene, Site, is_cotangent, is_regulariser, parsed
 
 __all__ = ["constants", "dropped", "regularisers", "scaled", "signs", "swapped_operators"]
@@ -55,6 +56,8 @@ def scaled(scene: Scene) -> Iterator[Proposal]:
     counts = _divisors(scene)
     attends = any("simplex" in scene.seen(s.node).facts or "softmax" in text(s.node) for s in scene.sites)
     for site in scene.values:
+        if site.statement.unpacks:
+            continue  # what the cache holds is no gradient, and a factor of it is one in every function of it
         late = 3 if isinstance(site.node, ast.Name) else 0
         # A factor belongs to the end of a product, and a reader looks for it there.
         for template, rank in (("v / 2", 24), ("2 * v", 24)):
@@ -123,7 +126,8 @@ def dropped(scene: Scene) -> Iterator[Proposal]:
             if isinstance(node.op, ast.Mult) and (seen.shape is None or right.shape == seen.shape):
                 yield _at(site, _factor_class(node.left, scene, counts, divides=False), 23, node.right)
         if isinstance(node.op, ast.Add | ast.Sub) and constant(node.left) is None:
-            yield _at(site, _regular(node.right, site) or "C8", 25, node.left)
+            index = "B6" if seen.kind in {"i", "u"} else None  # an array of labels, say
+            yield _at(site, index or _regular(node.right, site) or "C8", 25, node.left)
             flipped = node.right if isinstance(node.op, ast.Add) else fill("-v", v=node.right)
             yield _at(site, _regular(node.left, site) or "C8", 26, flipped)
     for statement in scene.statements:
@@ -300,8 +304,11 @@ def _factor_class(node: ast.expr, scene: Scene, counts: set[str], *, divides: bo
         return "D1"
     if "norm" in path and divides:
         return "G4"
-    if re.search(r"mask|drop|keep", path) or (_KEEP.search(path) and seen.kind == "f"):
+    if re.search(r"mask|drop|keep", path) or (_KEEP.search(path) and seen.kind == "f" and seen.shape == ()):
         return "F6" if divides else "E5"
+    if seen.kind == "b" or (seen.is_array and "binary" in seen.facts):
+        # Whole rows, or whole turns of a loop, are multiplied by 0; single entries are a function's branches.
+        return "C8" if not seen.is_array or 1 in (seen.shape or ()) else mask_class(scene, node)
     if constant(node) is not None or not names_in(node):
         return "A4"
     if seen.shape == () or (seen.shape is None and len(names_in(node)) <= 1):

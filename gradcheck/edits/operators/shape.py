@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, reduction, text
+from gradcheck.edits.operators.mirrors import are_sides
 from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_cotangent
 
 __all__ = ["axes", "einsums", "permutations", "products", "reductions", "slots", "transposes"]
@@ -247,6 +248,9 @@ def axes(scene: Scene) -> Iterator[Proposal]:
                     given_axis = [] if axis == "None" else [ast.keyword("axis", fill(axis))]
                     made = ast.Call(node.func, _without_axis(node, found[1]), [*given_axis, *others])
                     yield _at(site, "B4", 16 + 2 * axis.startswith("("), made)
+                if keyword is None and not others and axis in {"0", "1"} and operand is not None:
+                    kept = [ast.keyword("axis", fill(axis)), ast.keyword("keepdims", ast.Constant(True))]
+                    yield _at(site, "B4", 14, ast.Call(node.func, _without_axis(node, found[1]), kept))
         elif keyword is not None and constant(keyword.value) is not None:
             for axis in ("0", "1", "2", "-1"):
                 if axis != text(keyword.value):
@@ -292,6 +296,7 @@ def slots(scene: Scene) -> Iterator[Proposal]:
             changes = ((Place(node, "elts", i), right), (Place(node, "elts", j), left))
             # What is unpacked in the wrong order are operands, unless they are gradients.
             label = "B5" if loaded or (is_cotangent(text(left)) and is_cotangent(text(right))) else "B6"
+            label = "F4" if are_sides(text(left), text(right)) else label
             yield Proposal(label, (15 if returned else 22 if loaded else 27) + (j - i > 1), site.statement, changes)
     for site in scene.sites:
         node = site.node
