@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gradcheck.edits.operators import buffers, chain, indices, jacobians, operands, order, scale, shape, terms
+from gradcheck.edits.operators import (
+    buffers,
+    chain,
+    entries,
+    indices,
+    jacobians,
+    operands,
+    order,
+    scale,
+    shape,
+    terms,
+    unread,
+    whole,
+)
 from gradcheck.edits.scene import Proposal, Scene
 
 __all__ = ["OPERATORS"]
@@ -52,4 +65,17 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     order.divided,
     order.forgotten,
     order.balanced,
+    unread.calls,
+    unread.elements,
+    unread.terms,
+    unread.entries,
+    unread.replacements,
+    unread.turns,
+    whole.sequences,
+    whole.ranges,
+    whole.gates,
+    entries.labels,
+    entries.indices,
+    entries.slots,
+    entries.gradients,
 )

@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from gradcheck.edits.nodes import constant, fill, names_in, reduction, text
+from gradcheck.edits.nodes import constant, factors, fill, is_held, names_in, reduction, text
 from gradcheck.edits.scene import Proposal, Scene, Site, is_cotangent, is_regulariser, parsed
 
 __all__ = ["constants", "dropped", "regularisers", "scaled", "signs", "swapped_operators"]
@@ -123,7 +123,8 @@ def dropped(scene: Scene) -> Iterator[Proposal]:
             if isinstance(node.op, ast.Mult) and (seen.shape is None or right.shape == seen.shape):
                 yield _at(site, _factor_class(node.left, scene, counts, divides=False), 23, node.right)
         if isinstance(node.op, ast.Add | ast.Sub) and constant(node.left) is None:
-            yield _at(site, _regular(node.right, site) or "C8", 25, node.left)
+            label = _regular(node.right, site) or _term_class(scene, node.left, node.right)
+            yield _at(site, label, 25 if label == "C8" else 17, node.left)
             flipped = node.right if isinstance(node.op, ast.Add) else fill("-v", v=node.right)
             yield _at(site, _regular(node.left, site) or "C8", 26, flipped)
     for statement in scene.statements:
@@ -172,6 +173,10 @@ def swapped_operators(scene: Scene) -> Iterator[Proposal]:
             op = ast.Div() if isinstance(node.op, ast.Mult) else ast.Mult()
             label = _factor_class(node.right, scene, counts, divides=isinstance(node.op, ast.Div))
             yield _at(site, label, 24, ast.BinOp(node.left, op, node.right))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and not _in_index(site, scene):
+            gradients = [any(map(is_cotangent, names_in(part))) for part in (node.left, node.right)]
+            if gradients in ([True, False], [False, True]) and _is_factor(scene, node):
+                yield _at(site, "C1", 19, ast.BinOp(node.left, ast.Mult(), node.right))
         found = reduction(node)
         if found and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             other = "mean" if found[0] == "sum" else "sum"
@@ -227,10 +232,19 @@ def _at(site: Site, mistake: str, rank: int, new: ast.expr) -> Proposal:
     return Proposal(mistake, rank, site.statement, ((site.place, new),))
 
 
+def _is_factor(scene: Scene, node: ast.BinOp) -> bool:
+    """Whether the terms of a sum could be factors instead: of one shape, none of them a literal."""
+    left, right = scene.seen(node.left), scene.seen(node.right)
+    literal = constant(node.left) is not None or constant(node.right) is not None
+    return not literal and not scene.shapes_differ(left, right)
+
+
 def _in_index(site: Site, scene: Scene) -> bool:
     """Whether an expression computes an index or a size: whole numbers, or a part of a slice."""
-    seen = scene.seen(site.node)
-    return isinstance(site.place.parent, ast.Slice) or (seen.kind == "i" and seen.shape == ())
+    seen, parent = scene.seen(site.node), site.place.parent
+    if isinstance(parent, ast.Compare | ast.Tuple) or site.place.field == "slice":
+        return seen.kind in {"i", "u"}  # an array of labels
+    return isinstance(parent, ast.Slice) or (seen.kind == "i" and seen.shape == ())
 
 
 def _speaks_of_regulariser(node: ast.AST) -> bool:
@@ -293,6 +307,24 @@ def _divisors(scene: Scene) -> set[str]:
     return found
 
 
+def _term_class(scene: Scene, kept: ast.expr, term: ast.expr) -> str:
+    """Return the mistake that a term too much is: a step of descent, a decay of the weights, or some term."""
+    parts = list(factors(term))
+    while isinstance(parts[0], ast.BinOp) and isinstance(parts[0].op, ast.MatMult):  # 0.1 * x.T @ d
+        parts = [*factors(parts[0].left), parts[0].right, *parts[1:]]
+    scales = [part for part in parts if constant(part) is not None or scene.seen(part).shape == ()]
+    arrays = [part for part in parts if part not in scales]
+    if not scales or not arrays or not is_held(kept):
+        return "C8"
+    gradient = any(is_cotangent(name) for part in arrays for name in names_in(part))
+    if gradient and not is_cotangent(text(kept)):
+        return "E4"
+    if len(arrays) > 1:
+        return "C8"
+    plain = isinstance(arrays[0], ast.Name | ast.Attribute | ast.Subscript)
+    return "D1" if is_cotangent(text(kept)) and plain and not gradient else "C8"
+
+
 def _factor_class(node: ast.expr, scene: Scene, counts: set[str], *, divides: bool) -> str:
     """Return the mistake that a factor too much is, by what the factor is."""
     seen, path = scene.seen(node), text(node)
@@ -300,7 +332,7 @@ def _factor_class(node: ast.expr, scene: Scene, counts: set[str], *, divides: bo
         return "D1"
     if "norm" in path and divides:
         return "G4"
-    if re.search(r"mask|drop|keep", path) or (_KEEP.search(path) and seen.kind == "f"):
+    if re.search(r"mask|drop|keep", path) or (_KEEP.search(path) and seen.kind == "f" and not seen.is_array):
         return "F6" if divides else "E5"
     if constant(node) is not None or not names_in(node):
         return "A4"
