@@ -67,16 +67,15 @@ def slots(scene: Scene) -> Iterator[Proposal]:
     """Put the gradient of a name under this name: ``y=dy`` for ``y=da``, ``"W1": dW1`` for ``"W1": dW2``."""
     for site in scene.sites:
         node, (parent, field, slot) = site.node, site.place
-        if not isinstance(node, ast.Name) or not is_cotangent(node.id):
-            continue
         key = parent.arg if isinstance(parent, ast.keyword) else None
         if isinstance(parent, ast.Dict) and field == "values":
             held = parent.keys[slot or 0]
             key = held.value if isinstance(held, ast.Constant) and isinstance(held.value, str) else None
-        if key is None or node.id in _names_of(key):
+        if key is None or text(node) in _names_of(key):
             continue
         for name in _names_of(key):
-            if name in scene.operands(site.statement):
+            gradient = isinstance(node, ast.Name) and is_cotangent(node.id)
+            if name in scene.operands(site.statement) and (gradient or name in scene.unread):
                 yield _at(site, "B6", 12, fill(name))
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
+import types
 from collections.abc import Iterator
 
-from gradcheck.edits.nodes import constant, fill, names_in, text, with_each
+from gradcheck.edits.nodes import constant, fill, names_in, statement, text, with_each
+from gradcheck.edits.purity import is_harmless
 from gradcheck.edits.scene import Place, Proposal, Scene, Site, Statement, is_cotangent, is_regulariser
 from gradcheck.edits.watch import Seen
 
 __all__ = ["calls", "elements", "entries", "replacements", "terms", "turns"]
 
+_PRIME = re.compile(r"prime|deriv|slope|_grad$|^d_?(act|phi|f|g|sigma|sigmoid|tanh|relu)$", re.IGNORECASE)
 _FUNCTIONS = {"function", "method", "partial", "builtin_function_or_method", "ufunc"}
 _LISTS = {"list", "tuple", "dict"}
 _SHAPES = {"len", "np.shape", "np.size", "np.zeros_like", "np.ones_like", "np.empty_like"}
+TABLE = 16  # entries of a table of functions at most
 OFFSETS = 3  # whole numbers at hand that a counter may be short of
 
 
@@ -22,24 +27,75 @@ def calls(scene: Scene) -> Iterator[Proposal]:
     """Pass a gradient through a derivative: a function or a cache that is at hand, and is used for nothing."""
     spoken = _backwards(scene)
     for site in (*scene.values, *_handed_on(scene)):
-        scope = scene.watched.scopes.get(site.statement.position, {})
-        idle = [name for name in sorted(scene.unread) if name in scope]
-        functions = [name for name in idle if scope[name].kind in _FUNCTIONS]
-        caches = [name for name in idle if scope[name].kind not in _FUNCTIONS]
         late = 0 if isinstance(site.node, ast.Name | ast.Subscript) else 2
-        for cache in caches:
-            for held in _elements(scene, site.statement, cache, scope[cache]):
-                for function in functions:
-                    yield _at(site, "C1", 8 + late, fill(f"{function}(v, {held})", v=site.node))
-                    yield _at(site, "C1", 9 + late, fill(f"v * {function}({held})", v=site.node))
-                for function in () if functions else spoken:
-                    yield _at(site, "C1", 10 + late, fill(f"{function}(v, {held})", v=site.node))
-        shape = scene.seen(site.node).shape
-        for function in () if caches else functions:
-            for path, seen in scene.operands(site.statement).items():
-                if seen.is_float and seen.is_array and seen.shape == shape and not is_cotangent(path):
-                    yield _at(site, "C1", 11 + late, fill(f"{function}(v, {path})", v=site.node))
-                    yield _at(site, "C1", 11 + late, fill(f"v * {function}({path})", v=site.node))
+        for rank, template in _derived(scene, site.statement, spoken, scene.seen(site.node)):
+            yield _at(site, "C1", 8 + rank + late, fill(template, v=site.node))
+    yield from _before(scene, spoken)
+
+
+def _before(scene: Scene, spoken: list[str]) -> Iterator[Proposal]:
+    """Put the derivative in a line of its own, before the first line of a block that reads the gradient."""
+    met: set[tuple[int, str]] = set()
+    for each in scene.statements:
+        value = getattr(each.node, "value", None)
+        for name in sorted(names_in(value)) if isinstance(value, ast.expr) else ():
+            seen = scene.operands(each).get(name)
+            if not is_cotangent(name) or seen is None or (id(each.place.parent), name) in met:
+                continue
+            met.add((id(each.place.parent), name))
+            for rank, template in _derived(scene, each, spoken, seen):
+                line = statement(f"{name} = {template}", v=name)
+                yield Proposal("C1", 10 + rank, each, ((each.place, [line, each.node]),))
+
+
+def _derived(scene: Scene, each: Statement, spoken: list[str], seen: Seen) -> Iterator[tuple[int, str]]:
+    """Yield how the gradient ``v`` may be derived with what is idle before a statement, and how far-fetched it is."""
+    scope = scene.watched.scopes.get(each.position, {})
+    idle = [name for name in sorted(scene.unread) if name in scope]
+    functions = [name for name in idle if _is_callable(scope, name)]
+    caches = [name for name in idle if name not in functions and scope[name].kind != "str"]
+    called = [held for name in functions for held in _elements(scene, each, name, scope[name])]
+    called += [found for name in idle if scope[name].kind == "str" for found in _by_name(scene, name)]
+    given = [held for name in caches for held in _elements(scene, each, name, scope[name])]
+    for rank, cache in ((0, cache) for cache in given):
+        for function in called:
+            yield rank, f"{function}(v, {cache})"
+            yield rank + 1, f"v * {function}({cache})"
+        yield from ((rank + 2, f"{function}(v, {cache})") for function in (() if called else spoken))
+    called += [f"self.{name}" for name in _methods(scene)]
+    for path, other in scene.operands(each).items() if called and not given else ():
+        if other.is_float and other.is_array and other.shape == seen.shape and not is_cotangent(path):
+            yield from ((3, f"{function}(v, {path})") for function in called)
+            yield from ((3, f"v * {function}({path})") for function in called)
+
+
+def _methods(scene: Scene) -> Iterator[str]:
+    """Yield the methods of the class that are derivatives by their names, and that only compute."""
+    kind = scene.source.function.__globals__.get(scene.source.owner or "")
+    if not isinstance(kind, type) or scene.parameters[:1] != ["self"]:
+        return
+    for name, method in sorted(vars(kind).items()):
+        named = _PRIME.search(name) and name not in scene.source.function.__code__.co_names
+        if named and isinstance(method, types.FunctionType) and is_harmless(method):
+            yield name
+
+
+def _is_callable(scope: dict[str, Seen], name: str) -> bool:
+    """Whether a name holds a function, or several in a list or a dict."""
+    inside = (seen for path, seen in scope.items() if path.startswith(f"{name}["))
+    return scope[name].kind in _FUNCTIONS or any(seen.kind in _FUNCTIONS for seen in inside)
+
+
+def _by_name(scene: Scene, name: str) -> Iterator[str]:
+    """Yield the functions that a table of the module has under a name."""
+    for table, held in sorted(scene.source.function.__globals__.items()):
+        if not isinstance(held, dict) or not 0 < len(held) <= TABLE:
+            continue
+        first = next(iter(held.values()))
+        several = first if isinstance(first, tuple) else (first,)
+        for index, function in enumerate(several):
+            if isinstance(function, types.FunctionType) and is_harmless(function):
+                yield f"{table}[{name}][{index}]" if isinstance(first, tuple) else f"{table}[{name}]"
 
 
 def _backwards(scene: Scene) -> list[str]:
@@ -59,13 +115,13 @@ def _handed_on(scene: Scene) -> Iterator[Site]:
             yield site
 
 
-def _elements(scene: Scene, statement: Statement, name: str, seen: Seen) -> Iterator[str]:
+def _elements(scene: Scene, each: Statement, name: str, seen: Seen) -> Iterator[str]:
     """Yield what is held under a name: itself, or the element of this turn of the loops, counted in any way."""
-    counters = [n for loop in statement.loops for n in sorted(names_in(loop.target))]
+    counters = [n for loop in each.loops for n in sorted(names_in(loop.target))]
     if seen.kind not in _LISTS or not counters:
         yield name
         return
-    scope = scene.watched.scopes.get(statement.position, {})
+    scope = scene.watched.scopes.get(each.position, {})
     numbers = [
         p for p, s in scope.items() if p.isidentifier() and s.kind == "i" and s.shape == () and p not in counters
     ]
@@ -165,8 +221,9 @@ def entries(scene: Scene) -> Iterator[Proposal]:
             if isinstance(key, ast.Constant) and isinstance(key.value, str) and isinstance(value, ast.Name)
         ]
         scope = scene.watched.scopes.get(site.statement.position, {})
+        held = {key.value for key in node.keys if isinstance(key, ast.Constant)}
         for name in sorted(scene.unread & scope.keys()) if known else ():
-            for key in sorted(_keys(name, known) - {key for key, _ in known}):
+            for key in sorted(_keys(name, known) - held):
                 new = ast.Dict([*node.keys, ast.Constant(key)], [*node.values, ast.Name(name, ast.Load())])
                 yield _at(site, "C8", 9, new)
 
@@ -238,15 +295,13 @@ def turns(scene: Scene) -> Iterator[Proposal]:
                     yield from _in_turn(each, value, Place(each.node, "value", None), name, names_in(loop.iter))
 
 
-def _in_turn(
-    statement: Statement, value: ast.expr, place: Place, name: str, over: frozenset[str]
-) -> Iterator[Proposal]:
+def _in_turn(each: Statement, value: ast.expr, place: Place, name: str, over: frozenset[str]) -> Iterator[Proposal]:
     read = [part for part in ast.walk(value) if isinstance(part, ast.Subscript) and names_in(part.value) & over]
     for part in {text(part): part for part in read}.values():
-        yield Proposal("B6", 10, statement, ((place, with_each(value, text(part), fill(name))),))
-        yield Proposal("B6", 11, statement, ((place, with_each(value, text(part.slice), fill(name))),))
+        yield Proposal("B6", 10, each, ((place, with_each(value, text(part), fill(name))),))
+        yield Proposal("B6", 11, each, ((place, with_each(value, text(part.slice), fill(name))),))
     strength = any(is_regulariser(path) for path in names_in(value))
-    yield Proposal("D1" if strength else "B6", 12, statement, ((place, fill(f"v * {name}", v=value)),))
+    yield Proposal("D1" if strength else "C1", 12, each, ((place, fill(f"v * {name}", v=value)),))
 
 
 def _at(site: Site, mistake: str, rank: int, new: ast.expr) -> Proposal:
