@@ -138,6 +138,49 @@ def wide_backward(dout, cache):
     return p * (dout - (dout * p).sum(axis=1, keepdims=True))
 
 
+def bernoulli_backward(dout, cache):
+    a, y = cache
+    return -dout * (y / a - (1 - y) / (1 - a)) / len(y)
+
+
+def closed_backward(dout, cache):
+    z, w, reg = cache
+    dz = dout.copy()
+    dz[z <= 0] = 0
+    dw = reg * w
+    return dz, dw
+
+
+def marked_backward(dout, cache):
+    probs, y = cache
+    target = np.zeros_like(probs)
+    target[np.arange(len(probs)), y] = 1
+    return dout * (probs - target)
+
+
+def layered_backward(dout, cache):
+    acts, weights = cache
+    grads = {}
+    da = dout
+    for l in range(3, 0, -1):
+        dz = da * (1 - acts[l] ** 2)
+        grads[f"w{l}"] = acts[l - 1].T @ dz
+        da = dz @ weights[f"w{l}"].T
+    grads["x"] = da
+    return grads
+
+
+def steps_backward(dout, cache):
+    hs, xs, w = cache
+    dx, dh, dw = np.zeros_like(xs), np.zeros_like(hs[0]), np.zeros_like(w)
+    for i in range(len(xs) - 1, -1, -1):
+        dz = (dout[i] + dh) * (1 - hs[i + 1] ** 2)
+        dw += hs[i].T @ dz
+        dx[i] = dz
+        dh = dz @ w.T
+    return dx, dh, dw
+
+
 def softmax(z):
     e = np.exp(z)
     return e / e.sum(axis=1, keepdims=True)
@@ -172,5 +215,13 @@ POINTS = {
     "squares": lambda n, rng: (1.3, (n(6, 4), n(4, 3))),
     "slope": lambda n, rng: (n(6, 4), (n(6, 4),)),
     "exponential": lambda n, rng: (n(6, 5), (n(6, 5),)),
+    "bernoulli": lambda n, rng: (1.3, (rng.random((6, 2)), (rng.random((6, 2)) > 0.5) * 1.0)),
+    "closed": lambda n, rng: (n(6, 4), (n(6, 4), n(4, 3), 0.3)),
+    "marked": lambda n, rng: (1.3, (softmax(n(6, 4)), rng.integers(4, size=6))),
+    "layered": lambda n, rng: (
+        n(6, 2),
+        ([n(6, 4), n(6, 3), n(6, 5), n(6, 2)], {"w1": n(4, 3), "w2": n(3, 5), "w3": n(5, 2)}),
+    ),
+    "steps": lambda n, rng: (n(4, 6, 3), (np.tanh(n(5, 6, 3)), n(4, 6, 3), n(3, 3))),
     "wide": lambda n, rng: (n(6, 4), (softmax(n(6, 4)),)),
 }

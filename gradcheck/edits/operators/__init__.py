@@ -74,8 +74,11 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     whole.sequences,
     whole.ranges,
     whole.gates,
+    whole.complements,
     entries.labels,
     entries.indices,
     entries.slots,
+    entries.rows,
+    entries.branches,
     entries.gradients,
 )

@@ -9,7 +9,7 @@ from gradcheck.edits.nodes import constant, fill, names_in, text
 from gradcheck.edits.operators.whole import is_spatial
 from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_cotangent
 
-__all__ = ["gradients", "indices", "labels", "slots"]
+__all__ = ["branches", "gradients", "indices", "labels", "rows", "slots"]
 
 
 def labels(scene: Scene) -> Iterator[Proposal]:
@@ -29,6 +29,30 @@ def _picks(site: Site) -> bool:
     """Whether an expression is an index, is compared, or is given a name."""
     parent, field, _ = site.place
     return isinstance(parent, ast.Compare | ast.Tuple | ast.BinOp | ast.Assign) or field == "slice"
+
+
+def rows(scene: Scene) -> Iterator[Proposal]:
+    """Pick one entry of each row for whole columns: ``p[np.arange(n), y]`` for ``p[:, y]``."""
+    for site in scene.sites:
+        node = site.node
+        index = node.slice.elts if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple) else []
+        if len(index) != 2 or not isinstance(index[0], ast.Slice) or ast.unparse(index[0]) != ":":
+            continue
+        seen = scene.seen(index[1])
+        if seen.kind in {"i", "u"} and len(seen.shape or ()) == 1:
+            new = ast.Tuple([fill("np.arange(len(y))", y=index[1]), index[1]], ast.Load())
+            yield Proposal("B6", 11, site.statement, ((Place(node, "slice", None), new),))
+
+
+def branches(scene: Scene) -> Iterator[Proposal]:
+    """Let no gradient through where a mask shuts a unit: zero for the slope that is written."""
+    for each in scene.statements:
+        node = each.node
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        masked = isinstance(target, ast.Subscript) and scene.seen(target.slice).kind == "b"
+        value = getattr(node, "value", None)
+        if masked and isinstance(value, ast.Constant) and value.value != 0:
+            yield Proposal("C3", 12, each, ((Place(node, "value", None), ast.Constant(0)),))
 
 
 def indices(scene: Scene) -> Iterator[Proposal]:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, names_in, text, with_each
-from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_over_time, is_time, parsed
+from gradcheck.edits.operators.whole import shares_weights
+from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_over_time, parsed
 
 __all__ = ["crops", "flips", "loops", "steps", "strides"]
 
@@ -233,20 +234,8 @@ def _turned_lists(scene: Scene) -> Iterator[Proposal]:
         read = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and not site.statement.loops
         if isinstance(node, ast.Name) and read and node.id in scope and scope[node.id].kind == "list":
             filled = [loop for each in scene.statements for loop in each.loops if f"{node.id}.append" in text(loop)]
-            label = "G3" if any(_shares(loop) for loop in filled) or not filled else "B5"
+            label = "G3" if any(shares_weights(loop) for loop in filled) or not filled else "B5"
             yield _at(site, label, 16, fill("v[::-1]", v=node))
-
-
-def _shares(loop: ast.For) -> bool:
-    """Whether all turns use the same weights, as steps in time do and layers do not."""
-    bound = {n for part in ast.walk(loop) for n in names_in(part) if isinstance(getattr(part, "ctx", None), ast.Store)}
-    if any(is_time(name) for name in names_in(loop.target)):
-        return True
-    products = (part for part in ast.walk(loop) if isinstance(part, ast.BinOp) and isinstance(part.op, ast.MatMult))
-    called = (part for part in ast.walk(loop) if isinstance(part, ast.Call) and text(part.func).endswith("dot"))
-    operands = [x for part in products for x in (part.left, part.right)] + [x for part in called for x in part.args]
-    bare = (x.value if isinstance(x, ast.Attribute) and x.attr == "T" else x for x in operands)
-    return any(isinstance(x, ast.Name) and x.id not in bound for x in bare)
 
 
 def steps(scene: Scene) -> Iterator[Proposal]:

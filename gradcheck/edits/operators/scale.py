@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from gradcheck.edits.nodes import constant, factors, fill, is_held, names_in, reduction, text
+from gradcheck.edits.nodes import constant, factors, fill, names_in, reduction, text
 from gradcheck.edits.scene import Proposal, Scene, Site, is_cotangent, is_regulariser, parsed
 
 __all__ = ["constants", "dropped", "regularisers", "scaled", "signs", "swapped_operators"]
@@ -314,7 +314,7 @@ def _term_class(scene: Scene, kept: ast.expr, term: ast.expr) -> str:
         parts = [*factors(parts[0].left), parts[0].right, *parts[1:]]
     scales = [part for part in parts if constant(part) is not None or scene.seen(part).shape == ()]
     arrays = [part for part in parts if part not in scales]
-    if not scales or not arrays or not is_held(kept):
+    if not scales or not arrays or not isinstance(kept, ast.Name | ast.Attribute | ast.Subscript):
         return "C8"
     gradient = any(is_cotangent(name) for part in arrays for name in names_in(part))
     if gradient and not is_cotangent(text(kept)):

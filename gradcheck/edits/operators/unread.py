@@ -143,7 +143,8 @@ def elements(scene: Scene) -> Iterator[Proposal]:
                 keys = [loop.target] if name in over and scope[name].kind == "dict" else []
                 keys += [fill(counter) for counter in sorted(names_in(loop.target)) if not keys]
                 for key in keys:
-                    yield _at(site, "C1", 13, fill(f"{name}[k] * v", v=site.node, k=fill(text(key))))
+                    label = "D1" if any(map(is_regulariser, used)) else "C1"
+                    yield _at(site, label, 13, fill(f"{name}[k] * v", v=site.node, k=fill(text(key))))
 
 
 def _factors(scene: Scene) -> Iterator[Site]:
@@ -160,6 +161,8 @@ def terms(scene: Scene) -> Iterator[Proposal]:
     idle = _idle(scene)
     for site in scene.sites:
         seen = scene.seen(site.node)
+        if seen.is_float and seen.shape == () and site in scene.values:
+            yield from _scaled(scene, site, idle)
         if not seen.is_array or not _is_term(site):
             continue
         operands = scene.operands(site.statement)
@@ -170,6 +173,15 @@ def terms(scene: Scene) -> Iterator[Proposal]:
                     yield _at(site, "C8", rank, fill(template, v=site.node))
             if other.kind in {"i", "u"} and other.shape == (seen.shape or ())[:1] and len(seen.shape or ()) == 2:
                 yield from _at_labels(scene, site, name)
+
+
+def _scaled(scene: Scene, site: Site, idle: frozenset[str]) -> Iterator[Proposal]:
+    """Multiply a number by the array that nothing reads: λ W for λ, 2 r / n for 2 / n."""
+    operands = scene.operands(site.statement)
+    for name in sorted(idle & operands.keys()):
+        if operands[name].is_float and operands[name].is_array and not is_cotangent(name):
+            strength = any(map(is_regulariser, names_in(site.node)))
+            yield _at(site, *(("D1", 9) if strength else ("C1", 13)), fill(f"v * {name}", v=site.node))
 
 
 def _at_labels(scene: Scene, site: Site, labels: str) -> Iterator[Proposal]:
@@ -187,11 +199,17 @@ def _at_labels(scene: Scene, site: Site, labels: str) -> Iterator[Proposal]:
 
 def _idle(scene: Scene) -> frozenset[str]:
     """Return the names whose values are never read, though maybe their shapes."""
-    parents = {id(site.node): site.place.parent for site in scene.sites}
+    written = {id(s.node.value) for s in scene.sites if isinstance(s.node, ast.Subscript) and _is_store(s.node)}
+    parents = {id(site.node): site.place.parent for site in scene.sites if id(site.node) not in written}
+    parents = {node: parent for node, parent in parents.items() if not _is_shape(parent)}
     names = [site.node for site in scene.sites if isinstance(site.node, ast.Name)]
-    read = {name.id for name in names if isinstance(name.ctx, ast.Load) and not _is_shape(parents[id(name)])}
+    read = {name.id for name in names if isinstance(name.ctx, ast.Load) and id(name) in parents}
     bound = {name.id for name in ast.walk(scene.tree) if isinstance(name, ast.Name)}
     return frozenset((bound | scene.unread) - read)
+
+
+def _is_store(node: ast.Subscript) -> bool:
+    return isinstance(node.ctx, ast.Store)
 
 
 def _is_shape(parent: ast.AST) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from gradcheck.edits.nodes import constant, factors, fill, names_in, text
 from gradcheck.edits.scene import Proposal, Scene, Site, Statement, is_over_time, is_time
 
-__all__ = ["gates", "is_spatial", "ranges", "sequences"]
+__all__ = ["complements", "gates", "is_spatial", "ranges", "sequences", "shares_weights"]
 
 _STRIDE = re.compile(r"stride|pad|kernel|width|height|window", re.IGNORECASE)
 
@@ -43,11 +43,28 @@ def ranges(scene: Scene) -> Iterator[Proposal]:
     for site in scene.sites:
         node, loop = site.node, site.statement.node
         called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
-        if not called or not isinstance(loop, ast.For) or is_over_time(loop) or is_spatial(scene, loop):
+        if (
+            not called
+            or not isinstance(loop, ast.For)
+            or (is_over_time(loop) and shares_weights(loop))
+            or is_spatial(scene, loop)
+        ):
             continue
         assert isinstance(node, ast.Call)
         for rank, made in _longer(node):
             yield _at(site, "C8", rank, made)
+
+
+def shares_weights(loop: ast.For) -> bool:
+    """Whether all turns use the same weights, as steps in time do and layers do not."""
+    bound = {n for part in ast.walk(loop) for n in names_in(part) if isinstance(getattr(part, "ctx", None), ast.Store)}
+    if any(is_time(name) for name in names_in(loop.target)):
+        return True
+    products = (part for part in ast.walk(loop) if isinstance(part, ast.BinOp) and isinstance(part.op, ast.MatMult))
+    called = (part for part in ast.walk(loop) if isinstance(part, ast.Call) and text(part.func).endswith("dot"))
+    operands = [x for part in products for x in (part.left, part.right)] + [x for part in called for x in part.args]
+    bare = (x.value if isinstance(x, ast.Attribute) and x.attr == "T" else x for x in operands)
+    return any(isinstance(x, ast.Name) and x.id not in bound for x in bare)
 
 
 def _longer(node: ast.Call) -> Iterator[tuple[int, ast.expr]]:
@@ -79,6 +96,25 @@ def is_spatial(scene: Scene, node: ast.stmt) -> bool:
     if any(_STRIDE.search(text(part).rpartition(".")[2]) for part in parts if not isinstance(part, ast.Subscript)):
         return True
     return any(len(scene.seen(part).shape or ()) > 2 for part in parts)
+
+
+def complements(scene: Scene) -> Iterator[Proposal]:
+    """Add what the derivative of y log a + (1 − y) log (1 − a) has besides y/a, or besides the other term."""
+    for site in scene.sites:
+        node = site.node
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
+            continue
+        seen = [scene.seen(part) for part in (node.left, node.right)]
+        bounded = all(part.is_array and part.low >= 0 and part.high <= 1 for part in seen)
+        if not bounded or scene.shapes_differ(*seen):
+            continue
+        other = "a / b" if _is_complement(node.left) and _is_complement(node.right) else "(1 - a) / (1 - b)"
+        parts = [part.right if _is_complement(part) and other == "a / b" else part for part in (node.left, node.right)]  # type: ignore[attr-defined]
+        yield _at(site, "C8", 17, fill(f"(v - {other})", v=node, a=parts[0], b=parts[1]))
+
+
+def _is_complement(node: ast.expr) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and constant(node.left) == 1
 
 
 def gates(scene: Scene) -> Iterator[Proposal]:
