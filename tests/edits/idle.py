@@ -181,6 +181,15 @@ def steps_backward(dout, cache):
     return dx, dh, dw
 
 
+def told_backward(dout, cache):
+    hs, w = cache
+    dh, r = np.zeros_like(dout), np.zeros_like(dout[0])
+    for t in reversed(range(len(dout))):
+        dh[t] = dout[t] + r
+        r = dh[t] * (1 - hs[t] ** 2) @ w.T
+    return {"h": dh, "h0": r}
+
+
 def softmax(z):
     e = np.exp(z)
     return e / e.sum(axis=1, keepdims=True)
@@ -223,5 +232,6 @@ POINTS = {
         ([n(6, 4), n(6, 3), n(6, 5), n(6, 2)], {"w1": n(4, 3), "w2": n(3, 5), "w3": n(5, 2)}),
     ),
     "steps": lambda n, rng: (n(4, 6, 3), (np.tanh(n(5, 6, 3)), n(4, 6, 3), n(3, 3))),
+    "told": lambda n, rng: (n(4, 6, 3), (np.tanh(n(4, 6, 3)), n(3, 3))),
     "wide": lambda n, rng: (n(6, 4), (softmax(n(6, 4)),)),
 }

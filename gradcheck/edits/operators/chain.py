@@ -339,7 +339,9 @@ def _unwrapped(scene: Scene, site: Site, node: ast.Call) -> Iterator[Proposal]:
     new = with_each(field, text(node), node.args[0], times)
     if times[0] >= 1 and scene.seen(node).is_float and where is not None:
         like = "_like" in text(node.func) or not isinstance(node.func, ast.Name | ast.Attribute)
-        label = "C3" if text(node.func) in _MODULI else "B6" if like else "C2"  # |r| is no argument of a derivative
+        # |r| is no argument of a derivative, and zeros are no gradient.
+        nothing = "zeros" in text(node.func)
+        label = "C3" if text(node.func) in _MODULI else "C8" if nothing else "B6" if like else "C2"
         yield Proposal(label, 19, site.statement, ((site.statement.place, new),))
 
 

@@ -100,7 +100,18 @@ def slots(scene: Scene) -> Iterator[Proposal]:
         for name in _names_of(key):
             gradient = isinstance(node, ast.Name) and is_cotangent(node.id)
             if name in scene.operands(site.statement) and (gradient or name in scene.unread):
-                yield _at(site, "B6", 12, fill(name))
+                yield _at(site, _part_class(scene, name, text(node)), 12, fill(name))
+
+
+def _part_class(scene: Scene, whole: str, part: str) -> str:
+    """Return the mistake of taking one gradient for another: a term is missing where it is one of the other's terms."""
+    for each in scene.statements:
+        targets = each.node.targets if isinstance(each.node, ast.Assign) else []
+        value = getattr(each.node, "value", None)
+        made = any(whole in names_in(target) for target in targets)
+        if made and isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add) and part in names_in(value):
+            return "G1" if each.time else "C8"
+    return "B6"
 
 
 def _names_of(key: str) -> tuple[str, ...]:
