@@ -29,7 +29,9 @@ __all__ = [
     "parsed",
 ]
 
-_COTANGENT = re.compile(r"^_?(d[A-Za-z_]|grad|delta|upstream|g$|g_|gy$|gout|err)|_grad$|_bar$|grad$", re.IGNORECASE)
+_COTANGENT = re.compile(
+    r"^_?(d[A-Za-z_]|grad|delta|upstream|g$|g_|gy$|(?-i:g[A-Z])|gout|err)|_grad$|_bar$|grad$", re.IGNORECASE
+)
 _WORD = re.compile(  # begins with a d, and is no gradient
     r"_?d(ata|ecay|eg(ree)?s?|en(om\w*)?|epth|eriv\w*|et|iag|iff|ilation|ims?|ist|iv|ot|rop\w*|st|type)\d*$",
     re.IGNORECASE,

@@ -191,7 +191,8 @@ def _left_out(evidence: Evidence, paths: tuple[str, ...], heard: Heard) -> Suspi
         f"{gradients(paths)} {is_are(paths)} right but for the {which} of {size} {what} along axis {axis} of the "
         f"output, which {'is' if len(dropped) == 1 else 'are'} left out. Sum over all {size}."
     )
-    return Suspicion("G2" if what == "steps" and others else "C8", paths, sentence, {}, 0.4)
+    of_time = what == "steps" and (others or is_time(evidence, size, axis, np.ndim(evidence.out)))
+    return Suspicion("G2" if of_time else "C8", paths, sentence, {}, 0.4)
 
 
 def _is_batch(evidence: Evidence, axis: int) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from gradcheck.edits.operators import (
     buffers,
     chain,
+    entries,
     indices,
     jacobians,
     mirrors,
@@ -23,6 +24,8 @@ from gradcheck.edits.operators import (
     shape,
     tables,
     terms,
+    unread,
+    whole,
     windows,
 )
 from gradcheck.edits.scene import Proposal, Scene
@@ -100,4 +103,20 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     nearby.slopes,
     nearby.uncalled,
     nearby.regrouped,
+    unread.calls,
+    unread.elements,
+    unread.terms,
+    unread.entries,
+    unread.replacements,
+    unread.turns,
+    whole.sequences,
+    whole.ranges,
+    whole.gates,
+    whole.complements,
+    entries.labels,
+    entries.indices,
+    entries.slots,
+    entries.rows,
+    entries.branches,
+    entries.gradients,
 )

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from gradcheck.edits.nodes import fill, names_in, text
-from gradcheck.edits.scene import Proposal, Scene, Site, Statement
+from gradcheck.edits.scene import Proposal, Scene, Site, Statement, is_cotangent
 
 __all__ = ["accumulations", "clippings", "copies", "dtypes", "hoisted", "singular_points"]
 
@@ -101,7 +101,9 @@ def clippings(scene: Scene) -> Iterator[Proposal]:
             if isinstance(site.place.parent, ast.Expr):
                 yield Proposal("G4", 11, site.statement, ((site.statement.place, _nothing(site)),))
             else:
-                yield Proposal("G4", 11, site.statement, ((site.place, node.args[0]),))
+                # The sign of what is no gradient is the derivative of a modulus.
+                modulus = text(node.func) == "np.sign" and not any(map(is_cotangent, names_in(node.args[0])))
+                yield Proposal("C3" if modulus else "G4", 11, site.statement, ((site.place, node.args[0]),))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "clip":
             yield Proposal("G4", 11, site.statement, ((site.place, node.func.value),))
 

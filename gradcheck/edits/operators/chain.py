@@ -24,6 +24,7 @@ __all__ = ["broadcasts", "derivatives", "formulas", "is_one_minus"]
 _MASK = re.compile(r"mask|drop|keep|dropout", re.IGNORECASE)
 _TABLE = re.compile(r"table|link|conn|adj|^[LT]$", re.IGNORECASE)
 _SCALE = re.compile(r"gamma", re.IGNORECASE)
+_WEIGHTS = re.compile(r"(self\.)?(w|K|theta|kernel|weights?|filters?)_?\d*$", re.IGNORECASE)
 _PRIME = re.compile(r"prime|deriv|^d_?(sig|tanh|relu|act|f$)|_grad$|_d$|_p$|gradient$", re.IGNORECASE)
 
 
@@ -43,10 +44,19 @@ def derivatives(scene: Scene) -> Iterator[Proposal]:
                 continue
             for mistake, rank, factor in _factors_of(path, seen, shape):
                 late = 2 * isinstance(site.node, ast.Name) + 2 * (path in used) - 3 * (path in scene.unread) + inner
-                yield _at(site, mistake, rank + late, fill(f"v * {factor}", v=site.node))
+                label = "F5" if mistake == "C1" and _links(scene, site, seen) else mistake
+                yield _at(site, label, rank + late, fill(f"v * {factor}", v=site.node))
     yield from _on_entry(scene)
     yield from _calls(scene)
     yield from _tables(scene)
+
+
+def _links(scene: Scene, site: Site, mask: Seen) -> bool:
+    """Whether zeros and ones have the shape of the weights whose gradient is made: they say which links there are."""
+    weights = re.sub(r"^d_?|^grad_|_grad$", "", site.statement.target)
+    held = scene.operands(site.statement).get(weights)
+    shaped = weights != site.statement.target and bool(_WEIGHTS.match(weights)) and mask.kind == "b"
+    return shaped and held is not None and held.shape == mask.shape
 
 
 def _tables(scene: Scene) -> Iterator[Proposal]:
@@ -177,6 +187,7 @@ def formulas(scene: Scene) -> Iterator[Proposal]:
         if isinstance(node, ast.Call) and len(node.args) >= 1:
             yield from _other_function(site, node)
             yield from _unwrapped(scene, site, node)
+            yield from _stretched(site, node)
         simple = isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Load)
         if simple and isinstance(site.place.parent, ast.BinOp) and isinstance(site.place.parent.op, ast.Mult):
             seen = scene.seen(node)
@@ -279,6 +290,10 @@ _FUNCTIONS = {
 }
 
 
+_STRETCHED = {"np.exp", "np.tanh", "np.cosh", "np.sinh", "np.sin", "np.cos", "sigmoid", "expit"}
+_MODULI = {"abs", "np.abs", "np.absolute", "np.fabs", "np.sign"}
+
+
 def _other_function(site: Site, node: ast.Call) -> Iterator[Proposal]:
     name = text(node.func)
     for template in _FUNCTIONS.get(name, ()):
@@ -328,10 +343,17 @@ def _unwrapped(scene: Scene, site: Site, node: ast.Call) -> Iterator[Proposal]:
     new = with_each(field, text(node), node.args[0], times)
     if times[0] >= 1 and scene.seen(node).is_float and where is not None:
         like = "_like" in text(node.func) or not isinstance(node.func, ast.Name | ast.Attribute)
-        # A modulus, or another function that is a factor itself, is a wrong derivative, not one at a wrong argument.
-        factor = text(node.func) in {"abs", "np.abs", "np.fabs", "np.absolute", "np.sign"}
-        label = "B6" if like else "C3" if factor else "C2"
+        # |r| is no argument of a derivative, and zeros are no gradient.
+        nothing = "zeros" in text(node.func)
+        label = "C3" if text(node.func) in _MODULI else "C8" if nothing else "B6" if like else "C2"
         yield Proposal(label, 19, site.statement, ((site.statement.place, new),))
+
+
+def _stretched(site: Site, node: ast.Call) -> Iterator[Proposal]:
+    """Take a function at twice its argument, or at half: tanh z is the sigmoid of 2z."""
+    if text(node.func) in _STRETCHED and len(node.args) == 1:
+        for template in ("2 * x", "x / 2"):
+            yield _at(site, "C2", 22, ast.Call(node.func, [fill(template, x=node.args[0])], node.keywords))
 
 
 def _at(site: Site, mistake: str, rank: int, new: ast.expr) -> Proposal:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, names_in, text, with_each
 from gradcheck.edits.operators.parts import part_class
+from gradcheck.edits.operators.whole import shares_weights
 from gradcheck.edits.scene import Place, Proposal, Scene, Site, parsed
 from gradcheck.edits.sequence import is_time_loop
 
@@ -238,7 +239,9 @@ def _turned_lists(scene: Scene) -> Iterator[Proposal]:
         node, scope = site.node, scene.watched.scopes.get(site.statement.position, {})
         read = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and not site.statement.loops
         if isinstance(node, ast.Name) and read and node.id in scope and scope[node.id].kind == "list":
-            yield _at(site, "G3", 16, fill("v[::-1]", v=node))
+            filled = [loop for each in scene.statements for loop in each.loops if f"{node.id}.append" in text(loop)]
+            label = "G3" if any(shares_weights(loop) for loop in filled) or not filled else "B5"
+            yield _at(site, label, 16, fill("v[::-1]", v=node))
 
 
 def steps(scene: Scene) -> Iterator[Proposal]:

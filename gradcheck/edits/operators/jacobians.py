@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gradcheck.edits.nodes import factors, fill, names_in, text
 from gradcheck.edits.operators.chain import broadcasts, is_one_minus
-from gradcheck.edits.scene import Place, Proposal, Scene, Site, parsed
+from gradcheck.edits.scene import Place, Proposal, Scene, Site, is_cotangent, parsed
 
 __all__ = ["cotangents", "jacobians", "layers", "statistics"]
 
@@ -19,6 +19,7 @@ def layers(scene: Scene) -> Iterator[Proposal]:
         inner = node.args[0] if isinstance(node, ast.Call) and node.args else None
         if isinstance(node, ast.Call) and isinstance(inner, ast.Call) and text(inner.func) == text(node.func):
             yield _at(site, "C6", 17, inner)
+    yield from _derived_again(scene)
     known = scene.source.function.__globals__
     for site in scene.values:
         if not scene.seen(site.node).is_array or isinstance(site.place.parent, ast.Tuple):
@@ -32,6 +33,18 @@ def layers(scene: Scene) -> Iterator[Proposal]:
             index = f"[{counters[-1]}]" if counters and scope[cache].kind == "list" else ""
             for call in calls:
                 yield _at(site, "C1", 25, fill(f"{call}(v, {cache}{index})", v=site.node))
+
+
+def _derived_again(scene: Scene) -> Iterator[Proposal]:
+    """Leave out a derivative that another statement takes with the same cache, and whose result is at hand."""
+    calls = [s for s in scene.sites if isinstance(s.node, ast.Call) and len(s.node.args) == 2 and not s.node.keywords]
+    for site in calls:
+        node, others = site.node, (other for other in calls if other is not site)
+        assert isinstance(node, ast.Call)
+        gradient, cache = node.args
+        again = any(text(o.node.func) == text(node.func) and text(o.node.args[1]) == text(cache) for o in others)  # type: ignore[attr-defined]
+        if again and is_cotangent(text(gradient)) and not scene.shapes_differ(scene.seen(node), scene.seen(gradient)):
+            yield _at(site, "C3", 13, gradient)
 
 
 def _diagonals(scene: Scene) -> Iterator[Proposal]:

@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from gradcheck.edits.nodes import constant, fill, names_in, reduction, text
+from gradcheck.edits.nodes import constant, factors, fill, names_in, reduction, text
 from gradcheck.edits.operators.tables import mask_class
 from gradcheck.edits.scene import Proposal, Scene, Site, is_cotangent, is_regulariser, parsed
 
@@ -126,8 +126,8 @@ def dropped(scene: Scene) -> Iterator[Proposal]:
             if isinstance(node.op, ast.Mult) and (seen.shape is None or right.shape == seen.shape):
                 yield _at(site, _factor_class(node.left, scene, counts, divides=False), 23, node.right)
         if isinstance(node.op, ast.Add | ast.Sub) and constant(node.left) is None:
-            index = "B6" if seen.kind in {"i", "u"} else None  # an array of labels, say
-            yield _at(site, index or _regular(node.right, site) or "C8", 25, node.left)
+            label = _regular(node.right, site) or _term_class(scene, node.left, node.right)
+            yield _at(site, label, 25 if label == "C8" else 17, node.left)
             flipped = node.right if isinstance(node.op, ast.Add) else fill("-v", v=node.right)
             yield _at(site, _regular(node.left, site) or "C8", 26, flipped)
     for statement in scene.statements:
@@ -176,6 +176,10 @@ def swapped_operators(scene: Scene) -> Iterator[Proposal]:
             op = ast.Div() if isinstance(node.op, ast.Mult) else ast.Mult()
             label = _factor_class(node.right, scene, counts, divides=isinstance(node.op, ast.Div))
             yield _at(site, label, 24, ast.BinOp(node.left, op, node.right))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and not _in_index(site, scene):
+            gradients = [any(map(is_cotangent, names_in(part))) for part in (node.left, node.right)]
+            if gradients in ([True, False], [False, True]) and _is_factor(scene, node):
+                yield _at(site, "C1", 19, ast.BinOp(node.left, ast.Mult(), node.right))
         found = reduction(node)
         if found and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             other = "mean" if found[0] == "sum" else "sum"
@@ -231,10 +235,19 @@ def _at(site: Site, mistake: str, rank: int, new: ast.expr) -> Proposal:
     return Proposal(mistake, rank, site.statement, ((site.place, new),))
 
 
+def _is_factor(scene: Scene, node: ast.BinOp) -> bool:
+    """Whether the terms of a sum could be factors instead: of one shape, none of them a literal."""
+    left, right = scene.seen(node.left), scene.seen(node.right)
+    literal = constant(node.left) is not None or constant(node.right) is not None
+    return not literal and not scene.shapes_differ(left, right)
+
+
 def _in_index(site: Site, scene: Scene) -> bool:
     """Whether an expression computes an index or a size: whole numbers, or a part of a slice."""
-    seen = scene.seen(site.node)
-    return isinstance(site.place.parent, ast.Slice) or (seen.kind == "i" and seen.shape == ())
+    seen, parent = scene.seen(site.node), site.place.parent
+    if isinstance(parent, ast.Compare | ast.Tuple) or site.place.field == "slice":
+        return seen.kind in {"i", "u"}  # an array of labels
+    return isinstance(parent, ast.Slice) or (seen.kind == "i" and seen.shape == ())
 
 
 def _speaks_of_regulariser(node: ast.AST) -> bool:
@@ -297,6 +310,24 @@ def _divisors(scene: Scene) -> set[str]:
     return found
 
 
+def _term_class(scene: Scene, kept: ast.expr, term: ast.expr) -> str:
+    """Return the mistake that a term too much is: a step of descent, a decay of the weights, or some term."""
+    parts = list(factors(term))
+    while isinstance(parts[0], ast.BinOp) and isinstance(parts[0].op, ast.MatMult):  # 0.1 * x.T @ d
+        parts = [*factors(parts[0].left), parts[0].right, *parts[1:]]
+    scales = [part for part in parts if constant(part) is not None or scene.seen(part).shape == ()]
+    arrays = [part for part in parts if part not in scales]
+    if not scales or not arrays or not isinstance(kept, ast.Name | ast.Attribute | ast.Subscript):
+        return "C8"
+    gradient = any(is_cotangent(name) for part in arrays for name in names_in(part))
+    if gradient and not is_cotangent(text(kept)):
+        return "E4"
+    if len(arrays) > 1:
+        return "C8"
+    plain = isinstance(arrays[0], ast.Name | ast.Attribute | ast.Subscript)
+    return "D1" if is_cotangent(text(kept)) and plain and not gradient else "C8"
+
+
 def _factor_class(node: ast.expr, scene: Scene, counts: set[str], *, divides: bool) -> str:
     """Return the mistake that a factor too much is, by what the factor is."""
     seen, path = scene.seen(node), text(node)
@@ -304,7 +335,7 @@ def _factor_class(node: ast.expr, scene: Scene, counts: set[str], *, divides: bo
         return "D1"
     if "norm" in path and divides:
         return "G4"
-    if re.search(r"mask|drop|keep", path) or (_KEEP.search(path) and seen.kind == "f" and seen.shape == ()):
+    if re.search(r"mask|drop|keep", path) or (_KEEP.search(path) and seen.kind == "f" and not seen.is_array):
         return "F6" if divides else "E5"
     if seen.kind == "b" or (seen.is_array and "binary" in seen.facts):
         # Whole rows, or whole turns of a loop, are multiplied by 0; single entries are a function's branches.

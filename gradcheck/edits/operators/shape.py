@@ -224,7 +224,8 @@ def reductions(scene: Scene) -> Iterator[Proposal]:
         found = reduction(site.node)
         if found is None or not isinstance(site.node, ast.Call):
             continue
-        yield _at(site, "B4", 27, found[1])
+        all_of_it = not site.node.keywords and site.place.field in {"value", "values", "elts"}
+        yield _at(site, "B4", 15 if all_of_it else 27, found[1])
         kept = [k for k in site.node.keywords if k.arg != "keepdims"]
         if len(kept) == len(site.node.keywords):
             kept = [*kept, ast.keyword("keepdims", ast.Constant(True))]
@@ -248,9 +249,9 @@ def axes(scene: Scene) -> Iterator[Proposal]:
                     given_axis = [] if axis == "None" else [ast.keyword("axis", fill(axis))]
                     made = ast.Call(node.func, _without_axis(node, found[1]), [*given_axis, *others])
                     yield _at(site, "B4", 16 + 2 * axis.startswith("("), made)
-                if keyword is None and not others and axis in {"0", "1"} and operand is not None:
-                    kept = [ast.keyword("axis", fill(axis)), ast.keyword("keepdims", ast.Constant(True))]
-                    yield _at(site, "B4", 14, ast.Call(node.func, _without_axis(node, found[1]), kept))
+                    if not node.keywords and axis.isdigit():  # of everything: a single number fits anywhere
+                        kept = ast.keyword("keepdims", ast.Constant(True))
+                        yield _at(site, "B4", 14, ast.Call(node.func, made.args, [*given_axis, kept]))
         elif keyword is not None and constant(keyword.value) is not None:
             for axis in ("0", "1", "2", "-1"):
                 if axis != text(keyword.value):
