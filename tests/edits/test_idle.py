@@ -89,7 +89,7 @@ def repairs(case, right, wrong):
         ("layered", "E4", '@ weights[f"w{l}"].T', '@ (weights[f"w{l}"] - 0.1 * grads[f"w{l}"]).T'),
         ("steps", "G2", "range(len(xs) - 1, -1, -1)", "range(len(xs) - 1, 0, -1)"),
         ("told", "G1", '"h": dh', '"h": dout'),
-        ("told", "C8", '"h0": r', '"h0": np.zeros_like(r)'),
+        ("told", "G1", '"h0": r', '"h0": np.zeros_like(r)'),
         ("wide", "B4", "(dout * p).sum(axis=1, keepdims=True)", "(dout * p).sum()"),
     ],
 )

@@ -298,9 +298,6 @@ def _other_function(site: Site, node: ast.Call) -> Iterator[Proposal]:
     name = text(node.func)
     for template in _FUNCTIONS.get(name, ()):
         yield _at(site, "C3", 18, fill(template, x=node.args[0]))
-    if name == "np.exp":
-        for template in ("np.exp(2 * x)", "np.exp(x / 2)"):
-            yield _at(site, "C3", 20, fill(template, x=node.args[0]))
     if name in {"sigmoid", "sigma", "logistic", "relu", "tanh"} or name.endswith((".sigmoid", "_sigmoid")):
         template = "f(x) * (1 - f(x))" if "sig" in name or name == "logistic" else "1 - f(x) ** 2"
         yield _at(site, "C3", 18, fill("(x > 0)" if name == "relu" else template, f=node.func, x=node.args[0]))
