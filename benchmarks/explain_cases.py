@@ -18,8 +18,9 @@ from derivations.bptt import BPTT
 from derivations.deltas import deltas_of
 from gradcheck import Derivation
 from gradcheck.arguments import Arguments
+from gradcheck.check import STREAM
 from gradcheck.laws import match_gradients
-from gradcheck.trees import leaves, rebuild
+from gradcheck.subject import Subject
 from tests.mutants import CHOICES, MISTAKES, Mistake, with_mistake
 from tests.mutants.deltas import DELTA_MISTAKES
 from tests.mutants.through_time import THROUGH_TIME
@@ -119,11 +120,10 @@ def strangers_cases() -> Iterator[Case]:
 
 
 def truth_of(pair: Pair, seed: int) -> Truth:
-    """Return what is wrong in the wrong gradients of ``pair``, for a random cotangent."""
+    """Return what is wrong in the wrong gradients of ``pair``, for the cotangent that a check with ``seed`` draws."""
     arguments = Arguments.of(pair.forward, pair.args, pair.wrt)
-    out, _ = pair.forward(*arguments.fresh())
-    rng = np.random.default_rng([seed, 1])
-    cotangent = rebuild(out, (_normal_like(leaf, rng) for _, leaf in leaves(out, "out")))
+    subject = Subject(pair.forward, pair.right, (), None, np.random.default_rng((seed, STREAM)))
+    cotangent = subject.claim(arguments).cotangent
     right, wrong = (_gradients(pair.forward, backward, arguments, cotangent) for backward in (pair.right, pair.wrong))
     revealed, changed, entries = set(pair.declared), set(), {}
     for path, true in right.items():
@@ -178,8 +178,3 @@ def _gradients(forward: Any, backward: Any, arguments: Arguments, cotangent: Any
         _, cache = forward(*arguments.fresh())
         found = match_gradients("backward", backward(cotangent, cache), arguments).gradients
     return {path: None if g is None else np.asarray(g, dtype=np.float64) for path, g in found.items()}
-
-
-def _normal_like(leaf: Any, rng: np.random.Generator) -> Any:
-    drawn = rng.standard_normal(np.shape(leaf))
-    return drawn.astype(leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)

@@ -17,7 +17,6 @@ from gradcheck.edits.operators import (
     nearby,
     operands,
     order,
-    parts,
     samples,
     scale,
     sequences,

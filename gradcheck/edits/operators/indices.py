@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterator
 
 from gradcheck.edits.nodes import constant, fill, names_in, text, with_each
-from gradcheck.edits.operators.parts import part_class
 from gradcheck.edits.operators.whole import shares_weights
-from gradcheck.edits.scene import Place, Proposal, Scene, Site, parsed
+from gradcheck.edits.scene import Place, Proposal, Scene, Site, Statement, parsed
 from gradcheck.edits.sequence import is_time_loop
 
 __all__ = ["crops", "flips", "loops", "steps", "strides"]
@@ -25,6 +24,7 @@ _NEARBY: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.LtE: (ast.Lt,),
 }
 _PAD = re.compile(r"^(p|P|pad\w*|padding|ph|pw)$|pad", re.IGNORECASE)
+_ONE = {":1", "-1:", "0:1"}
 
 
 def flips(scene: Scene) -> Iterator[Proposal]:
@@ -124,9 +124,26 @@ def crops(scene: Scene) -> Iterator[Proposal]:
         if any(isinstance(p, ast.Slice) and (p.lower is not None or p.upper is not None) for p in parts):
             # Windows that leave a remainder, or a border of padding.
             taken = [(i, p) for i, p in enumerate(parts) if isinstance(p, ast.Slice) and (p.lower or p.upper)]
-            labels = {part_class(scene, site.statement, node, axis, part) for axis, part in taken}
+            labels = {_part_class(scene, site.statement, node, axis, part) for axis, part in taken}
             yield _at(site, "F2" if "F2" in labels else labels.pop() if len(labels) == 1 else "F3", 20, node.value)
             yield from _moved(scene, site, node, parts)
+
+
+def _part_class(scene: Scene, statement: Statement, node: ast.Subscript, axis: int, part: ast.Slice) -> str:
+    """Return what it is that a slice of ``node`` leaves out, or takes too little of."""
+    seen, names = scene.seen(node.value), names_in(part)
+    if any(_STRIDE.search(name) for name in names):
+        return "F2"
+    if any(_PAD.search(name) for name in names):
+        return "F3"
+    ndim = len(seen.shape or ())
+    parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    sliced = sum(isinstance(p, ast.Slice) and (p.lower is not None or p.upper is not None) for p in parts)
+    if (ndim == 4 and axis >= 1) or (ndim in {2, 3} and axis >= ndim - 2 and sliced > 1):
+        return "F3"  # of an image
+    if text(part) in _ONE:
+        return "E1"
+    return "G2" if statement.time else "C8"
 
 
 def _pads(scene: Scene, site: Site) -> list[str]:
