@@ -36,8 +36,8 @@ class _Reach:
     def __init__(self, touched: Mapping[ast.expr, frozenset[str]]) -> None:
         self._reached = {id(part): paths for node, paths in touched.items() for part in ast.walk(node)}
 
-    def of(self, proposal: Proposal) -> frozenset[str] | None:
-        """Return the gradients that a proposal may change; None where that is not known."""
+    def of(self, proposal: Proposal, wrong: frozenset[str]) -> frozenset[str] | None:
+        """Return the gradients that a proposal may change, none if a part of it is idle; None if that is not known."""
         found: frozenset[str] = frozenset()
         for place, new in proposal.changes:
             held = getattr(place.parent, place.field)
@@ -45,6 +45,8 @@ class _Reach:
             paths = self._reached.get(id(held)) if isinstance(new, ast.expr) else None
             if paths is None:
                 return None
+            if not paths & wrong:
+                return frozenset()
             found |= paths
         return found
 
@@ -54,7 +56,7 @@ def plausible(
 ) -> Iterator[Proposal]:
     """Yield the proposals that may change all that is wrong; of many, those that change nothing else earlier."""
     reach = _Reach(touched)
-    paths = [None if each.mistake in _ALIASES else reach.of(each) for each in proposals]
+    paths = [None if each.mistake in _ALIASES else reach.of(each, wrong) for each in proposals]
     kept = [(each, found) for each, found in zip(proposals, paths, strict=True) if found is None or wrong <= found]
     telling = len(kept) > MANY and any(each - wrong for each in touched.values())  # what all values reach tells nothing
     for each, found in kept:
