@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import name_of
-from gradcheck.edits import Edit, edits
+from gradcheck.edits import Aim, Edit, edits
 from gradcheck.edits.reach import reached
 from gradcheck.edits.source import NoSource, source_of
 from gradcheck.evidence import Evidence, Exhausted
@@ -167,7 +167,8 @@ def _repairs(evidence: Evidence, recheck: Recheck, most: int) -> Iterator[Candid
     """Yield those of the first ``most`` edits of the source that make the check pass; at these sizes alone, if none."""
     found, fitted = 0, list[Candidate]()
     example = (evidence.cotangent, evidence.cache)
-    made = edits(evidence.backward, example, forward=evidence.forward, args=evidence.arguments.fresh())
+    aim = Aim(frozenset(evidence.wrong), lambda backward: _touched(backward, evidence))
+    made = edits(evidence.backward, example, forward=evidence.forward, args=evidence.arguments.fresh(), aim=aim)
     for tried, edit in enumerate(made):
         if tried >= most or found >= REPAIRS:
             break
@@ -235,7 +236,7 @@ def _repairs_all(edit: Edit, evidence: Evidence) -> bool:
     """Whether the edited backward gives the true gradient of every argument."""
     try:
         with np.errstate(all="ignore"):
-            returned = _returned(edit, evidence)
+            returned = _returned(edit.backward, edit.forward, evidence)
             gradients = match_gradients(name_of(evidence.backward), returned, evidence.arguments).gradients
     except Exception:  # noqa: BLE001  (an edit that does not run is none)
         return False
@@ -252,21 +253,34 @@ def _repairs_all(edit: Edit, evidence: Evidence) -> bool:
     return not rest or evidence.are_true(repaired)
 
 
-def _returned(edit: Edit, evidence: Evidence) -> Any:
-    """Return what the edited backward returns; what writes into its cache gets one of its own."""
+def _touched(backward: Callable[..., Any], evidence: Evidence) -> frozenset[str] | None:
+    """Return the arguments whose gradients another backward changes; None if it does not run."""
+    try:
+        with np.errstate(all="ignore"):
+            returned = _returned(backward, None, evidence)
+            gradients = match_gradients(name_of(evidence.backward), returned, evidence.arguments).gradients
+    except Exception:  # noqa: BLE001  (the user's code on other numbers may do anything)
+        return None
+    claimed = {path: evidence.claimed.get(path) for path in evidence.point}
+    unshaped = {path for path in claimed if claimed[path] is None or gradients.get(path) is None}
+    return frozenset(path for path in claimed if path in unshaped or not _same(gradients[path], claimed[path]))
+
+
+def _returned(backward: Callable[..., Any], forward: Callable[..., Any] | None, evidence: Evidence) -> Any:
+    """Return what another backward returns; what writes into its cache gets one of its own."""
     (cotangent,) = evidence.cotangents([evidence.flat_cotangent])
-    sealed = None if edit.forward else evidence.sealed()
+    sealed = None if forward else evidence.sealed()
     if sealed is not None:
         try:
-            return edit.backward(cotangent, sealed)
+            return backward(cotangent, sealed)
         except ValueError as problem:
             if "read-only" not in str(problem):
                 raise
             (cotangent,) = evidence.cotangents([evidence.flat_cotangent])
-    out, cache = (edit.forward or evidence.forward)(*evidence.arguments.fresh())
-    if edit.forward and not _equal(out, evidence.out):
+    out, cache = (forward or evidence.forward)(*evidence.arguments.fresh())
+    if forward and not _equal(out, evidence.out):
         raise ValueError("gradients made in the forward must not change what it computes, but they do")
-    return edit.backward(cotangent, cache)
+    return backward(cotangent, cache)
 
 
 def _equal(out: Any, known: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradcheck.edits.edit import Aim as Aim
 from gradcheck.edits.edit import Edit as Edit
 from gradcheck.edits.edit import edits as edits
 from gradcheck.edits.source import NoSource as NoSource

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+from gradcheck.edits.influence import Touched, moved, plausible
 from gradcheck.edits.nodes import headline
 from gradcheck.edits.operators import OPERATORS
 from gradcheck.edits.reach import reached, replaced, spoken
@@ -17,7 +18,7 @@ from gradcheck.edits.source import NoSource, Source, source_of
 from gradcheck.edits.twins import twins
 from gradcheck.edits.watch import Watched, watch
 
-__all__ = ["Edit", "edits"]
+__all__ = ["Aim", "Edit", "edits"]
 
 WIDTH = 70
 TURNS = 4  # times as many statements as were run unedited may loops turn, and
@@ -33,6 +34,13 @@ class Limits(NamedTuple):
 
     most: int
     closed: tuple[tuple[ast.AST, str], ...]
+
+
+class Aim(NamedTuple):
+    """The names of the wrong gradients, and what tells which gradients another backward changes."""
+
+    wrong: frozenset[str]
+    touched: Touched
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ def edits(
     *,
     forward: Callable[..., Any] | None = None,
     args: Sequence[Any] | None = None,
+    aim: Aim | None = None,
 ) -> Iterator[Edit]:
     """Yield every small edit of ``backward``, or of a function that it calls, the most plausible first.
 
@@ -86,13 +95,17 @@ def edits(
         forward: The forward, where the gradients are computed in it and ``backward`` hands them on
             (``from_loss_and_grad``). It is edited only if ``backward`` leads to no function of the user's.
         args: The arguments of ``forward``.
+        aim: The names of the wrong gradients, and what tells which gradients another backward changes. What cannot
+            change all that is wrong is not yielded then.
     """
     functions = reached((backward, *(example or ())))
     call, arguments, edits_forward = backward, cast("Sequence[Any] | None", example), False
     if not functions and forward is not None:
         functions, call, arguments, edits_forward = reached(forward), forward, args, True
     seen: set[tuple[int, int, str, str]] = set()
-    for rank, proposal, source, limits, rebuild in _gathered(functions, call, arguments):
+    for rank, proposal, source, limits, rebuild in _gathered(
+        functions, call, arguments, None if edits_forward else aim
+    ):
         edited = _applied(proposal, source, limits, seen)
         if edited is None:
             continue
@@ -111,7 +124,7 @@ def edits(
 
 
 def _gathered(
-    functions: list[types.FunctionType], call: Callable[..., Any], arguments: Sequence[Any] | None
+    functions: list[types.FunctionType], call: Callable[..., Any], arguments: Sequence[Any] | None, aim: Aim | None
 ) -> list[tuple[int, Proposal, Source, Limits, Rebuild]]:
     """Return what the operators propose for each function that has a source, the lowest rank first."""
     gathered: list[tuple[int, Proposal, Source, Limits, Rebuild]] = []
@@ -129,8 +142,20 @@ def _gathered(
         later = min(depth, 2)
         proposals = [proposal for operator in OPERATORS for proposal in operator(scene)]
         proposals += list(twins(proposals))
+        proposals = _aimed(proposals, scene, limits, rebuild, aim) if aim else proposals
         gathered += [(p.rank + later + UNPACKED * p.statement.unpacks, p, source, limits, rebuild) for p in proposals]
     return sorted(gathered, key=lambda row: row[0])
+
+
+def _aimed(proposals: list[Proposal], scene: Scene, limits: Limits, rebuild: Rebuild, aim: Aim) -> list[Proposal]:
+    """Return the proposals that may change every wrong gradient."""
+    touched: dict[ast.expr, frozenset[str]] = {}
+    for node, move in moved(scene):
+        made = _applied(move, scene.source, limits, set())
+        paths = aim.touched(rebuild(made[2])) if made else None
+        if paths is not None:
+            touched[node] = paths
+    return list(plausible(proposals, touched, aim.wrong))
 
 
 def _watched(source: Source, rebuild: Rebuild, arguments: Sequence[Any] | None) -> Watched:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gradcheck.edits.operators import (
+    addends,
     buffers,
     chain,
+    ends,
     entries,
     indices,
     jacobians,
@@ -115,4 +117,11 @@ OPERATORS: tuple[Callable[[Scene], Iterator[Proposal]], ...] = (
     entries.rows,
     entries.branches,
     entries.gradients,
+    ends.backwards,
+    ends.tails,
+    ends.decays,
+    addends.statistics,
+    addends.subtracted,
+    addends.constants,
+    addends.gated,
 )

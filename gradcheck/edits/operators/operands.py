@@ -7,7 +7,7 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from gradcheck.edits.nodes import names_in, text, with_each
+from gradcheck.edits.nodes import factors, names_in, text, with_each
 from gradcheck.edits.scene import Proposal, Scene, Site, is_cotangent, parsed
 from gradcheck.edits.sequence import is_later
 from gradcheck.edits.watch import Seen
@@ -45,7 +45,7 @@ def operands(scene: Scene) -> Iterator[Proposal]:
             if (scene.blind or crossed) and _alike(old, path) < 0.5:
                 continue
             later = is_later(seen, other)
-            mistake = "G3" if later else _mistake(old, path, site)
+            mistake = "G3" if later else "C1" if _is_derived(scene, old, path) else _mistake(old, path, site)
             rank = 33 - round(14 * _alike(old, path)) + 4 * (is_cotangent(old) != is_cotangent(path))
             rank = min(rank, 16) if later else rank
             if isinstance(parent, ast.Compare) and is_cotangent(old) and not is_cotangent(path):
@@ -61,6 +61,19 @@ def operands(scene: Scene) -> Iterator[Proposal]:
                 whole = with_each(site.statement.node, old, new, times)
                 if times[0] > 1:
                     yield Proposal(mistake, rank - 1, site.statement, ((site.statement.place, whole),))
+
+
+def _is_derived(scene: Scene, old: str, new: str) -> bool:
+    """Whether a gradient is another one times something of its shape, entry by entry: the derivative, as it seems."""
+    for each in scene.statements:
+        value = each.node.value if isinstance(each.node, ast.Assign) and each.target == new else None
+        if value is None or not is_cotangent(new) or not isinstance(value, ast.BinOp):
+            continue
+        parts = list(factors(value))
+        others = [part for part in parts if text(part) != old]
+        if len(others) == len(parts) - 1 and any(scene.seen(part).is_array for part in others):
+            return not any(is_cotangent(name) for part in others for name in names_in(part))
+    return False
 
 
 def _unread(scene: Scene, site: Site) -> Iterator[Proposal]:

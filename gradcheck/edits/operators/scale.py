@@ -67,11 +67,12 @@ def scaled(scene: Scene) -> Iterator[Proposal]:
             label = "A5" if _WINDOW.match(path) else "A2"
             again = "A3" if label == "A2" and path in counts else label
             inner = 3 * (".shape[" in path and not path.endswith("[0]"))  # no batch
+            inner += 5 * (sizes[path] == 2)  # more likely the constant that it equals
             far = inner + 7 * (label == "A2" and any(_WINDOW.match(other) for other in sizes))
             yield _at(site, label, 20 + late + far, fill("v / n", v=site.node, n=parsed(path)))
             if attends:
                 yield _at(site, "A4", 20 + late, fill("v / np.sqrt(n)", v=site.node, n=parsed(path)))
-            yield _at(site, again, 23 + late, fill("v * n", v=site.node, n=parsed(path)))
+            yield _at(site, again, 23 + late + 5 * (sizes[path] == 2), fill("v * n", v=site.node, n=parsed(path)))
         image = (scene.seen(site.node).shape or ())[2:] if len(scene.seen(site.node).shape or ()) == 4 else ()
         sides = [path for path, size in sizes.items() if size in image and path.isidentifier()]
         for left, right in itertools.combinations(sides, 2):
@@ -122,14 +123,15 @@ def dropped(scene: Scene) -> Iterator[Proposal]:
         if isinstance(node.op, ast.Mult | ast.Div):
             if seen.shape is None or left.shape == seen.shape or not left.is_array:
                 label = _factor_class(node.right, scene, counts, divides=isinstance(node.op, ast.Div))
-                yield _at(site, label, 22, node.left)
+                yield _at(site, label, 11 if label == "G4" else 22, node.left)
             if isinstance(node.op, ast.Mult) and (seen.shape is None or right.shape == seen.shape):
                 yield _at(site, _factor_class(node.left, scene, counts, divides=False), 23, node.right)
         if isinstance(node.op, ast.Add | ast.Sub) and constant(node.left) is None:
-            label = _regular(node.right, site) or _term_class(scene, node.left, node.right)
-            yield _at(site, label, 25 if label == "C8" else 17, node.left)
+            slope = "C3" if _in_branch(scene, node) else None
+            label = _regular(node.right, site) or slope or _term_class(scene, node.left, node.right)
+            yield _at(site, label, 25 if label in {"C8", "C3"} else 17, node.left)
             flipped = node.right if isinstance(node.op, ast.Add) else fill("-v", v=node.right)
-            yield _at(site, _regular(node.left, site) or "C8", 26, flipped)
+            yield _at(site, _regular(node.left, site) or slope or "C8", 26, flipped)
     for statement in scene.statements:
         changed = statement.node
         if isinstance(changed, ast.AugAssign):
@@ -282,6 +284,15 @@ def _is_gradient(site: Site) -> bool:
 
 def _name_of_target(site: Site) -> str:
     return _last(site.statement.target)
+
+
+def _in_branch(scene: Scene, node: ast.expr) -> bool:
+    """Whether an expression is a part of one branch of a slope: of ``np.where``, without any gradient."""
+    if any(map(is_cotangent, names_in(node))):
+        return False
+    calls = (site.node for site in scene.sites if isinstance(site.node, ast.Call))
+    branches = (branch for call in calls if text(call.func) == "np.where" for branch in call.args[1:3])
+    return any(part is node for branch in branches for part in ast.walk(branch))
 
 
 def _last(target: str) -> str:
