@@ -60,7 +60,7 @@ def _changed(value: Any, leaf: Leaf, waiting: list[Any]) -> Any:
             return value
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     new = leaf(value)
-    if new is value and (_holds(value) or isinstance(value, list | dict)):
+    if _holds(value) or isinstance(value, list | dict):
         waiting.append(value)
     return new
 
