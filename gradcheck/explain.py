@@ -27,6 +27,7 @@ from gradcheck.suspects import (
     chain,
     cotangents,
     counterfactual,
+    engines,
     maxima,
     numbers,
     paths,
@@ -56,7 +57,7 @@ ALGEBRA = (
     cotangents,
     signs,
 )  # in the order of their cost
-PATTERNS = (chain, absent, sums, paths, counterfactual)
+PATTERNS = (engines, chain, absent, sums, paths, counterfactual)
 TRIED = 600  # edits of the source at most,
 CALLED = 300  # so many where only functions that the backward calls have one,
 KNOWN = 3  # so many times fewer where the mistake has a name already, and only its line is looked for,

@@ -251,7 +251,7 @@ def _object_with(thing: Any, parts: Parts) -> Any:
         methods = {n: staticmethod(p) if kind == "static" else p for (kind, n), p in parts.items()}
         held = {n: next(vars(kind)[n] for kind in thing.__mro__ if n in vars(kind)) for n in methods}
         methods = {n: classmethod(p) if isinstance(held[n], classmethod) else p for n, p in methods.items()}
-        return type(thing)(thing.__name__, (thing,), methods)
+        return type(thing)(thing.__name__, (thing,), {"__module__": thing.__module__, **methods})
     made = copy.copy(thing)
     wrappers: dict[str, Callable[..., Any]] = {}
     for (kind, name), part in parts.items():

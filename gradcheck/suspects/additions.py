@@ -83,7 +83,8 @@ def _through_time(evidence: Evidence, tape: Tape, within: Sequence[Sequence[Step
 def _plus_last(step: Step, tape: Tape, lost: Step) -> Array | None:
     for earlier in reversed(tape.steps):
         if earlier.site == lost.site and earlier.result.shape == lost.result.shape:
-            return np.asarray(step.result + earlier.result)
+            is_of_another_loop = step.site[0] is earlier.site[0] and step.call != earlier.call
+            return None if is_of_another_loop else np.asarray(step.result + earlier.result)
     return None
 
 

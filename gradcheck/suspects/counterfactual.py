@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects import additions, factors_inside, indexing, loops, multiplied, operations, products
+from gradcheck.suspects import additions, factors_inside, indexing, loops, multiplied, operations, products, residuals
 from gradcheck.suspects.change import Otherwise, site_of, together
 from gradcheck.suspects.runs import run, tape_of
 from gradcheck.suspects.sight import groups, is_sharp
@@ -53,6 +53,7 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         *factors_inside.ways(evidence, tape, within),
         *products.ways(evidence, tape, within),
         *additions.ways(evidence, tape, within),
+        *residuals.ways(evidence, within),
         *indexing.ways(evidence, within),
         *multiplied.ways(evidence, within),
         *operations.ways(evidence, tape, within),

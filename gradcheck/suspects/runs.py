@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from gradcheck.edits.reach import reached, replaced
 from gradcheck.evidence import Evidence
-from gradcheck.suspects.tape import Change, Tape, plain, tape_among
+from gradcheck.suspects.objects import changed_in, has_objects
+from gradcheck.suspects.tape import Change, Tape, Watched, plain, tape_among
 from gradcheck.trees import Array, leaves, rebuild
 
 __all__ = ["forward_tape", "run", "tape_of"]
@@ -59,9 +61,9 @@ class _Ufunc:
 
 
 class Twin:
-    """A function of the user's, for whose own functions NumPy makes watched arrays."""
+    """A function of the user's, or two that share a class, for whose own functions NumPy makes watched arrays."""
 
-    def __init__(self, call: Callable[..., Any]) -> None:
+    def __init__(self, call: Any) -> None:
         self.tape: Tape | None = None
         functions = reached(call)
         module = Numpy(lambda: self.tape)
@@ -117,8 +119,10 @@ def _first(evidence: Evidence) -> Tape | None:
 
 
 def _twin(evidence: Evidence) -> Twin | None:
+    """Return the twin of the backward; with the forward, where that makes the objects whose methods it calls."""
     try:
-        return Twin(evidence.backward)
+        made = has_objects(evidence.cache)
+        return Twin((evidence.forward, evidence.backward) if made else evidence.backward)
     except Exception:  # noqa: BLE001  (what cannot be copied is watched without copies)
         return None
 
@@ -134,12 +138,15 @@ def _repeats(tape: Tape, evidence: Evidence) -> bool:
 
 def _run(evidence: Evidence, twin: Twin | None, change: Change | None, *, scalars: bool) -> Tape | None:
     tape = Tape(change, scalars)
-    backward = evidence.backward
+    forward, backward = evidence.forward, evidence.backward
     if twin is not None:
-        twin.tape, backward = tape, twin.function
+        forward, backward = twin.function if isinstance(twin.function, tuple) else (forward, twin.function)
     try:
-        with tape, np.errstate(all="ignore"):
-            _, cache = evidence.forward(*evidence.arguments.fresh())
+        with np.errstate(all="ignore"):
+            _, cache = forward(*evidence.arguments.fresh())
+        if twin is not None:
+            twin.tape = tape
+        with tape, np.errstate(all="ignore"), _watched_inside(cache, tape):
             (cotangent,) = evidence.cotangents([evidence.flat_cotangent])
             returned = backward(_watched_tree(cotangent, tape), _watched_tree(cache, tape))
         tape.returned = returned
@@ -162,6 +169,19 @@ def _forward(evidence: Evidence) -> Tape:
     except Exception:  # noqa: BLE001  (a forward that does not take watched arrays cannot be watched)
         return Tape()
     return tape
+
+
+@contextlib.contextmanager
+def _watched_inside(cache: Any, tape: Tape) -> Iterator[None]:
+    """Watch the arrays that objects in a cache hold, for as long as the backward runs."""
+    if not has_objects(cache):
+        yield
+        return
+    try:
+        changed_in(cache, lambda value: tape.watched(value) if type(value) is np.ndarray else value)
+        yield
+    finally:
+        changed_in(cache, lambda value: plain(value) if isinstance(value, Watched) else value)
 
 
 def _watched_tree(tree: Any, tape: Tape) -> Any:

@@ -45,6 +45,7 @@ class Step(NamedTuple):
         settings: what was given by keyword.
         names: for each operand what the function calls it, "" if it has no name there.
         around: the arrays that the function has names for, by name; in the first run only at the first turn.
+        call: how often another call of the same function was told of before.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Step(NamedTuple):
     settings: Mapping[str, Any] = MappingProxyType({})
     names: tuple[str, ...] = ()
     around: Mapping[str, Array] = MappingProxyType({})
+    call: int = 0
 
     @property
     def place(self) -> str:
@@ -79,6 +81,7 @@ class Tape:
         gradients: the gradients of the right shape, by path.
         returned: what the backward returned, watched.
         turns: how often each operation was done, by its site and the shape of its result.
+        calls: the last call of each function, and its number, for as long as the run lasts.
         reel: where the arrays find it.
         scalars: whether single numbers are watched too, as arrays without an axis.
     """
@@ -90,6 +93,7 @@ class Tape:
     gradients: dict[str, Array] = dataclasses.field(default_factory=dict)
     returned: Any = None
     turns: dict[tuple[Site, tuple[int, ...]], int] = dataclasses.field(default_factory=dict)
+    calls: dict[types.CodeType, tuple[types.FrameType, int]] = dataclasses.field(default_factory=dict)
     reel: Reel = dataclasses.field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -100,6 +104,13 @@ class Tape:
     def __exit__(self, *_: object) -> None:
         """Be told no more: a cycle through a base of an array, which the collector does not see, would never go."""
         self.reel.clear()
+        self.calls.clear()
+
+    def _call(self, frame: types.FrameType) -> int:
+        last, number = self.calls.get(frame.f_code, (frame, 0))
+        number += last is not frame
+        self.calls[frame.f_code] = frame, number
+        return number
 
     def tell(
         self, name: str, operands: tuple[Any, ...], result: Array, settings: dict[str, Any] | None = None
@@ -113,7 +124,7 @@ class Tape:
         sources = tuple(_source(operand) for operand in operands)
         self.used.update(source for source in sources if source is not None)
         raw = tuple(plain(operand) for operand in operands)
-        step = Step(number, site, turn, name, raw, sources, result, settings or {})
+        step = Step(number, site, turn, name, raw, sources, result, settings or {}, call=self._call(frame))
         if number >= MOST or result.size > LARGEST:
             return result, -1
         changed = self.change(step._replace(around=Around(frame)), self) if self.change else None
