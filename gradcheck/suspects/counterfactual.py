@@ -14,7 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.evidence import Evidence
-from gradcheck.suspects import additions, factors_inside, indexing, loops, multiplied, operations, products, residuals
+from gradcheck.suspects import (
+    additions,
+    factors_inside,
+    indexing,
+    loops,
+    multiplied,
+    operations,
+    products,
+    residuals,
+    softmaxes_inside,
+    subscripts,
+    unused,
+)
 from gradcheck.suspects.change import Otherwise, site_of, together
 from gradcheck.suspects.runs import run, tape_of
 from gradcheck.suspects.sight import groups, is_sharp
@@ -58,6 +70,9 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
         *multiplied.ways(evidence, within),
         *operations.ways(evidence, tape, within),
         *loops.ways(evidence, tape, within),
+        *softmaxes_inside.ways(evidence, tape, within),
+        *subscripts.ways(within),
+        *unused.ways(evidence, tape, within),
     ]
     ways = [way._replace(spared=told[way.place]) for way in ways if way.place in reach]
     found: list[Found] = []

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
 from gradcheck.evidence import Evidence
 from gradcheck.oracles.difference import central_difference
 from gradcheck.suspects.factors import NEAR, VAGUE, tolerance
+from gradcheck.suspects.integers import floats, summed
 from gradcheck.suspects.scale import ROUND, scaled
 from gradcheck.suspects.words import gradients, is_are, number, plural
 from gradcheck.suspicion import Suspicion
-from gradcheck.trees import Array, entry_name, leaves, rebuild
+from gradcheck.trees import Array, entry_name
 
 __all__ = ["suspects"]
 
@@ -29,8 +31,8 @@ def suspects(evidence: Evidence) -> Iterator[Suspicion]:
     """Yield what the numbers alone tell: H1, H3, G4, C5, E2, and a gradient that is zero (C8)."""
     for path in evidence.wrong:
         if path not in evidence.claimed:
-            yield from _whole_numbers(evidence, path)
-            yield from _not_finite(evidence, path)
+            whole = next(chain(_whole_numbers(evidence, path), summed(evidence, path)), None)
+            yield from [whole] if whole else _not_finite(evidence, path)
     wrong = [path for path in evidence.wrong if path in evidence.claimed]
     yield from _zero([path for path in wrong if not evidence.claimed[path].any()])
     left = [path for path in wrong if evidence.claimed[path].any()]
@@ -86,16 +88,7 @@ def _whole_numbers(evidence: Evidence, path: str) -> Iterator[Suspicion]:
 
 def _of_whole_numbers(evidence: Evidence) -> dict[str, Array]:
     """Return the gradients by path, with those of a type of whole numbers as floats."""
-
-    def as_floats(_: str) -> dict[str, Array]:
-        given = [leaf for _, leaf in leaves(evidence.returned, "returned")]
-        whole = [isinstance(leaf, np.ndarray) and leaf.dtype.kind in "iu" for leaf in given]
-        if not any(whole):
-            return {}
-        made = (leaf.astype(np.float64) if is_whole else leaf for leaf, is_whole in zip(given, whole, strict=True))
-        return evidence.claims(rebuild(evidence.returned, made))
-
-    return evidence.once("whole numbers", "", as_floats)
+    return evidence.once("whole numbers", "", lambda _: floats(evidence, evidence.returned))
 
 
 def _entry(evidence: Evidence, path: str, index: int) -> tuple[float, float]:

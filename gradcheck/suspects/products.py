@@ -73,16 +73,17 @@ def _called(step: Step, place: int) -> str:
 def _transposed(group: Sequence[Step], place: int) -> Iterator[Otherwise]:
     first = group[0]
     operand = first.operands[place]
-    if operand.ndim != 2 or operand.shape[0] != operand.shape[1] or alike(operand, operand.T):
+    if operand.ndim < 2 or operand.shape[-1] != operand.shape[-2] or alike(operand, operand.swapaxes(-1, -2)):
         return
     name = _called(first, place)
-    instead = name[:-2] if name.endswith(".T") else f"{name}.T"
+    turned = f"{name}.T" if operand.ndim == 2 else f"{name}.swapaxes(-1, -2)"
+    instead = name[:-2] if name.endswith(".T") else turned
     how = f"Write {instead}" if name != "an operand" else "Transpose it"
     sentence = (
         f"{first.place} multiplies by {name}, a square matrix, the wrong way round. "
         f"{how}: the product runs over its other axis."
     )
-    change = at(group, lambda step, _: _with(step, place, step.operands[place].T))
+    change = at(group, lambda step, _: _with(step, place, step.operands[place].swapaxes(-1, -2)))
     yield Otherwise("B1", change, sentence, 0.2, "", site_of(group), f"{first.site}")
 
 
@@ -226,6 +227,9 @@ def _class(evidence: Evidence, step: Step, place: int, meant: Array) -> tuple[st
     order = _order(taken, meant)
     if order:
         return *order, 0.4
+    for act in activations(evidence):
+        if any(slope.shape == meant.shape and alike(taken * slope, meant) for slope in act.slopes):
+            return "C1", f", which lacks the derivative of the {act.function.name},", 0.45
     if is_later(evidence, taken, meant):
         return "G3", ", which is of another time step,", 0.35
     if _same_function(evidence, taken, meant):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradcheck.evidence import Evidence
+from gradcheck.suspects import single
 from gradcheck.suspects.batches import batch_of
 from gradcheck.suspects.factors import VAGUE, readings, tolerance
 from gradcheck.suspects.scale import scaled
@@ -57,6 +58,11 @@ def _share(evidence: Evidence, path: str) -> Iterator[Share]:
         return
     claimed, weights = evidence.claimed[path], evidence.point[path]
     near = tolerance(evidence, path)
+    if near <= VAGUE and claimed.size == 1:
+        share = single.multiple(evidence, path)
+        if share is not None:
+            yield Share(path, 1.0, share[0] / float(evidence.flat_cotangent[0]), max(share[1], NEAR))
+        return
     if near > VAGUE or evidence.combine(path, [claimed]) is not None:
         return
     fitted = evidence.combine(path, [claimed, weights])

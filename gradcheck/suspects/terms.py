@@ -105,6 +105,10 @@ def _products(evidence: Evidence, path: str, tape: Tape | None) -> Iterator[tupl
         for name, a in known:
             if u.shape == shape == a.shape:
                 yield f"{said} * {name}", u * a
+            if u.ndim == len(shape) > 2 == a.ndim and u.shape[:-1] == shape[:-1]:
+                for right, r_said in ((a, name), (a.T, f"{name}.T")):
+                    if right.shape == (u.shape[-1], shape[-1]):
+                        yield f"{said} @ {r_said}", u @ right
             if u.ndim == a.ndim == 2 == len(shape):
                 for (left, l_said), (right, r_said) in (
                     ((u, said), (a, name)),
