@@ -37,9 +37,9 @@ import derivations
 import gradcheck
 from gradcheck import Derivation, Report, Verdict, central_difference, complex_step, examine_backward
 from gradcheck.arguments import Arguments
-from gradcheck.judge import VACUOUS
-from gradcheck.laws import match_gradients
 from gradcheck.trees import leaves, rebuild
+from gradcheck.verdict.judge import VACUOUS
+from gradcheck.verdict.laws import match_gradients
 
 CHUNK = 50  # units between two fsyncs: what a power cut, but no kill, may cost
 PATIENCE = 60.0  # seconds between two lines of progress

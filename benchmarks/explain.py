@@ -43,9 +43,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy loads its BLAS: on
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from benchmarks.explain_cases import Case, Pair, Truth, planted_cases, strangers_cases, truth_of
-from gradcheck import Report, Verdict, examine_backward, judge
-from gradcheck.locate import Location
+from gradcheck import Report, Verdict, examine_backward
 from gradcheck.mistakes import CATALOGUE
+from gradcheck.verdict import judge
+from gradcheck.verdict.locate import Location
 
 SCORES = ("first", "listed", "wrong", "unverified", "none")
 PATIENCE = 30.0  # seconds between two lines of progress

@@ -19,8 +19,8 @@ from derivations.deltas import deltas_of
 from gradcheck import Derivation
 from gradcheck.arguments import Arguments
 from gradcheck.check import STREAM
-from gradcheck.laws import match_gradients
-from gradcheck.subject import Subject
+from gradcheck.verdict.laws import match_gradients
+from gradcheck.verdict.subject import Subject
 from tests.mutants import CHOICES, MISTAKES, Mistake, with_mistake
 from tests.mutants.deltas import DELTA_MISTAKES
 from tests.mutants.through_time import THROUGH_TIME

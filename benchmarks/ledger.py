@@ -30,7 +30,7 @@ import jax
 import numpy as np
 
 from derivations.ledger import EQUATIONS
-from gradcheck.equation import Claim, Statement, judge_statement
+from gradcheck.equations.equation import Claim, Statement, judge_statement
 from gradcheck.report import Verdict
 from gradcheck.trees import leaves
 

@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradcheck.adapters import *  # noqa: F403  (every adapter is public)
-    from gradcheck.blindness import blind_spots as blind_spots
+    from gradcheck.blindness.blind_spots import blind_spots as blind_spots
+    from gradcheck.blindness.spots import BlindSpot as BlindSpot
+    from gradcheck.blindness.spots import BlindSpots as BlindSpots
     from gradcheck.check import check_backward as check_backward
     from gradcheck.check import examine_backward as examine_backward
     from gradcheck.derivation import Derivation as Derivation
-    from gradcheck.equation import Claim as Claim
-    from gradcheck.equation import Definition as Definition
-    from gradcheck.equation import Equation as Equation
-    from gradcheck.equation import Gradient as Gradient
-    from gradcheck.equation import Judgement as Judgement
-    from gradcheck.equation import Update as Update
-    from gradcheck.equation import judge_equation as judge_equation
+    from gradcheck.equations.equation import Claim as Claim
+    from gradcheck.equations.equation import Definition as Definition
+    from gradcheck.equations.equation import Equation as Equation
+    from gradcheck.equations.equation import Gradient as Gradient
+    from gradcheck.equations.equation import Judgement as Judgement
+    from gradcheck.equations.equation import Update as Update
+    from gradcheck.equations.equation import judge_equation as judge_equation
     from gradcheck.errors import ContractError as ContractError
     from gradcheck.errors import GradientError as GradientError
     from gradcheck.errors import InconclusiveError as InconclusiveError
-    from gradcheck.inquiry import reassure as reassure
+    from gradcheck.explanation.inquiry import reassure as reassure
     from gradcheck.oracles import Estimate as Estimate
     from gradcheck.oracles import OracleError as OracleError
     from gradcheck.oracles import autodiff as autodiff
@@ -32,29 +34,27 @@ if TYPE_CHECKING:
     from gradcheck.oracles import complex_step as complex_step
     from gradcheck.report import Report as Report
     from gradcheck.report import Verdict as Verdict
-    from gradcheck.spots import BlindSpot as BlindSpot
-    from gradcheck.spots import BlindSpots as BlindSpots
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "BlindSpot": "spots",
-    "BlindSpots": "spots",
-    "blind_spots": "blindness",
+    "BlindSpot": "blindness.spots",
+    "BlindSpots": "blindness.spots",
+    "blind_spots": "blindness.blind_spots",
     "check_backward": "check",
     "examine_backward": "check",
     "Derivation": "derivation",
-    "Claim": "equation",
-    "Definition": "equation",
-    "Equation": "equation",
-    "Gradient": "equation",
-    "Judgement": "equation",
-    "Update": "equation",
-    "judge_equation": "equation",
+    "Claim": "equations.equation",
+    "Definition": "equations.equation",
+    "Equation": "equations.equation",
+    "Gradient": "equations.equation",
+    "Judgement": "equations.equation",
+    "Update": "equations.equation",
+    "judge_equation": "equations.equation",
     "ContractError": "errors",
     "GradientError": "errors",
     "InconclusiveError": "errors",
-    "reassure": "inquiry",
+    "reassure": "explanation.inquiry",
     "Estimate": "oracles",
     "OracleError": "oracles",
     "autodiff": "oracles",

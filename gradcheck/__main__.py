@@ -15,11 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gradcheck import cli, errata
+from gradcheck.commands import cli
+from gradcheck.commands.job import ORACLES, Outcome, plan, run, tabulate
+from gradcheck.commands.usage import INTERRUPTED, LEDGER, parsers, suggest
 from gradcheck.derivation import Derivation
-from gradcheck.equation import Equation, Judgement
-from gradcheck.job import ORACLES, Outcome, plan, run, tabulate
-from gradcheck.usage import INTERRUPTED, LEDGER, parsers, suggest
+from gradcheck.equations import errata
+from gradcheck.equations.equation import Equation, Judgement
 
 __all__ = ["UsageError", "find", "find_equations", "main"]
 

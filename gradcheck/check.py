@@ -20,12 +20,12 @@ import numpy as np
 
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
-from gradcheck.inquiry import deferred, replay
-from gradcheck.judge import VACUOUS, most_evaluations
+from gradcheck.explanation.inquiry import deferred, replay
 from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Answers, Finding, Report, Verdict
-from gradcheck.subject import Backward, Claim, Forward, Subject
 from gradcheck.trees import Layout, describe
+from gradcheck.verdict.judge import VACUOUS, most_evaluations
+from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
 from gradcheck.witness import tell
 
 __all__ = ["check_backward", "examine_backward"]

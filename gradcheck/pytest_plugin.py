@@ -27,7 +27,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
     def note(*check: Any) -> None:
         if _CHECKS not in item.stash:
-            from gradcheck.suite import Checks
+            from gradcheck.blindness.suite import Checks
 
             item.stash[_CHECKS] = Checks()
         item.stash[_CHECKS](*check)
@@ -61,13 +61,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for report in reports:
             summary = getattr(report, _SUMMARY, None)
             if summary is not None:
-                from gradcheck.suite import merged
+                from gradcheck.blindness.suite import merged
 
                 test = report.nodeid.partition("[")[0]  # the examples of all its parameters count
                 summaries[test] = merged(summaries[test], summary) if test in summaries else summary
     if not summaries:
         return
-    from gradcheck.suite import sentences
+    from gradcheck.blindness.suite import sentences
 
     lines = [f"{test}: {line}" for test, summary in sorted(summaries.items()) for line in sentences(summary)]
     if lines:

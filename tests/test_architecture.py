@@ -21,18 +21,22 @@ GRADCHECK = ROOT / "gradcheck"
 
 LEVELS = {
     0: ("trees", "arguments", "report", "render", "entrance", "errors", "mistakes"),
-    1: ("oracles", "adapters", "pairing", "regions", "axes", "edits", "facts", "spots", "witness"),
-    2: ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial"),
-    3: (
-        *("judge", "search", "locate", "kinks", "crossexamine", "behaviour", "shrink"),
-        *("evidence", "suspicion", "suspects", "mutations", "explain"),
-        *("variations", "roles", "mutants"),
+    1: (
+        *("oracles", "adapters", "pairing", "witness"),
+        *("verdict.regions", "verdict.axes", "explanation.edits", "blindness.facts", "blindness.spots"),
     ),
-    4: ("subject", "inquiry", "check"),
-    5: ("derivation", "strategies", "equation", "blindness", "suite"),
-    6: ("job", "cli", "usage", "errata", "pytest_plugin", "__main__"),
+    2: tuple(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
+    3: (
+        *(f"verdict.{part}" for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour")),
+        *(f"explanation.{part}" for part in ("shrink", "evidence", "suspicion", "suspects", "explain")),
+        *(f"blindness.{part}" for part in ("mutations", "variations", "roles", "mutants")),
+    ),
+    4: ("verdict.subject", "explanation.inquiry", "check"),
+    5: ("derivation", "strategies", "equations.equation", "blindness.blind_spots", "blindness.suite"),
+    6: ("commands.job", "commands.cli", "commands.usage", "equations.errata", "pytest_plugin", "__main__"),
 }
 LEVEL = {part: level for level, parts in LEVELS.items() for part in parts}
+PACKAGES = {"gradcheck", *(f"gradcheck.{part.partition('.')[0]}" for part in LEVEL if "." in part)}
 HEAVY = {"jax", "hypothesis", "pytest", "rich", "matplotlib", "torch", "sklearn"}
 
 # -- layers
@@ -40,8 +44,14 @@ HEAVY = {"jax", "hypothesis", "pytest", "rich", "matplotlib", "torch", "sklearn"
 
 def part_of(module):
     """Return the part of gradcheck that a dotted module name belongs to; None for gradcheck itself and for others."""
-    package, _, rest = module.partition(".")
-    return rest.partition(".")[0] or None if package == "gradcheck" else None
+    package, *names = module.split(".")
+    parts = (".".join(names[:depth]) for depth in range(len(names), 0, -1)) if package == "gradcheck" else ()
+    return next((part for part in parts if part in LEVEL), None)
+
+
+def part_at(path):
+    """Return the part of gradcheck that a file belongs to."""
+    return part_of(".".join(("gradcheck", *path.relative_to(GRADCHECK).with_suffix("").parts)))
 
 
 def imports(source):
@@ -52,7 +62,7 @@ def imports(source):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add("." * node.level + (node.module or ""))
-            found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "gradcheck"}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module in PACKAGES}
     return found
 
 
@@ -69,23 +79,25 @@ def goes_up(part, module):
 
 
 def modules_of_gradcheck():
-    return sorted(path for path in GRADCHECK.rglob("*.py") if path != GRADCHECK / "__init__.py")
+    """Return the files of all modules; a package that only holds modules has no level of its own."""
+    bare = {GRADCHECK / package.replace(".", "/").removeprefix("gradcheck").strip("/") for package in PACKAGES}
+    return sorted(path for path in GRADCHECK.rglob("*.py") if path not in {each / "__init__.py" for each in bare})
 
 
 def test_every_module_has_a_level():
-    assert {path.relative_to(GRADCHECK).parts[0].removesuffix(".py") for path in modules_of_gradcheck()} <= set(LEVEL)
+    assert None not in map(part_at, modules_of_gradcheck())
+    assert set(map(part_at, modules_of_gradcheck())) == set(LEVEL)
 
 
 @pytest.mark.parametrize("path", modules_of_gradcheck(), ids=lambda path: path.relative_to(GRADCHECK).as_posix())
 def test_a_module_says_its_level_in_its_docstring(path):
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    assert f"Level {LEVEL[path.relative_to(GRADCHECK).parts[0].removesuffix('.py')]}." in docstring
+    assert f"Level {LEVEL[part_at(path)]}." in docstring
 
 
 @pytest.mark.parametrize("path", modules_of_gradcheck(), ids=lambda path: path.relative_to(GRADCHECK).as_posix())
 def test_an_import_goes_down_the_layers_only(path):
-    part = path.relative_to(GRADCHECK).parts[0].removesuffix(".py")
-    assert upward(part, path.read_text(encoding="utf-8")) == []
+    assert upward(part_at(path), path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize(
@@ -99,9 +111,9 @@ def test_an_import_goes_down_the_layers_only(path):
     ],
 )
 def test_an_import_that_goes_up_is_noticed(line):
-    assert upward("laws", line)
+    assert upward("verdict.laws", line)
     assert not upward(
-        "laws", "import numpy\nfrom gradcheck.trees import leaves\nfrom gradcheck.oracles.estimate import E"
+        "verdict.laws", "import numpy\nfrom gradcheck.trees import leaves\nfrom gradcheck.oracles.estimate import E"
     )
 
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from derivations import bptt
 from derivations.bptt import BPTT, jacobian_products, step_jacobians
 from derivations.rnn_columns import RNN_COLUMNS
-from gradcheck import Verdict, autodiff, central_difference, check_backward, complex_step, examine_backward, locate
+from gradcheck import Verdict, autodiff, central_difference, check_backward, complex_step, examine_backward
 from gradcheck.strategies import cases
+from gradcheck.verdict import locate
 from tests.mutants import with_mistake
 from tests.mutants.through_time import THROUGH_TIME
 

@@ -9,8 +9,9 @@ from hypothesis import given
 
 import derivations
 from derivations.deltas import DELTAS, deltas_of
-from gradcheck import Verdict, autodiff, central_difference, check_backward, complex_step, examine_backward, locate
+from gradcheck import Verdict, autodiff, central_difference, check_backward, complex_step, examine_backward
 from gradcheck.strategies import cases, seeds
+from gradcheck.verdict import locate
 from tests.mutants import CHOICES, with_mistake
 from tests.mutants.deltas import DELTA_MISTAKES
 

@@ -36,11 +36,11 @@ from derivations import (
 from derivations.activations import relu_backward, relu_forward
 from gradcheck import Verdict, autodiff, central_difference, complex_step, examine_backward
 from gradcheck.arguments import Arguments
-from gradcheck.behaviour import leaks
-from gradcheck.laws import match_gradients
 from gradcheck.strategies import cases, seeds
 from gradcheck.trees import is_float, leaves, rebuild
-from gradcheck.trial import Trial
+from gradcheck.verdict.behaviour import leaks
+from gradcheck.verdict.laws import match_gradients
+from gradcheck.verdict.trial import Trial
 
 NAME = attrgetter("name")
 every_derivation = pytest.mark.parametrize("derivation", derivations.ALL, ids=NAME)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from derivations.ledger import EQUATIONS
-from gradcheck import errata
-from gradcheck.equation import Definition, Gradient, Update, judge_equation, judge_statement
+from gradcheck.equations import errata
+from gradcheck.equations.equation import Definition, Gradient, Update, judge_equation, judge_statement
 from gradcheck.mistakes import CATALOGUE
 
 ID = attrgetter("id")

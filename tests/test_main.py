@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck import __version__, cli
+from gradcheck import __version__
 from gradcheck.__main__ import main
-from gradcheck.job import ORACLES
+from gradcheck.commands import cli
+from gradcheck.commands.job import ORACLES
 
 ROOT = Path(__file__).parent.parent
 OWN = """

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import derivations
-from gradcheck import Verdict, autodiff, central_difference, complex_step, examine_backward, locate
+from gradcheck import Verdict, autodiff, central_difference, complex_step, examine_backward
 from gradcheck.arguments import Arguments
+from gradcheck.verdict import locate
 from tests.mutants import CHOICES, MISTAKES, Mistake, with_mistake
 
 DERIVATIONS = {derivation.name: derivation for derivation in derivations.ALL}

@@ -21,7 +21,7 @@ import numpy as np
 from derivations.ledger.activations import softmax
 from derivations.ledger.activations import tanh_slope as slope
 from derivations.ledger.system import LOST, System
-from gradcheck.equation import Definition, Equation
+from gradcheck.equations.equation import Definition, Equation
 
 
 def forward(X: Any, h0: Any, Wxh: Any, Whh: Any, Whs: Any, h: Any, labels: Any) -> tuple[Any, dict[str, Any]]:

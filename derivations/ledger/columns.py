@@ -19,7 +19,7 @@ import numpy as np
 
 from derivations.ledger.activations import sigmoid, sigmoid_slope, tanh_slope
 from derivations.ledger.system import System
-from gradcheck.equation import Definition, Equation
+from gradcheck.equations.equation import Definition, Equation
 
 F: dict[int, Any] = {1: np.tanh, 2: sigmoid, 3: np.tanh}
 SLOPE: dict[int, Any] = {1: tanh_slope, 2: sigmoid_slope, 3: tanh_slope}

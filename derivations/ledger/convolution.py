@@ -25,7 +25,7 @@ from derivations.ledger.activations import sigmoid
 from derivations.ledger.activations import sigmoid_slope as slope_g
 from derivations.ledger.activations import tanh_slope as slope_f
 from derivations.ledger.system import System
-from gradcheck.equation import Definition, Equation
+from gradcheck.equations.equation import Definition, Equation
 
 
 def correlate(x: Any, k: Any) -> Any:

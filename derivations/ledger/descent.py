@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from derivations.ledger.mlp import DECAY, MLP
-from gradcheck.equation import Equation
+from gradcheck.equations.equation import Equation
 
 ETA = 0.1  # the learning rate η
 

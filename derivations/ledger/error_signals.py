@@ -19,7 +19,7 @@ import numpy as np
 
 from derivations.ledger.activations import sigmoid, tanh_slope
 from derivations.ledger.system import System
-from gradcheck.equation import Definition, Equation
+from gradcheck.equations.equation import Definition, Equation
 
 ETA = 0.1
 

@@ -36,7 +36,7 @@ from derivations.ledger.columns import (
     sample_gradients,
 )
 from derivations.ledger.system import LOST, System
-from gradcheck.equation import Claim, Definition, Equation, judge_statement
+from gradcheck.equations.equation import Claim, Definition, Equation, judge_statement
 
 # A graph.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from derivations.ledger.activations import sigmoid
 from derivations.ledger.mlp import DECAY, SIZES, draw, slope1, slope2
-from gradcheck.equation import Definition, Equation
+from gradcheck.equations.equation import Definition, Equation
 
 
 def hidden_backward(dz: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

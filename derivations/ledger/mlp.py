@@ -22,7 +22,7 @@ import numpy as np
 
 from derivations.ledger.activations import sigmoid, sigmoid_slope, tanh_slope
 from derivations.ledger.system import System
-from gradcheck.equation import Equation
+from gradcheck.equations.equation import Equation
 
 slope1, slope2 = tanh_slope, sigmoid_slope  # f1' and f2'
 

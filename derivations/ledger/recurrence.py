@@ -20,7 +20,7 @@ import numpy as np
 from derivations.ledger.activations import softmax
 from derivations.ledger.activations import tanh_slope as slope
 from derivations.ledger.system import System
-from gradcheck.equation import Definition, Equation
+from gradcheck.equations.equation import Definition, Equation
 
 
 def run(x: Any, h0: Any, U: Any, W: Any, b: Any, z: Any, h: Any) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 from derivations.ledger.activations import sigmoid
 from derivations.ledger.activations import sigmoid_slope as slope
 from derivations.ledger.system import LOST, System
-from gradcheck.equation import Definition, Equation
+from gradcheck.equations.equation import Definition, Equation
 
 PARAMETERS = ("W1", "b1", "W2", "b2", "W3", "b3")
 

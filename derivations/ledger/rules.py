@@ -12,7 +12,7 @@ import numpy as np
 
 from derivations.ledger.activations import tanh_slope
 from derivations.ledger.system import LOST, System
-from gradcheck.equation import Equation
+from gradcheck.equations.equation import Equation
 
 
 def rule(forward: Any, slope: Any, reference: Any) -> System:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.equation import Given, Gradient, Update
+from gradcheck.equations.equation import Given, Gradient, Update
 
 Formula = Callable[[SimpleNamespace], Any]
 LOST = "Reconstructed from the prose: the displayed formula is lost."

@@ -15,7 +15,7 @@ import numpy as np
 
 from derivations.ledger.system import System
 from derivations.units import units_args, units_backward, units_forward, units_reference
-from gradcheck.equation import Equation
+from gradcheck.equations.equation import Equation
 
 
 def forward(x: Any, w: Any, y: Any, T: Any, f: Any, outputs: Any) -> tuple[Any, dict[str, Any]]:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from derivations.vanishing import Case
-from gradcheck.equation import Claim, Equation
+from gradcheck.equations.equation import Claim, Equation
 
 T = 40  # steps
 ROUNDING = 1 + 1e-9

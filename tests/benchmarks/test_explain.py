@@ -10,10 +10,11 @@ from benchmarks import explain, explain_cases
 from benchmarks.explain import Outcome, figures, lapses, located_exactly, named_exactly, unmet
 from benchmarks.explain_cases import Pair, truth_of
 from derivations.affine import AFFINE
-from gradcheck import Verdict, examine_backward, judge
-from gradcheck.locate import Location
+from gradcheck import Verdict, examine_backward
 from gradcheck.mistakes import CATALOGUE
 from gradcheck.report import Answers, Explanation
+from gradcheck.verdict import judge
+from gradcheck.verdict.locate import Location
 from tests.mutants import MISTAKES
 from tests.mutants.deltas import DELTA_MISTAKES
 from tests.mutants.through_time import THROUGH_TIME

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import ledger
 from derivations.ledger import EQUATIONS
-from gradcheck.equation import Claim
+from gradcheck.equations.equation import Claim
 
 SIZED = [each for each in EQUATIONS if not isinstance(each.corrected or each.printed, Claim)]
 

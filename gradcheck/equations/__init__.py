@@ -1,0 +1,1 @@
+"""The equations of a document, as printed and as corrected, judged."""

@@ -1,0 +1,211 @@
+"""What a failed check is asked further: why, at which sizes, and what makes it happen again. Level 4."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gradcheck.arguments import Arguments, Chosen, name_of
+from gradcheck.explanation.evidence import Evidence
+from gradcheck.explanation.explain import explain
+from gradcheck.explanation.shrink import smallest
+from gradcheck.explanation.suspects.right import at_sight, suspects
+from gradcheck.oracles import central_difference
+from gradcheck.pairing import Pairing
+from gradcheck.report import Answers, Explanation, Finding, Verdict
+from gradcheck.trees import Array, is_float, leaves
+from gradcheck.verdict.kinks import beside
+from gradcheck.verdict.laws import match_gradients
+from gradcheck.verdict.probes import probe
+from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
+
+__all__ = ["deferred", "inquire", "reassure", "replay"]
+
+SMALL = 1000  # entries: a larger pair that passed is not looked at for what looks wrong and is not
+REMARKS = 2  # about a pair that passed
+SLOPES = 40  # measured for an explanation, and
+EACH = 24  # so many more for each wrong argument
+TWICE = 2  # probes that have to agree about another point
+SEEN = 1e-6  # relative: a smaller gap says nothing,
+CLEAR = 100.0  # and one so many times as large needs no second probe
+
+
+def reassure(
+    forward: Forward, backward: Backward, args: Sequence[Any], *, wrt: Chosen = None, seed: int | None = None
+) -> tuple[Explanation, ...]:
+    """Return what people take for a mistake in this pair although it is right: verified remarks with the id Z.
+
+    Such as a derivative that is written in the output (1 − out² for tanh), softmax and cross-entropy in one, or a
+    convention at a kink. Takes forward, backward, args, wrt and seed as ``examine_backward`` does; the pair is checked
+    first, and for one that does not pass nothing is said. The backward is run watched, which takes as long as some
+    checks.
+    """
+    rng = np.random.default_rng(seed)
+    subject = Subject(forward, backward, (central_difference,), None, rng)
+    claim = subject.claim(Arguments.of(forward, args, wrt), widen=wrt is None)
+    if any(finding.verdict is not Verdict.PASS for finding in subject.measure(claim, located=False).values()):
+        return ()
+    found = suspects(_evidence(subject, claim, ()))
+    return tuple(Explanation(each.mistake, each.arguments, each.sentence, verified=True) for each in found)
+
+
+def deferred(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> Callable[[], Answers]:
+    """Return the inquiry into a check, to be made when somebody reads what it finds.
+
+    It keeps a copy of the arguments, which may have changed by then, but for a large pair that passed, of which nothing
+    is asked.
+    """
+    passed = all(finding.verdict is not Verdict.FAIL for finding in findings.values())
+    if passed and claim.vector.size > SMALL:
+        return Answers
+    kept = replace(claim.arguments, values=claim.arguments.fresh())
+    return functools.partial(inquire, subject, claim._replace(forward=subject.forward, arguments=kept), findings)
+
+
+def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> Answers:
+    """Ask why the gradients that failed are wrong, or what looks wrong and is not where all passed.
+
+    Never raises: what goes wrong here is told as ``silence``.
+    """
+    wrong = tuple(path for path, finding in findings.items() if finding.verdict is Verdict.FAIL)
+    if not wrong:
+        return Answers(_reassuring(subject, claim, findings))
+    try:
+        evidence = _evidence(subject, claim, wrong)
+        explained = explain(evidence, functools.partial(_passes, subject.rng, claim.arguments))
+        return Answers(*explained, smallest=_needs(subject, claim, wrong))
+    except Exception as problem:  # noqa: BLE001  (the verdict and where it is wrong must stand, whatever this raises)
+        told = f"{type(problem).__name__}: {problem}".splitlines()[0]
+        return Answers(silence=f"looking for one raised {told}")
+
+
+def _reassuring(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> tuple[Explanation, ...]:
+    """Return what people take for a mistake in a pair that passed, where it is small and shows at sight."""
+    passed = all(finding.verdict is Verdict.PASS for finding in findings.values())
+    outputs = sum(np.size(leaf) for _, leaf in leaves(claim.out, "out"))
+    if not passed or max(claim.vector.size, outputs) > SMALL:
+        return ()
+    try:
+        found = list(at_sight(_evidence(subject, claim, ())))
+    except Exception:  # noqa: BLE001  (a remark about what is right is no reason to lose a pass)
+        return ()
+    return tuple(Explanation(each.mistake, each.arguments, each.sentence, verified=True) for each in found[:REMARKS])
+
+
+def _evidence(subject: Subject, claim: Claim, wrong: tuple[str, ...]) -> Evidence:
+    arguments = claim.arguments
+    _, cache = subject.forward(*arguments.fresh())
+    returned = subject.backward(copy.deepcopy(claim.cotangent), cache)  # which may write into it
+    found = match_gradients("backward", returned, arguments)
+    claimed = {path: g.astype(np.float64) for path, g in found.gradients.items() if g is not None}
+    pairing = Pairing.at_point(subject.forward, arguments, claim.cotangent)
+    return Evidence(
+        subject.forward,
+        subject.backward,
+        arguments,
+        claim.out,
+        claim.cotangent,
+        returned,
+        claimed,
+        _misshapen(returned, arguments, found.gradients),
+        wrong,
+        pairing,
+        central_difference(pairing, arguments.point),
+        subject.rng,
+        SLOPES + EACH * len(wrong),
+    )
+
+
+def _misshapen(returned: Any, arguments: Arguments, gradients: Mapping[str, Array | None]) -> dict[str, Array]:
+    """Return the float arrays that the backward returned in the place of a gradient, but in another shape."""
+    paths = arguments.layout.paths
+    if isinstance(returned, Mapping):
+        given = {path: returned.get(path, returned.get(f"d{path}")) for path in paths}
+    else:
+        found = [leaf for _, leaf in leaves(returned, "returned")]
+        given = dict(zip(paths, found, strict=True)) if len(found) == len(paths) else {}
+    named = ((path, np.asarray(leaf)) for path, leaf in given.items() if gradients[path] is None and leaf is not None)
+    return {path: array for path, array in named if is_float(array)}
+
+
+def _passes(rng: np.random.Generator, arguments: Arguments, forward: Forward, backward: Backward) -> bool:
+    """Whether an edited pair passes the check at a point beside this one."""
+    other = Subject(forward, backward, (central_difference,), None, rng)
+    try:
+        with np.errstate(all="ignore"):
+            findings = other.measure(other.claim(beside(arguments, rng)), located=False)
+    except Exception:  # noqa: BLE001  (a backward that does not run there does not pass)
+        return False
+    return all(finding.verdict is Verdict.PASS or finding.conventions for finding in findings.values())
+
+
+def _needs(subject: Subject, claim: Claim, wrong: tuple[str, ...]) -> str | None:
+    """Say which sizes the failure needs."""
+    arguments = claim.arguments
+    wrt = [arguments.names[i] for i in arguments.moving]
+
+    def fails(args: tuple[Any, ...]) -> bool | None:
+        try:
+            with np.errstate(all="ignore"):
+                return _contradicted(subject, subject.claim(Arguments.of(subject.forward, args, wrt)), wrong)
+        except Exception:  # noqa: BLE001  (the forward may refuse such sizes; then they tell nothing)
+            return None
+
+    found = smallest(arguments.names, arguments.values, fails)
+    if not found.needed:
+        return None
+    shapes = ", ".join(
+        f"{path} {leaf.shape}"
+        for name, arg in zip(arguments.names, found.args, strict=True)
+        for path, leaf in leaves(arg, name)
+        if isinstance(leaf, np.ndarray) and leaf.ndim
+    )
+    needed = " and ".join(f"{name} ≥ 2" for name in found.needed)
+    return f"it fails only if {needed}. The smallest failing case found: {shapes}."
+
+
+def _contradicted(subject: Subject, claim: Claim, wrong: tuple[str, ...]) -> bool | None:
+    """Whether the gradients of some arguments are wrong at another point; None where probes of them all do not tell."""
+    layout = claim.arguments.layout
+    pairing = Pairing.at_point(subject.forward, claim.arguments, claim.cotangent)
+    pushforward = central_difference(pairing, claim.arguments.point)
+    told = []
+    for _ in range(TWICE):
+        tangent = np.zeros(layout.size)
+        for path, part in zip(layout.paths, layout.slices, strict=True):
+            if path in wrong:
+                if claim.gradients.gradients[path] is None:
+                    return True
+                norm = float(np.linalg.norm(claim.vector[part])) or 1.0
+                tangent[part] = subject.rng.standard_normal(part.stop - part.start) / norm
+        one = probe(claim.vector, pushforward, tangent)
+        bound = one.error + SEEN * abs(one.claimed)
+        if not math.isfinite(bound) or one.kink:
+            return None
+        if one.gap > CLEAR * bound:
+            return True
+        told.append(one.gap > bound)
+    return told[0] if len(set(told)) == 1 else None
+
+
+def replay(forward: object, backward: object, seed: int, settings: Mapping[str, Any]) -> str:
+    """Return the line of Python that does a check again; what has no name in Python is called by its role."""
+    given = "".join(f", {name}={_written(value, name)}" for name, value in settings.items() if value is not None)
+    return (
+        f"examine_backward({_written(forward, 'forward')}, {_written(backward, 'backward')}, args, seed={seed}{given})"
+    )
+
+
+def _written(value: object, role: str) -> str:
+    """Return ``value`` as Python: a function by its name, if that is one."""
+    if isinstance(value, tuple | list) and any(map(callable, value)):
+        return f"({', '.join(_written(each, role) for each in value)}{',' if len(value) == 1 else ''})"
+    if callable(value):
+        return name_of(value) if name_of(value).isidentifier() else role
+    return repr(value.item() if isinstance(value, np.generic) else value)

@@ -1,0 +1,1 @@
+"""The verdict: whether the claimed gradients are right, and which entries are wrong."""

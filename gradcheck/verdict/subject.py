@@ -1,0 +1,241 @@
+"""The pair under examination: what it claims at a point, and what laws and oracles say to that. Level 4."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradcheck.arguments import Arguments, name_of
+from gradcheck.oracles import Oracle, central_difference
+from gradcheck.pairing import Pairing, call
+from gradcheck.report import Finding, Verdict
+from gradcheck.trees import Array, leaves, rebuild, rounding_unit
+from gradcheck.verdict.behaviour import Watched, breaches, second, shared
+from gradcheck.verdict.case import Case
+from gradcheck.verdict.crossexamine import cross_examine
+from gradcheck.verdict.judge import KINK, judge
+from gradcheck.verdict.kinks import beside, outside_the_slopes
+from gradcheck.verdict.laws import Claims, coarse, match_gradients, unasked
+from gradcheck.verdict.rounding import rounding_of
+from gradcheck.verdict.sketch import WHOLE, Drawn, Sketch, sketch
+from gradcheck.verdict.trial import Breach, Trial, run
+
+__all__ = ["Backward", "Forward", "Subject"]
+
+Forward = Callable[..., tuple[Any, Any]]
+Backward = Callable[[Any, Any], Any]
+Findings = dict[str, Finding]
+
+SAME = 1e-6  # two forward calls that differ by more than this part of the output are not one function
+FINER = 0.1  # rounding units of a gradient: a slope measured to this part of it comes from code in a higher precision
+
+
+class Claim(NamedTuple):
+    """What the pair claims at a point: the output, a cotangent and the gradients that it gives.
+
+    Of a large output a sketch is ``kept``, and a large cotangent is ``drawn`` when it is asked for. ``vector`` holds
+    the gradients as one flat float64 vector, zero where there is none; those in ``gradients`` that are float64 are
+    views of it. ``watched`` says what the first run showed of the laws of behaviour, None if nobody looked.
+    """
+
+    forward: Forward
+    arguments: Arguments
+    kept: Any
+    drawn: Any
+    gradients: Claims
+    vector: Array
+    watched: Watched | None = None
+
+    @property
+    def out(self) -> Any:
+        """The output; a large one is computed again each time."""
+        return call(self.forward, self.arguments.fresh())[0] if self.is_sketched else self.kept
+
+    @property
+    def cotangent(self) -> Any:
+        """The cotangent; a large one is drawn again each time."""
+        found = [leaf for _, leaf in leaves(self.drawn, "dout")]
+        return rebuild(self.drawn, (np.asarray(leaf) if isinstance(leaf, Drawn) else leaf for leaf in found))
+
+    @property
+    def is_sketched(self) -> bool:
+        """Whether anything of the output was not kept."""
+        return any(isinstance(leaf, Sketch) for _, leaf in leaves(self.kept, "out"))
+
+    @property
+    def is_double(self) -> bool:
+        """Whether every argument that moves and every output is float64 as it was given; a sketch does not say."""
+        outputs = [np.asarray(leaf).dtype for _, leaf in leaves(self.kept, "out")]
+        return all(dtype == np.float64 for dtype in (*self.arguments.layout.dtypes, *outputs))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A forward and its backward, who measures, how sharp a pass must be, and the source of all randomness."""
+
+    forward: Forward
+    backward: Backward
+    oracles: tuple[Oracle, ...]
+    tol: float | None
+    rng: np.random.Generator
+
+    def claim(self, arguments: Arguments, *, widen: bool = False, watch: bool = False) -> Claim:
+        """Return what the pair claims at a random cotangent.
+
+        With ``widen`` an argument that was taken to stay moves if the backward returns a gradient for it. With
+        ``watch`` the backward is called once more with its cache, and what that shows is noted.
+        """
+
+        def draw(out: Any) -> Any:
+            return rebuild(out, (_normal_like(leaf, self.rng) for _, leaf in leaves(out, "out")))
+
+        first = run(self.forward, self.backward, arguments, draw)
+        if widen and (names := unasked(first.returned, arguments)):
+            arguments = Arguments.of(self.forward, arguments.values, names)
+        claims = match_gradients(name_of(self.backward), first.returned, arguments)
+        vector = arguments.layout.flatten(0.0 if g is None else g for g in claims.gradients.values())
+        views = zip(claims.gradients.items(), arguments.layout.unflatten(vector), strict=True)
+        own = {path: None if g is None else view if g.dtype == np.float64 else g.copy() for (path, g), view in views}
+        claim = Claim(self.forward, arguments, first.out, first.cotangent, claims._replace(gradients=own), vector)
+        if not watch or claims.breach:
+            return claim
+        trial = self._trial(claim)
+        broken, cache = (*first.written, *shared(trial, first)), first.cache
+        del first, claims, views  # what was returned, and the copies of the arguments if the cache does not hold them
+        return claim._replace(watched=Watched(broken, None if broken else second(trial, cache, self.rng)))
+
+    def unsteady(self, claim: Claim) -> str | None:
+        """Say how much the forward differs from call to call, None where it does not."""
+        again, _ = call(self.forward, claim.arguments.fresh())
+        pairs = zip(leaves(again, "out"), leaves(claim.kept, "out"), strict=True)
+        for (path, now), (_, kept) in pairs:
+            before = kept if isinstance(kept, Sketch) else sketch(kept)
+            apart, size = float(np.linalg.norm(sketch(now).numbers - before.numbers)), before.norm
+            if apart > SAME * size:
+                return (
+                    f"the forward is not deterministic: two calls differ by {apart / size:.1e} of {path}. "
+                    "Pass what it draws as an argument, or a generator, of which every call gets a copy"
+                )
+        return None
+
+    def broken_laws(self, claim: Claim) -> list[Breach]:
+        """Return the laws of behaviour that the pair breaks."""
+        return breaches(self._trial(claim), self.rng, claim.watched)
+
+    def measure(self, claim: Claim, *, located: bool = True) -> Findings:
+        """Return a finding for every leaf that moves; of a wrong one also where it is wrong, if ``located``."""
+        arguments, claims, cotangent = claim.arguments, claim.gradients, claim.cotangent
+        known = claim.kept if claim.is_double else None
+        pairing = Pairing.at_point(self.forward, arguments, cotangent, known)
+
+        @functools.cache
+        def rounding() -> tuple[Array, Array]:
+            return rounding_of(self.forward, self.backward, arguments, cotangent, claims, pairing.excursion)
+
+        case_of = functools.partial(self._case, pairing, claim, rounding)
+        cases = {name_of(oracle): replace(case_of(oracle), located=located) for oracle in self.oracles}
+        found = {name: _judged(case, claims) for name, case in cases.items()}
+        failed = any(finding.verdict is Verdict.FAIL for one in found.values() for finding in one.values())
+        if failed and central_difference not in self.oracles and _sees_kink(pairing, self.rng):
+            found = {name: _doubted(one) for name, one in found.items()}
+        examined = {
+            path: cross_examine(leaf, {name: one[path] for name, one in found.items()}, cases)
+            for leaf, path in enumerate(arguments.layout.paths)
+        }
+        return self._dtype_kept(claims, next(iter(cases.values())), examined)
+
+    def settle_kinks(self, arguments: Arguments, findings: Findings) -> Findings:
+        """Return the findings beside the kinks at this point, and judge the convention at the point itself."""
+        try:
+            nearby = self.measure(self.claim(beside(arguments, self.rng)))
+        except ValueError:  # not finite there: nothing more can be said
+            return findings
+        conventions = sum(finding.conventions for finding in findings.values())
+        settled = {}
+        for leaf, (path, finding) in enumerate(nearby.items()):
+            if findings[path].verdict is Verdict.FAIL and math.isnan(findings[path].error):
+                settled[path] = findings[path]
+                continue
+            outside = outside_the_slopes(self.forward, self.backward, arguments, leaf, self.rng)
+            if finding.verdict is Verdict.PASS and outside:
+                settled[path] = replace(finding, verdict=Verdict.FAIL, error=math.inf, reason=outside)
+            else:
+                reason = f"{KINK}; measured beside it" if finding.reason in (None, KINK) else finding.reason
+                settled[path] = replace(finding, reason=reason, conventions=conventions)
+        return settled
+
+    def _case(
+        self, pairing: Pairing, claim: Claim, rounding: Callable[[], tuple[Array, Array]], oracle: Oracle
+    ) -> Case:
+        """Return what one oracle has to judge: all leaves that have a gradient."""
+        layout, point, given = pairing.arguments.layout, _point(pairing.arguments), claim.gradients.gradients
+        judged = tuple(i for i, path in enumerate(layout.paths) if given[path] is not None)
+        measure = oracle(pairing, point)
+        return Case(claim.vector, point, layout, judged, measure, rounding, pairing, self.tol, self.rng)
+
+    def _dtype_kept(self, claims: Claims, case: Case, findings: Findings) -> Findings:
+        """Fail every gradient in a lower precision than both its argument and the output, whatever its numbers are."""
+        layout, kept = case.layout, dict(findings)
+        for leaf, path in enumerate(layout.paths):
+            gradient = claims.gradients[path]
+            if gradient is None:
+                continue
+            unit = rounding_unit(gradient.dtype)
+            if unit <= max(case.unit(leaf), case.pairing.unit):
+                continue
+            slope = case.pushforward(case.tangent([(leaf, 1.0)]))
+            if slope.error + slope.kink < FINER * unit * case.norm(leaf):  # float32 inside the forward is noise
+                sentence = coarse(name_of(self.backward), path, gradient.dtype, layout.dtypes[leaf])
+                kept[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)
+        return kept
+
+    def _trial(self, claim: Claim) -> Trial:
+        gradients = {path: g for path, g in claim.gradients.gradients.items() if g is not None}
+        return Trial(self.forward, self.backward, claim.arguments, claim.kept, claim.drawn, gradients)
+
+
+def _point(arguments: Arguments) -> Array:
+    """Return the flat point to be read: a view where one array is all that moves, and nothing need be copied."""
+    found = [leaf for i in arguments.moving for _, leaf in leaves(arguments.values[i], arguments.names[i])]
+    if len(found) == 1 and isinstance(found[0], np.ndarray) and found[0].dtype == np.float64:
+        view = np.ravel(found[0]).view()
+        view.flags.writeable = False
+        return view
+    return arguments.point
+
+
+def _judged(case: Case, claims: Claims) -> Findings:
+    """Return a finding for every leaf: a failure for one that has no gradient to judge."""
+    breached = {
+        path: Finding(Verdict.FAIL, shape, math.nan, math.inf, reason=claims.breaches.get(path, "not compared"))
+        for path, shape in zip(case.layout.paths, case.layout.shapes, strict=True)
+    }
+    return breached | judge(case)
+
+
+def _normal_like(leaf: Any, rng: np.random.Generator) -> Any:
+    if isinstance(leaf, np.ndarray) and leaf.size > WHOLE:
+        return Drawn(leaf.shape, leaf.dtype, int(rng.integers(2**63)))
+    drawn = rng.standard_normal(np.shape(leaf))
+    return drawn.astype(leaf.dtype, copy=False) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)
+
+
+def _sees_kink(pairing: Pairing, rng: np.random.Generator) -> bool:
+    """Whether a difference sees a kink at the point, of which the other oracles know nothing."""
+    point = pairing.arguments.point
+    return bool(central_difference(pairing, point)(rng.standard_normal(point.size)).kink)
+
+
+def _doubted(findings: Findings) -> Findings:
+    """Call the failures undecided."""
+    return {
+        path: replace(finding, verdict=Verdict.INCONCLUSIVE, reason=KINK, conventions=1)
+        if finding.verdict is Verdict.FAIL and not math.isnan(finding.error)
+        else finding
+        for path, finding in findings.items()
+    }
