@@ -1,8 +1,9 @@
 """Why a gradient is wrong: every suspicion that holds, the simplest first. Level 3.
 
-Three kinds of evidence are asked, in the order of their cost: algebra on the claimed gradients, patterns of what
-reaches what, and edits of the backward's own source. Each of them yields only what was verified: the gradients that
-undoing the mistake gives have the measured slopes. An edit is verified once more at another point.
+Three kinds of evidence are asked: algebra on the claimed gradients, edits of the backward's own source, and patterns of
+what reaches what, seen by running the backward on watched arrays. Where some function has no source, patterns come
+before edits. Each yields only what was verified: the gradients that undoing the mistake gives have the measured slopes.
+An edit is verified once more at another point.
 """
 
 from __future__ import annotations
