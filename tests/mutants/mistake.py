@@ -65,7 +65,7 @@ def compiled(text, right, *, source):
     With ``source`` the text can be found by ``inspect``, as in a notebook; without it there is none, as in a grader.
     """
     # For a file's own name inspect would open the file of the right one.
-    filename = f"<cell {next(CELLS)}>" if source else "<string>"
+    filename = f"<cell {next(CELLS)}>" if source else "<submission>"
     if source:
         linecache.cache[filename] = len(text), None, text.splitlines(keepends=True), filename
     # A module's name that nobody can import: inspect would look up a class in the file of the right one.

@@ -154,7 +154,8 @@ def source_of(callable_: Callable[..., Any]) -> Source:
     function = function_of(callable_)
     code = function.__code__
     linecache.checkcache(code.co_filename)
-    lines = linecache.getlines(code.co_filename, function.__globals__)
+    # Of "<string>" Python 3.13 holds the program that was given by -c, which is another text.
+    lines = [] if code.co_filename == "<string>" else linecache.getlines(code.co_filename, function.__globals__)
     if not lines:
         raise NoSource(
             f"{function.__qualname__} must come from a file or a cell, but {code.co_filename} holds no lines."
