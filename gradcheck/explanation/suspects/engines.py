@@ -6,6 +6,7 @@ their attributes. Run again, each function counts once, or what was replaced is 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import types
@@ -150,11 +151,10 @@ def _run(evidence: Evidence, watch: Watch) -> Ran | None:
         with np.errstate(all="ignore"):
             _, cache = evidence.forward(*evidence.arguments.fresh())
             (cotangent,) = evidence.cotangents([evidence.flat_cotangent])
-            changed_in(cache, watch.taken)
-            try:
+            with contextlib.ExitStack() as undo:
+                undo.callback(watch.left)
+                changed_in(cache, watch.taken, undo)
                 returned = evidence.backward(cotangent, cache)
-            finally:
-                watch.left()
             return Ran(watch, evidence.claims(returned))
     except Exception:  # noqa: BLE001  (a backward that does not take watched nodes cannot be watched)
         return None

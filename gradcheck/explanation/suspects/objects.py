@@ -6,6 +6,7 @@ changed where they are, since their closures refer to them, and are given back a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import types
@@ -37,8 +38,11 @@ def is_object(thing: Any) -> bool:
     return package == "__main__" or package not in OTHERS | sys.stdlib_module_names
 
 
-def changed_in(cache: Any, leaf: Leaf) -> None:
-    """Put ``leaf(value)`` in the place of every value that the objects and functions in a cache hold."""
+def changed_in(cache: Any, leaf: Leaf, undo: contextlib.ExitStack | None = None) -> None:
+    """Put ``leaf(value)`` in the place of every value that the objects and functions in a cache hold.
+
+    ``undo`` puts each of them back, whatever was made of its place in the meantime: an object may outlive the run.
+    """
     waiting = [each for _, each in leaves(cache, "") if _holds(each)]
     seen: dict[int, Any] = {}
     while waiting and len(seen) < MOST:
@@ -49,7 +53,14 @@ def changed_in(cache: Any, leaf: Leaf) -> None:
         for value, put in _places(thing):
             new = _changed(value, leaf, waiting)
             if new is not value:
+                if undo is not None:
+                    undo.callback(_put_back, put, value)
                 put(new)
+
+
+def _put_back(put: Callable[[Any], None], value: Any) -> None:
+    with contextlib.suppress(IndexError):  # of a list that has become shorter, that place is gone
+        put(value)
 
 
 def _changed(value: Any, leaf: Leaf, waiting: list[Any]) -> Any:

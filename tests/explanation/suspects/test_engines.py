@@ -1,5 +1,6 @@
 """An engine of nodes is asked without its source: who hands on twice, and who replaces what others have left."""
 
+import numpy as np
 import pytest
 
 from gradcheck.explanation.suspects import engines
@@ -94,3 +95,35 @@ def test_another_mistake_of_an_engine_is_not_taken_for_one_of_these(right, wrong
     evidence = engine(right, wrong)
     assert evidence.wrong
     assert not list(engines.suspects(evidence))
+
+
+class Layer:
+    """An object that outlives the check, and holds a function."""
+
+    def __init__(self):
+        def slope(y):
+            return 1 - y**2
+
+        self.slope, self.hooks = slope, [slope]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_an_object_that_outlives_the_check_holds_what_it_held(raises):
+    layer = Layer()
+    slope = layer.slope
+
+    def forward(x):
+        y = np.tanh(x)
+        return y, (layer, y)
+
+    def backward(dy, cache):
+        held, y = cache
+        if raises and held.slope is not slope:
+            held.hooks.clear()
+            raise RuntimeError
+        return 3 * dy * held.slope(y)
+
+    assert list(engines.suspects(evidence_of(forward, backward, normal(1, (3, 4))))) == []
+    assert type(layer) is Layer
+    assert layer.slope is slope
+    assert layer.hooks == ([] if raises else [slope])
