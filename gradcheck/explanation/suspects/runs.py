@@ -177,11 +177,11 @@ def _watched_inside(cache: Any, tape: Tape) -> Iterator[None]:
     if not has_objects(cache):
         yield
         return
-    try:
-        changed_in(cache, lambda value: tape.watched(value) if type(value) is np.ndarray else value)
+    with contextlib.ExitStack() as undo:
+        # What the backward itself has stored is made plain, after all that was there has been put back.
+        undo.callback(changed_in, cache, lambda value: plain(value) if isinstance(value, Watched) else value)
+        changed_in(cache, lambda value: tape.watched(value) if type(value) is np.ndarray else value, undo)
         yield
-    finally:
-        changed_in(cache, lambda value: plain(value) if isinstance(value, Watched) else value)
 
 
 def _watched_tree(tree: Any, tape: Tape) -> Any:

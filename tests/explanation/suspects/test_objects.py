@@ -77,3 +77,27 @@ def test_objects_are_left_as_they_were():
     assert type(held.one) is type(held.more[0]) is type(held.more[1][0]) is type(held.call()) is np.matrix
     changed_in((1, held), lambda value: np.asarray(value) if isinstance(value, np.matrix) else value)
     assert type(held.one) is type(held.more[0]) is type(held.more[1][0]) is type(held.call()) is np.ndarray
+
+
+class Kept:
+    """An object that outlives the check."""
+
+    def __init__(self, rng):
+        self.W = rng.standard_normal((4, 3))
+
+
+def test_an_object_that_outlives_the_check_keeps_its_own_arrays():
+    kept = Kept(np.random.default_rng(0))
+    W = kept.W
+
+    def forward(x):
+        return np.tanh(x @ kept.W), (kept, x)
+
+    def backward(dy, cache):
+        layer, x = cache
+        layer.dz = dy * (1 + np.tanh(x @ layer.W) ** 2)
+        return layer.dz @ layer.W.T
+
+    assert tape_of(evidence_of(forward, backward, normal(1, (5, 4)))) is not None
+    assert kept.W is W
+    assert type(kept.dz) is np.ndarray
