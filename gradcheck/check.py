@@ -26,6 +26,7 @@ from gradcheck.report import Answers, Finding, Report, Verdict
 from gradcheck.trees import Layout, describe
 from gradcheck.verdict.judge import VACUOUS, most_evaluations
 from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
+from gradcheck.verdict.trial import Breach
 from gradcheck.witness import tell
 
 __all__ = ["check_backward", "examine_backward"]
@@ -44,6 +45,7 @@ def check_backward(
     wrt: Chosen = None,
     tol: float | None = None,
     seed: int | None = None,
+    strict: bool = False,
     hints: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -67,6 +69,7 @@ def check_backward(
         wrt=wrt,
         tol=tol,
         seed=seed,
+        strict=strict,
         hints=hints,
         progress=progress,
     )
@@ -87,6 +90,7 @@ def examine_backward(
     wrt: Chosen = None,
     tol: float | None = None,
     seed: int | None = None,
+    strict: bool = False,
     hints: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -105,6 +109,7 @@ def examine_backward(
             probes cannot tell. They can where the error is below a fifth of ``tol`` or above four times that. The laws
             of behaviour know no tolerance.
         seed: of the cotangent and the tangents; the report has the one that was drawn.
+        strict: whether remarks fail: a gradient that is right and inexact, or memory that is shared.
         hints: whether a failure is explained, and a pass that looks wrong, when the report is read; without, as for
             graded work, only what is wrong and where is said.
         progress: called after each evaluation of the forward with how many there were and how many there will be at
@@ -124,18 +129,24 @@ def examine_backward(
     claim = subject.claim(arguments, widen=wrt is None, watch=True)
     unsteady, breach = subject.unsteady(claim), claim.gradients.breach
     laws = [] if unsteady or breach else subject.broken_laws(claim)
+    if strict:
+        laws = [law._replace(verdict=Verdict.FAIL) if law.verdict is Verdict.PASS else law for law in laws]
     findings = _findings(subject, claim, arguments.layout, unsteady, laws)
-    broken = tuple(sentence for path, sentence in (*laws, (None, breach)) if sentence and not path)
+    if strict:
+        findings = {path: _strictly(finding) for path, finding in findings.items()}
+    whole = [law for law in laws if not law.path]
+    broken = (*(law.sentence for law in whole if law.verdict is Verdict.FAIL), *filter(None, [breach]))
+    remarks = tuple(law.sentence for law in whole if law.verdict is Verdict.PASS)
     uncounted = replace(subject, forward=forward)
     inquiry = deferred(uncounted, claim, findings) if hints else Answers
-    again = replay(forward, backward, seed, {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol})
+    again = replay(forward, backward, seed, {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": strict or None})
     how = tuple(map(name_of, oracles))
-    report = Report(name_of(forward), findings, how, seed, broken, evaluations(), inquiry, again)
+    report = Report(name_of(forward), findings, how, seed, broken, evaluations(), inquiry, again, remarks)
     return tell(forward, backward, claim.arguments, report)
 
 
 def _findings(
-    subject: Subject, claim: Claim, asked: Layout, unsteady: str | None, laws: Iterable[tuple[str | None, str]]
+    subject: Subject, claim: Claim, asked: Layout, unsteady: str | None, laws: Iterable[Breach]
 ) -> dict[str, Finding]:
     """Return what is found of every argument: what was measured, unless nothing could be or a law is broken."""
     findings = subject.measure(claim)
@@ -149,10 +160,26 @@ def _findings(
     for unanswered, shape in zip(asked.paths, asked.shapes, strict=True):
         if unanswered not in findings:
             findings[unanswered] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=UNANSWERED)
-    for path, sentence in laws:
-        if path:
-            findings[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)
+    for law in laws:
+        for path in [law.path] if law.path else findings:
+            findings[path] = _under(law, findings[path], alone=law.path is not None)
     return findings
+
+
+def _under(law: Breach, finding: Finding, *, alone: bool) -> Finding:
+    """Return a finding under a law that does not hold: for this gradient ``alone``, or for the backward as a whole."""
+    if law.verdict is Verdict.FAIL and alone:
+        return replace(finding, verdict=Verdict.FAIL, reason=law.sentence)
+    if law.verdict is Verdict.INCONCLUSIVE and finding.verdict is Verdict.PASS:
+        return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=law.sentence)
+    return replace(finding, remark=law.sentence) if law.verdict is Verdict.PASS and alone else finding
+
+
+def _strictly(finding: Finding) -> Finding:
+    """Return a finding of which a remark is a failure."""
+    if finding.verdict is not Verdict.PASS or finding.remark is None:
+        return finding
+    return replace(finding, verdict=Verdict.FAIL, reason=finding.remark)
 
 
 def _counted(
@@ -178,9 +205,9 @@ def _must_be_settings(forward: Any, backward: Any, tol: float | None, seed: int 
     for name, function in (("forward", forward), ("backward", backward)):
         if not callable(function):
             raise TypeError(f"{name} must be a function, but it is {describe(function)}. Pass the function itself.")
-    if tol is not None and not 0 < tol < 1:
+    if tol is not None and not 0 <= tol < 1:
         raise ValueError(
-            f"tol must lie between 0 and 1, but it is {tol}. Leave it out to decide as sharply as possible."
+            f"tol must lie between 0 and 1, but it is {tol}. Leave it out to let pass what is right to seven digits."
         )
     if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
         raise ValueError(f"seed must be a whole number from 0 on, but it is {seed!r}. Leave it out to draw one.")

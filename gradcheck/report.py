@@ -65,6 +65,7 @@ class Finding:
     reason: str | None = None
     conventions: int = 0
     where: tuple[str, ...] = ()
+    remark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class Report:
         inquiry: finds the answers. It is made once, when somebody reads them: a property test that shrinks a failure
             makes hundreds of reports of which nobody reads more than the last.
         replay: a line that does this check again.
+        remarks: what a person should know of the backward as a whole although nothing is wrong, a sentence each.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Report:
     evaluations: int = 0
     inquiry: Callable[[], Answers] = field(default=Answers, repr=False, compare=False)
     replay: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @functools.cached_property
     def answers(self) -> Answers:
@@ -167,6 +170,10 @@ class Report:
             return Verdict.FAIL
         return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else Verdict.PASS
 
+    def __bool__(self) -> bool:
+        """Whether the verdict is a pass, so that ``assert examine_backward(...)`` means what it says."""
+        return self.verdict is Verdict.PASS
+
     @property
     def breached(self) -> bool:
         """Whether the backward returned something that could not be compared at all."""
@@ -204,6 +211,7 @@ class Report:
             "name": self.name,
             "verdict": str(self.verdict),
             "broken": list(self.broken),
+            "remarks": list(self.remarks),
             "seed": self.seed,
             "evaluations": self.evaluations,
             "oracles": list(self.oracles),
@@ -214,6 +222,7 @@ class Report:
                     "error": _plain(finding.error),
                     "bound": _plain(finding.bound),
                     "reason": finding.reason,
+                    "remark": finding.remark,
                     "conventions": finding.conventions,
                     "where": list(finding.where),
                     "wrong_entries": [

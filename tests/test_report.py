@@ -178,3 +178,9 @@ def test_a_pickle_holds_the_answers_and_not_what_finds_them():
     report = pickle.loads(pickle.dumps(EXPLAINED))  # noqa: S301  (our own)
     assert str(report) == str(EXPLAINED)
     assert report.inquiry is Answers
+
+
+def test_a_report_is_true_for_a_pass_alone():
+    assert report(x=GOOD)
+    assert not report(x=GOOD, b=OPEN)
+    assert not report(x=GOOD, b=BAD)

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.pairing import call
+from gradcheck.report import Verdict
 from gradcheck.trees import Array, leaves, rebuild
 from gradcheck.verdict.laws import match_gradients, split_forward
 from gradcheck.verdict.sketch import WHOLE, Drawn, Sketch, sketch
@@ -37,10 +38,14 @@ Sketches = dict[str, Sketch]
 
 
 class Breach(NamedTuple):
-    """A law that does not hold, for the gradient of one leaf (None: for the backward as a whole)."""
+    """A law that does not hold, for the gradient of one leaf (None: for the backward as a whole).
+
+    ``verdict`` says how grave that is: a failure, an alarm that is undecided, or (a pass) no more than a remark.
+    """
 
     path: str | None
     sentence: str
+    verdict: Verdict = Verdict.FAIL
 
 
 class Run(NamedTuple):
