@@ -69,6 +69,13 @@ class Pairing:
         """Return φ at ``vector``; complex where ``vector`` is."""
         return sum((y_bar * change).sum() for y_bar, change in self._changes(vector))
 
+    def along(self, v: Array, t: float) -> float:
+        """Return φ(x₀ + t v); NaN where f refuses that point."""
+        try:
+            return float(self(self.arguments.point + t * v))
+        except Exception:  # noqa: BLE001  (f may refuse a point outside its domain; at x₀ it was heard)
+            return math.nan
+
     def _changes(self, vector: Array) -> Iterator[tuple[Array, Array]]:
         """Yield parts of ȳ and of f(x) − f(x₀), each so small that no array of the output's size is made."""
         out = call(self.function, self.arguments.at(vector))

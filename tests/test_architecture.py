@@ -27,7 +27,10 @@ LEVELS = {
     ),
     2: tuple(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
     3: (
-        *(f"verdict.{part}" for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour")),
+        *(
+            f"verdict.{part}"
+            for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour", "exactness", "jumps")
+        ),
         *(f"explanation.{part}" for part in ("shrink", "evidence", "suspicion", "suspects", "explain")),
         *(f"blindness.{part}" for part in ("mutations", "variations", "roles", "mutants")),
     ),

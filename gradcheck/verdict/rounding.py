@@ -17,7 +17,7 @@ from gradcheck.arguments import Arguments
 from gradcheck.trees import Array, leaves, rebuild, rounding_unit
 from gradcheck.verdict.laws import Claims, match_gradients
 
-__all__ = ["rounding_of"]
+__all__ = ["SAFETY", "rounding_of"]
 
 EPS = float(np.finfo(np.float64).eps)
 RATIO = EPS / float(np.finfo(np.float32).eps)

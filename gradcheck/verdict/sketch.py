@@ -36,11 +36,12 @@ class Sketch:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A large array of standard normal numbers, drawn anew each time that NumPy asks for it."""
+    """A large array of normal numbers of deviation ``scale``, drawn anew each time that NumPy asks for it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     seed: int
+    scale: float = 1.0
 
     @property
     def ndim(self) -> int:
@@ -53,7 +54,7 @@ class Drawn:
             raise ValueError("a drawn array must be made anew each time, but copy=False. Leave it out.")
         array, rng = np.empty(self.shape, self.dtype if dtype is None else dtype), np.random.default_rng(self.seed)
         for (part,) in blocks(array):
-            part[...] = rng.standard_normal(part.size)
+            np.multiply(rng.standard_normal(part.size), self.scale, out=part, casting="same_kind")
         return array
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -32,6 +32,9 @@ Backward = Callable[[Any, Any], Any]
 Findings = dict[str, Finding]
 
 SAME = 1e-6  # two forward calls that differ by more than this part of the output are not one function
+EXTREME = 1e100  # outputs that are larger, or all smaller than its inverse, are brought to 1,
+UNEVEN = 2.0**10  # and so is every output that is by more than this smaller than another,
+SINGLE = 4  # if its numbers have so many bytes: a power of two may leave the range of fewer
 FINER = 0.1  # rounding units of a gradient: a slope measured to this part of it comes from code in a higher precision
 
 
@@ -92,7 +95,9 @@ class Subject:
         """
 
         def draw(out: Any) -> Any:
-            return rebuild(out, (_normal_like(leaf, self.rng) for _, leaf in leaves(out, "out")))
+            found = [leaf for _, leaf in leaves(out, "out")]
+            scales = _balance(found)
+            return rebuild(out, (_normal_like(leaf, self.rng, s) for leaf, s in zip(found, scales, strict=True)))
 
         first = run(self.forward, self.backward, arguments, draw)
         if widen and (names := unasked(first.returned, arguments)):
@@ -218,10 +223,27 @@ def _judged(case: Case, claims: Claims) -> Findings:
     return breached | judge(case)
 
 
-def _normal_like(leaf: Any, rng: np.random.Generator) -> Any:
+def _balance(out: Sequence[Any]) -> list[float]:
+    """Return a power of two for the cotangent of each leaf of the output.
+
+    It is 1 unless one leaf would drown in the rounding of another, as a loss of 1e-14 beside one of 1, so that what
+    depends on it alone could be anything; or squares of it would overflow.
+    """
+    sizes = [float(np.max(np.abs(np.asarray(leaf, dtype=np.float64)), initial=0.0)) for leaf in out]
+    top = max(sizes)
+    level = top if 1 / EXTREME < top < EXTREME else 1.0
+    fine = [np.asarray(leaf).dtype.itemsize >= SINGLE for leaf in out]
+    uneven = [s > 0 and not 1 / UNEVEN <= s / level <= UNEVEN for s in sizes]
+    return [
+        2.0 ** round(math.log2(level) - math.log2(s)) if scaled and wide else 1.0
+        for s, scaled, wide in zip(sizes, uneven, fine, strict=True)
+    ]
+
+
+def _normal_like(leaf: Any, rng: np.random.Generator, scale: float) -> Any:
     if isinstance(leaf, np.ndarray) and leaf.size > WHOLE:
-        return Drawn(leaf.shape, leaf.dtype, int(rng.integers(2**63)))
-    drawn = rng.standard_normal(np.shape(leaf))
+        return Drawn(leaf.shape, leaf.dtype, int(rng.integers(2**63)), scale)
+    drawn = scale * rng.standard_normal(np.shape(leaf))
     return drawn.astype(leaf.dtype, copy=False) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)
 
 
