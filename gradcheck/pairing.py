@@ -16,6 +16,7 @@ from gradcheck.trees import Array, leaves, rounding_unit
 __all__ = ["Pairing", "blocks", "call"]
 
 BLOCK = 1 << 16  # entries
+SHRUNK = 1e-3  # of its size is left of what shrinks
 ASIDE = 1 + math.sqrt(2) / 1000  # takes round numbers to others that are not
 
 
@@ -130,12 +131,13 @@ class Pairing:
         return tuple(math.hypot(*(_norm(bar * y) for bar, y in blocks(*pair))) for pair in pairs)
 
     def excursion(self, leaf: int) -> float:
-        """Return how much the output changes when leaf number ``leaf`` goes to zero; 0.0 where f has no value there.
+        """Return how much the output changes when leaf number ``leaf`` shrinks; 0.0 where f has no value there.
 
-        Where f is saturated this is its natural size, of which the code has rounded even if none of it is left.
+        Where f is saturated this is its natural size, of which the code has rounded even if none of it is left. It does
+        not shrink to nothing: where f has a pole at zero, the size of the pole would excuse any gradient.
         """
         vector = self.arguments.point
-        vector[self.arguments.layout.slices[leaf]] = 0.0
+        vector[self.arguments.layout.slices[leaf]] *= SHRUNK
         try:
             with np.errstate(all="ignore"):
                 change = math.hypot(*(_norm(y_bar * change) for y_bar, change in self._changes(vector)))

@@ -80,19 +80,24 @@ def test_nothing_that_moves_has_no_length():
     assert pairing_of(np.sum, np.ones(2)).length(np.ones(2), np.zeros(2)) == 0.0
 
 
-def test_the_excursion_is_the_change_of_the_output_on_the_way_to_zero():
+def test_the_excursion_is_the_change_of_the_output_as_an_argument_shrinks():
     phi = pairing_of(lambda x, b: x + b, np.array([3.0, 4.0]), np.array([1.0, 0.0]))
-    assert phi.excursion(0) == pytest.approx(5.0)
-    assert phi.excursion(1) == pytest.approx(1.0)
+    assert phi.excursion(0) == pytest.approx(5.0, rel=1e-2)
+    assert phi.excursion(1) == pytest.approx(1.0, rel=1e-2)
 
 
-def refuses_zero(x):
-    if not x.all():
+def test_a_pole_at_zero_is_no_natural_size():
+    phi = pairing_of(lambda x: 1 / np.clip(x, 1e-16, None), np.array([1.0, 2.0]))
+    assert phi.excursion(0) < 1e4
+
+
+def refuses_small(x):
+    if (x < 0.1).any():
         raise ValueError("mine")
     return np.log(x)
 
 
-@pytest.mark.parametrize("function", [np.log, refuses_zero])
+@pytest.mark.parametrize("function", [lambda x: np.log(x - 0.5), refuses_small])
 def test_there_is_no_excursion_where_the_forward_has_no_value(function):
     assert pairing_of(function, np.array([1.0, 2.0])).excursion(0) == 0.0
 

@@ -16,7 +16,7 @@ from gradcheck.report import Entry, Finding, Verdict
 from gradcheck.trees import Array
 from gradcheck.verdict.case import Case
 from gradcheck.verdict.exactness import INEXACT, TOLERANT, Weight, gross, tolerated, weigh
-from gradcheck.verdict.jumps import largest_jump
+from gradcheck.verdict.jumps import jumps
 from gradcheck.verdict.locate import BUDGET, Location, locate
 from gradcheck.verdict.probes import Probe, certificate, rms
 from gradcheck.verdict.rounding import SAFETY
@@ -50,7 +50,7 @@ WEAK = 1e-5  # an argument with this part of the largest effect is probed alone
 SEEN = 1e5  # times the rounding of the output is a change that can be seen
 COARSE_STEPS = (1e-1, 1e-2, 1e-3)  # of the point, at which an output that is rounded to a grid may still move
 SMALL = 1e-2  # errors that are no larger may come from a solver,
-JUMPED = 30.0  # if they are less than so many times its jumps
+JUMPED = 100.0  # if they are no more than so many times larger or smaller than a jump of it
 GRID = 32  # tangents on which the errors of such a grid cancel
 NEGLIGIBLE = 1e-11  # an effect below this part of the output's size counts as none,
 DROWNING = 1e-6  # of the output's size is a bound that comes from its rounding; one that is worse, from noise
@@ -212,13 +212,13 @@ def _refuted(case: Case, leaf: int, probes: list[Probe]) -> Finding:
 
 
 def _jumping(case: Case, leaf: int, weight: Weight) -> Finding | None:
-    """Return that nothing is decided of an error no larger than what jumps of the forward explain, if it jumps."""
+    """Return that nothing is decided of a small error that is about as large as a jump of the forward, if it jumps."""
     error = rms(one.gap for one in weight.probes) / weight.norm
-    if error > SMALL or not error < (explained := JUMPED * largest_jump(case, leaf)):
+    if error > SMALL or not any(error / JUMPED <= jump <= error * JUMPED for jump in jumps(case, leaf)):
         return None
     reason = (
-        f"off by {error:.1e}, but the forward jumps, as a solver does that stops at a tolerance, by so much that "
-        f"{min(explained, SMALL):.0e} would be no surprise: tighten its tolerance, or pass tol={_above(error):.0e}"
+        f"off by {error:.1e}, and the forward jumps here and there by about as much, as a solver does that stops at a "
+        f"tolerance: tighten its tolerance, or pass tol={_above(error):.0e}"
     )
     return Finding(Verdict.INCONCLUSIVE, case.layout.shapes[leaf], error, math.inf, reason=reason)
 

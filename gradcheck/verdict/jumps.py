@@ -8,44 +8,47 @@ solution misses it by about as much. No difference can tell that from a mistake 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from gradcheck.trees import Array
 from gradcheck.verdict.case import Case
 
-__all__ = ["largest_jump"]
+__all__ = ["jumps"]
 
 SPAN = 0.5  # of the point's own length is looked over on either side,
 PLACES = 64  # at so many places,
 CLOSER = 9  # and at so many where a fourth difference is largest, each time on half the stretch
-HALVINGS = 25  # leave nothing of a smooth function there: its fourth difference falls by 16 each time,
-FALLING = 8.0  # and one that falls by more than this belongs to a smooth function
+HALVINGS = 25  # leave the fourth difference of a jump as it was, up to where it lies among the places:
+FALLING = 6.0  # one that has fallen by more belongs to a smooth function (by 16 each time) or a kink (by 2)
+BEND = 3.0  # jumps is the fourth difference across one
 TRIES = 4  # tangents
 SEEN = 1e3  # times the rounding of the output is a jump
 
 
-def largest_jump(case: Case, leaf: int) -> float:
-    """Return the largest jump of φ seen along some tangents, as a part of how φ changes on the leaf's own length.
+def jumps(case: Case, leaf: int) -> Iterator[float]:
+    """Yield the jump of φ along each of some tangents, as a part of how φ changes on the leaf's own length.
 
-    0.0 where none was seen, which costs some 75 calls of the forward for each tangent.
+    0.0 where none was seen, which costs some 75 calls of the forward.
     """
-    return max(_jump(case, case.tangent([(leaf, 1.0)])) for _ in range(TRIES))
+    for _ in range(TRIES):
+        yield _jump(case, case.tangent([(leaf, 1.0)]))
 
 
 def _jump(case: Case, v: Array) -> float:
     length = case.pairing.length(case.point, v)
     change = abs(float(case.gradient @ v)) * length
-    places, before = np.linspace(-SPAN * length, SPAN * length, PLACES), 0.0
+    places, first = np.linspace(-SPAN * length, SPAN * length, PLACES), 0.0
     for _ in range(HALVINGS):
         with np.errstate(all="ignore"):
             values = np.array([case.pairing.along(v, t) for t in places])
             bends = np.abs(np.diff(values, 4))
         at = int(np.argmax(bends))
-        if not bends[at] >= before / FALLING:
+        if not bends[at] >= first / FALLING:
             return 0.0
-        before = float(bends[at])
+        first = max(first, float(bends[at]))
         places = np.linspace(places[at], places[at + 4], CLOSER)
-    jump = float(np.ptp(values))
+    jump = float(bends[at]) / BEND
     floor = SEEN * max(case.pairing.rounding, math.ulp(case.pairing.size))
     return jump / change if jump > floor and change else 0.0
