@@ -21,6 +21,7 @@ import numpy as np
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
 from gradcheck.explanation.inquiry import deferred, replay
+from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
 from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Answers, Finding, Report, Verdict
 from gradcheck.trees import Layout, describe
@@ -46,7 +47,7 @@ def check_backward(
     tol: float | None = None,
     seed: int | None = None,
     strict: bool = False,
-    hints: bool = True,
+    hints: Hints = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Check a hand-written backward; return the report if it passes, and raise if it does not.
@@ -91,7 +92,7 @@ def examine_backward(
     tol: float | None = None,
     seed: int | None = None,
     strict: bool = False,
-    hints: bool = True,
+    hints: Hints = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Examine a hand-written backward and report what was found; never raises because of a number.
@@ -110,8 +111,9 @@ def examine_backward(
             of behaviour know no tolerance.
         seed: of the cotangent and the tangents; the report has the one that was drawn.
         strict: whether remarks fail: a gradient that is right and inexact, or memory that is shared.
-        hints: whether a failure is explained, and a pass that looks wrong, when the report is read; without, as for
-            graded work, only what is wrong and where is said.
+        hints: whether a failure is explained, and a pass that looks wrong, when the report is read. For graded work
+            False says what is wrong and where, and no repair; ``"places"`` moreover gives no number that was measured
+            of a gradient that is not right.
         progress: called after each evaluation of the forward with how many there were and how many there will be at
             most, which is where everything fails at a kink; a pass in float64 needs 25 to 45.
 
@@ -120,6 +122,7 @@ def examine_backward(
         OracleError: an oracle cannot run the forward.
     """
     _must_be_settings(forward, backward, tol, seed)
+    must_be_hints(hints)
     seed = secrets.randbits(32) if seed is None else seed
     rng = np.random.default_rng((seed, STREAM))
     oracles = _oracles(oracle, reference)
@@ -138,11 +141,17 @@ def examine_backward(
     broken = (*(law.sentence for law in whole if law.verdict is Verdict.FAIL), *filter(None, [breach]))
     remarks = tuple(law.sentence for law in whole if law.verdict is Verdict.PASS)
     uncounted = replace(subject, forward=forward)
-    inquiry = deferred(uncounted, claim, findings) if hints else Answers
-    again = replay(forward, backward, seed, {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": strict or None})
+    inquiry = deferred(uncounted, claim, findings) if hints is True else Answers
+    again = replay(
+        forward,
+        backward,
+        seed,
+        {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": strict or None},
+    )
     how = tuple(map(name_of, oracles))
-    report = Report(name_of(forward), findings, how, seed, broken, evaluations(), inquiry, again, remarks)
-    return tell(forward, backward, claim.arguments, report)
+    tolerance = None if broken else tolerance_for(findings)
+    report = Report(name_of(forward), findings, how, seed, broken, evaluations(), inquiry, again, remarks, tolerance)
+    return tell(forward, backward, claim.arguments, withheld(report, hints))
 
 
 def _findings(
