@@ -25,7 +25,7 @@ from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
 from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Answers, Finding, Report, Verdict
 from gradcheck.trees import Layout, describe
-from gradcheck.verdict.judge import VACUOUS, most_evaluations
+from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
 from gradcheck.verdict.trial import Breach
 from gradcheck.witness import tell
@@ -33,6 +33,7 @@ from gradcheck.witness import tell
 __all__ = ["check_backward", "examine_backward"]
 
 UNANSWERED = "it holds float arrays, but there is no gradient for it: name in wrt= what moves, if it is a setting"
+PASS = 45  # evaluations of the forward for each oracle: a pass in float64 needs 18 to 45
 STREAM = 0x67726164  # our own: default_rng(seed) may have drawn the user's arguments, which no cotangent must equal
 
 
@@ -114,8 +115,8 @@ def examine_backward(
         hints: whether a failure is explained, and a pass that looks wrong, when the report is read. For graded work
             False says what is wrong and where, and no repair; ``"places"`` moreover gives no number that was measured
             of a gradient that is not right.
-        progress: called after each evaluation of the forward with how many there were and how many there will be at
-            most, which is where everything fails at a kink; a pass in float64 needs 25 to 45.
+        progress: called after each evaluation of the forward with how many there were and how many are likely: as many
+            as a pass in float64 needs, and half as many again each time that more turn out to be needed.
 
     Raises:
         TypeError, ValueError: the forward, an argument or a setting is not usable; before any number is compared.
@@ -127,7 +128,7 @@ def examine_backward(
     rng = np.random.default_rng((seed, STREAM))
     oracles = _oracles(oracle, reference)
     arguments = Arguments.of(forward, args, wrt)
-    counted, evaluations = _counted(forward, progress, most_evaluations(len(oracles), len(arguments.layout.paths)))
+    counted, evaluations = _counted(forward, progress, PASS * len(oracles))
     subject = Subject(counted, backward, oracles, tol, rng)
     claim = subject.claim(arguments, widen=wrt is None, watch=True)
     unsteady, breach = subject.unsteady(claim), claim.gradients.breach
@@ -192,18 +193,20 @@ def _strictly(finding: Finding) -> Finding:
 
 
 def _counted(
-    forward: Forward, progress: Callable[[int, int], None] | None, most: int
+    forward: Forward, progress: Callable[[int, int], None] | None, likely: int
 ) -> tuple[Forward, Callable[[], int]]:
     """Return ``forward`` with every call counted, and how many calls there were."""
     calls = 0
 
     @functools.wraps(forward)
     def counted(*args: Any) -> Any:
-        nonlocal calls
+        nonlocal calls, likely
         returned = forward(*args)
         calls += 1
+        if calls > likely:
+            likely += likely // 2
         if progress:
-            progress(calls, max(most, calls))
+            progress(calls, likely)
         return returned
 
     counted.__name__ = name_of(forward)
