@@ -139,7 +139,12 @@ def examine_backward(
     remarks = tuple(law.sentence for law in whole if law.verdict is Verdict.PASS)
     uncounted = replace(subject, forward=forward)
     inquiry = deferred(uncounted, claim, findings) if hints else Answers
-    again = replay(forward, backward, seed, {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": strict or None})
+    again = replay(
+        forward,
+        backward,
+        seed,
+        {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": strict or None},
+    )
     how = tuple(map(name_of, oracles))
     report = Report(name_of(forward), findings, how, seed, broken, evaluations(), inquiry, again, remarks)
     return tell(forward, backward, claim.arguments, report)
