@@ -36,7 +36,7 @@ FACTOR = {8: 16.0, 4: 16.0, 2: 2.0}  # by the bytes of a number: clipping bites,
 SUMMED = 12.0  # cotangents, on both sides, of the size of the first one
 MORE = 4.0  # times as large is a cotangent alone as the terms of the sum that showed something
 BENT = 1e-3  # of what was summed: a smaller deviation from a linear map is imprecision, which the oracles judge
-SPARE = 10.0  # times a tolerance may be the deviation, which several inexact gradients add up to
+SPARE = 2.0  # times a tolerance may be the deviation, which inexact gradients on both sides add up to
 DRIFT = 1e-9  # of the output: two calls of one forward that differ by more are not the same
 GROWN = 1e-2  # of a gradient: what is added to it with every call, where that is its own size, is more
 

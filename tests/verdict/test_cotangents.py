@@ -40,7 +40,7 @@ def test_a_matrix_gets_them_all():
     assert (made["equal rows"] == made["equal rows"][0]).all()
     assert len(set(made["equal rows"][0])) == 4
     columns = made["rows of one number each"]
-    assert (columns.T == columns[:, 0]).all()
+    assert (columns[:, 0] == columns.T).all()
     assert len(set(columns[:, 0])) == 3
 
 
