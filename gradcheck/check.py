@@ -108,8 +108,8 @@ def examine_backward(
         tol: the relative error of an argument's gradient that is tolerated; by default as little as the numerics
             allow. Then an argument passes if an error of ``tol`` is excluded with probability 1 − 1e-6, also where a
             smaller one is measured; it fails if what is measured is certainly larger; and it is inconclusive if 24
-            probes cannot tell. They can where the error is below a fifth of ``tol`` or above four times that. The laws
-            of behaviour know no tolerance.
+            probes cannot tell. They can where the error is below a fifth of ``tol`` or above four times that. Of the
+            laws of behaviour, being linear alone knows it.
         seed: of the cotangent and the tangents; the report has the one that was drawn.
         strict: whether remarks fail: a gradient that is right and inexact, or memory that is shared.
         hints: whether a failure is explained, and a pass that looks wrong, when the report is read. For graded work

@@ -25,7 +25,10 @@ LEVELS = {
         *("oracles", "adapters", "pairing", "witness"),
         *("verdict.regions", "verdict.axes", "explanation.edits", "blindness.facts", "blindness.spots"),
     ),
-    2: tuple(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
+    2: (
+        *(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
+        *("verdict.cotangents", "verdict.memory"),
+    ),
     3: (
         *(f"verdict.{part}" for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour")),
         *(f"explanation.{part}" for part in ("evidence", "suspicion", "suspects", "explain")),

@@ -358,11 +358,11 @@ def test_with_a_tolerance_a_claim_is_judged_by_how_wrong_it_measurably_is(factor
     assert examine_backward(affine, wrong, (X, W, B), seed=0).verdict is Verdict.FAIL
 
 
-def test_the_laws_know_no_tolerance():
-    shared = lambda dy, _: (dy, dy)  # noqa: E731
-    assert examine_backward(lambda a, b: (a + b, None), shared, (X, X + 1), tol=0.1).verdict is Verdict.FAIL
-    clipped = lambda dy, x: np.clip(dy * np.cos(x), -50, 50)  # noqa: E731
-    assert examine_backward(lambda x: (np.sin(x), x), clipped, (X,), tol=0.1).verdict is Verdict.FAIL
+def test_a_tolerance_excuses_no_law():
+    in_place = lambda dy, _: np.multiply(dy, 2, out=dy)  # noqa: E731
+    assert examine_backward(lambda x: (2 * x, None), in_place, (X,), tol=0.1).verdict is Verdict.FAIL
+    clipped = lambda dy, x: np.clip(dy * np.cos(x), -10, 10)  # noqa: E731
+    assert examine_backward(lambda x: (np.sin(x), x), clipped, (X,), tol=0.1, seed=0).verdict is Verdict.FAIL
     coarse = lambda dy, x: (dy * np.cos(x)).astype(np.float32)  # noqa: E731
     assert examine_backward(lambda x: (np.sin(x), x), coarse, (X,), tol=0.1).verdict is Verdict.FAIL
 
