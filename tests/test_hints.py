@@ -156,3 +156,55 @@ def test_no_tolerance_is_named_where_the_failure_is_explained():
     explained = examined(lambda dy, x: -dy * np.cos(x))
     assert explained.explanations
     assert explained.advice is None
+
+
+# -- every law
+
+
+def writing(dy, x):
+    dy *= np.cos(x)
+    return dy.copy()
+
+
+BREAKING = {
+    "shape": lambda dy, x: (dy * np.cos(x)).T.copy(),
+    "not summed": lambda dy, x: np.stack([dy * np.cos(x)]),
+    "missing": lambda dy, x: (None,),
+    "too many": lambda dy, x: (dy * np.cos(x), dy, dy),
+    "whole numbers": lambda dy, x: np.ones(x.shape, dtype=int),
+    "precision": lambda dy, x: (dy * np.cos(x)).astype(np.float32),
+    "cotangent ignored": lambda dy, x: np.cos(x),
+    "clipped": lambda dy, x: np.clip(dy, -2, 2) * np.cos(x),
+    "memory order": lambda dy, x: dy.ravel(order="A").reshape(x.shape) * np.cos(x),
+    "cotangent written into": writing,
+}
+
+
+def sentences_of(report):
+    """Return what a report says about laws."""
+    reasons = [finding.reason for finding in report.arguments.values() if finding.reason]
+    return [*report.broken, *reasons, *report.remarks]
+
+
+@pytest.mark.parametrize("backward", BREAKING.values(), ids=BREAKING)
+def test_without_hints_no_law_names_a_repair(backward):
+    full = examined(backward)
+    told = [sentence for sentence in sentences_of(full) if isinstance(sentence, Sentence)]
+    assert any(sentence.what != sentence for sentence in told)
+    for hints in (False, "places"):
+        bare = examined(backward, hints=hints)
+        assert bare.verdict is full.verdict is Verdict.FAIL
+        assert {sentence.what for sentence in told} <= set(sentences_of(bare))
+        for hint in filter(None, (sentence.removeprefix(sentence.what).strip() for sentence in told)):
+            assert hint not in str(bare) + json.dumps(bare.to_dict()) + bare._repr_html_()
+
+
+def test_without_hints_shared_memory_is_remarked_without_a_repair():
+    full, bare = (
+        examine_backward(lambda a, b: (a + b, None), lambda dy, _: (dy, dy), (X, X + 1), seed=0, hints=hints)
+        for hints in (True, False)
+    )
+    (remark,) = full.remarks
+    assert bare.remarks == (remark.what,)
+    assert remark.what in str(bare)
+    assert not str(bare).count(remark.removeprefix(remark.what))

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import Arguments, by_name, name_of
+from gradcheck.hints import Sentence
 from gradcheck.report import Verdict
 from gradcheck.trees import leaves, rebuild
 from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain
@@ -110,8 +111,11 @@ def leaks(trial: Trial, axes: Mapping[str, int], rng: np.random.Generator) -> li
             found.append(
                 Breach(
                     path,
-                    f"{trial.who} must keep independent samples apart, but the cotangent of sample {one} of {count} "
-                    f"reaches d{path} of others. Look for a sum or a mean over the samples.",
+                    Sentence(
+                        f"{trial.who} must keep independent samples apart, but the cotangent of sample {one} of "
+                        f"{count} reaches d{path} of others.",
+                        "Look for a sum or a mean over the samples.",
+                    ),
                 )
             )
     return found
@@ -201,28 +205,27 @@ def _repeatable(trial: Trial) -> Iterator[Breach]:
         if _steps(trial):
             yield Breach(
                 None,
-                f"{trial.who} must leave what the forward reads as it is, but after it was called the same arguments "
-                "give another output. Return the gradients, and change the weights outside of it.",
+                Sentence(
+                    f"{trial.who} must leave what the forward reads as it is, but after it was called the same "
+                    "arguments give another output.",
+                    "Return the gradients, and change the weights outside of it.",
+                ),
             )
             return
         with np.errstate(all="ignore"):
             _, cache = trial.forward(*trial.arguments.fresh())
         first, again, third = (trial.answer(each(np.copy, trial.cotangent), cache) for _ in range(3))
     except Exception as error:  # noqa: BLE001  (whatever another call raises, the first did not)
-        yield Breach(None, f"{who}, but it raised {type(error).__name__}. Leave the cache as it is.")
+        yield Breach(None, Sentence(f"{who}, but it raised {type(error).__name__}.", "Leave the cache as it is."))
         return
     for path, off in trial.differing(trial.sketches, again):
         if path in first and path in again and path in third and _grows(first[path], again[path], third[path]):
-            what = (
-                "grows by as much with every call, so it is added to what earlier calls left. "
-                "Set the accumulator to zero first, or assign to it"
-            )
+            what = "grows by as much with every call, so it is added to what earlier calls left"
+            hint = "Set the accumulator to zero first, or assign to it."
         else:
-            what = (
-                f"differs by {off:.2g} of its norm. Look for an accumulator that is not reset, a changed cache, or "
-                "random numbers"
-            )
-        yield Breach(path, f"{who}, but d{path} {what}.")
+            what = f"differs by {off:.2g} of its norm"
+            hint = "Look for an accumulator that is not reset, a changed cache, or random numbers."
+        yield Breach(path, Sentence(f"{who}, but d{path} {what}.", hint))
 
 
 def _steps(trial: Trial) -> bool:
@@ -253,13 +256,12 @@ def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
     broken = dict(trial.differing(trial.sketches, scaled, factor, bent=bent, runs=2 * factor))
     changed = dict(trial.differing(scaled, trial.sketches, bent=bent))
     for path in broken:
-        what = (
-            f"{factor:.0f} times the cotangent does not give {factor:.0f} times d{path}. "
-            "Look for clipping, normalising or a constant that is added"
-            if path in changed
-            else f"d{path} does not depend on it. Multiply by the cotangent"
-        )
-        yield Breach(path, f"{trial.who} must be linear in the cotangent, but {what}.")
+        if path in changed:
+            what = f"{factor:.0f} times the cotangent does not give {factor:.0f} times d{path}"
+            hint = "Look for clipping, normalising or a constant that is added."
+        else:
+            what, hint = f"d{path} does not depend on it", "Multiply by the cotangent."
+        yield Breach(path, Sentence(f"{trial.who} must be linear in the cotangent, but {what}.", hint))
     other = each(lambda leaf: rng.standard_normal(np.shape(leaf)), trial.cotangent)
     total, parts = trial.ask(each(np.add, trial.cotangent, other)), trial.ask(other)
     if isinstance(total, Exception) or isinstance(parts, Exception):
@@ -267,7 +269,8 @@ def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
     sums = {path: trial.sketches[path] + parts[path] for path in parts}
     for path, _ in trial.differing(sums, total, bent=bent, runs=4):
         if path not in broken:
-            yield Breach(path, f"{trial.who} must be additive in the cotangent, but d{path} of a sum is not the sum.")
+            what = f"{trial.who} must be additive in the cotangent, but d{path} of a sum is not the sum."
+            yield Breach(path, Sentence(what))
 
 
 def _handed(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterator[Breach]:
@@ -294,8 +297,10 @@ def _handed(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
             what = f"differs by {off[path]:.2g} of its norm from what others imply" if path in sums else "is not finite"
             yield Breach(
                 path,
-                f"{trial.who} must be linear in the cotangent, but for a cotangent of {words} d{path} {what}. "
-                "Look for a case that is treated by itself, or a division by it.",
+                Sentence(
+                    f"{trial.who} must be linear in the cotangent, but for a cotangent of {words} d{path} {what}.",
+                    "Look for a case that is treated by itself, or a division by it.",
+                ),
             )
 
 
@@ -312,8 +317,11 @@ def _isolated(trial: Trial, rng: np.random.Generator, _refused: Refused) -> Iter
     for path, off in trial.differing(found or trial.sketches, trial.sketches if found else {}):
         yield Breach(
             path,
-            f"{name_of(trial.forward)} must not disturb the cache of an earlier call, but then d{path} differs by "
-            f"{off:.2g} of its norm. Copy what is kept, instead of a buffer that is used again.",
+            Sentence(
+                f"{name_of(trial.forward)} must not disturb the cache of an earlier call, but then d{path} differs by "
+                f"{off:.2g} of its norm.",
+                "Copy what is kept, instead of a buffer that is used again.",
+            ),
         )
 
 
@@ -361,8 +369,11 @@ def _same_in(
     for path, off in trial.differing(expected, found, runs=1):
         yield Breach(
             path,
-            f"{trial.who} must give the same gradients in every memory order, but with {what} d{path} differs by "
-            f"{off:.2g} of its norm. Look for a reshape or a view that depends on the order.",
+            Sentence(
+                f"{trial.who} must give the same gradients in every memory order, but with {what} d{path} differs by "
+                f"{off:.2g} of its norm.",
+                "Look for a reshape or a view that depends on the order.",
+            ),
         )
 
 

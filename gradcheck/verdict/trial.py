@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
+from gradcheck.hints import Sentence
 from gradcheck.pairing import call
 from gradcheck.report import Verdict
 from gradcheck.trees import Array, leaves, rebuild, rounding_unit
@@ -202,21 +203,21 @@ def run(
     """Run one forward and its backward on copies, and note what they write into; ``draw(out)`` gives the cotangent."""
     args = arguments.fresh()
     out, cache = split_forward(name_of(forward), call(forward, args))
-    written = []
+    written: list[Sentence] = []
     given, taken = (moving_arrays(values, arguments) for values in (arguments.values, args))
     if wrote := _changed(taken, given):
-        written.append(f"{name_of(forward)} must not write into its arguments, but it changed {wrote}.")
+        written.append(Sentence(f"{name_of(forward)} must not write into its arguments, but it changed {wrote}."))
     cotangent, out = draw(out), _kept(out)
     passed = each(np.copy, cotangent)
     before = sketched(dict(leaves(passed, "dout")))
     returned = call(backward, (passed, cache))
     if not written and (wrote := _changed(taken, given)):
-        written.append(f"{name_of(backward)} must not write into the forward's arguments, but it changed {wrote}.")
+        what = f"{name_of(backward)} must not write into the forward's arguments, but it changed {wrote}."
+        written.append(Sentence(what))
     after = sketched(dict(leaves(passed, "dout")))
     if wrote := next((path for path in after if not np.array_equal(after[path].numbers, before[path].numbers)), None):
-        written.append(
-            f"{name_of(backward)} must not write into the cotangent, but it changed {wrote}. Work on a copy."
-        )
+        what = f"{name_of(backward)} must not write into the cotangent, but it changed {wrote}."
+        written.append(Sentence(what, "Work on a copy."))
     return Run(args, out, cache, cotangent, passed, returned, tuple(Breach(None, sentence) for sentence in written))
 
 
