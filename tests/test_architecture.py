@@ -22,7 +22,7 @@ GRADCHECK = ROOT / "gradcheck"
 LEVELS = {
     0: ("trees", "arguments", "report", "render", "entrance", "errors", "hints", "mistakes"),
     1: (
-        *("oracles", "adapters", "pairing", "witness"),
+        *("oracles", "adapters", "pairing", "calls", "witness"),
         *("verdict.regions", "verdict.axes", "explanation.edits", "blindness.facts", "blindness.spots"),
     ),
     2: (
