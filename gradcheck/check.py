@@ -12,19 +12,21 @@ from __future__ import annotations
 import functools
 import math
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gradcheck.arguments import Arguments, Chosen, name_of
+from gradcheck.calls import Calls, TookTooLongError, within
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
 from gradcheck.explanation.inquiry import deferred, replay
+from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
 from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Answers, Finding, Report, Verdict
 from gradcheck.trees import Layout, describe
-from gradcheck.verdict.judge import VACUOUS, most_evaluations
+from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
 from gradcheck.verdict.trial import Breach
 from gradcheck.witness import tell
@@ -32,6 +34,8 @@ from gradcheck.witness import tell
 __all__ = ["check_backward", "examine_backward"]
 
 UNANSWERED = "it holds float arrays, but there is no gradient for it: name in wrt= what moves, if it is a setting"
+PASS = 45  # evaluations of the forward for each oracle: a pass in float64 needs 18 to 45
+PATIENCE = "Raise timeout=, or look for a loop that ends by the size of its numbers."
 STREAM = 0x67726164  # our own: default_rng(seed) may have drawn the user's arguments, which no cotangent must equal
 
 
@@ -46,7 +50,8 @@ def check_backward(
     tol: float | None = None,
     seed: int | None = None,
     strict: bool = False,
-    hints: bool = True,
+    hints: Hints = True,
+    timeout: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Check a hand-written backward; return the report if it passes, and raise if it does not.
@@ -71,6 +76,7 @@ def check_backward(
         seed=seed,
         strict=strict,
         hints=hints,
+        timeout=timeout,
         progress=progress,
     )
     if report.verdict is Verdict.PASS:
@@ -91,7 +97,8 @@ def examine_backward(
     tol: float | None = None,
     seed: int | None = None,
     strict: bool = False,
-    hints: bool = True,
+    hints: Hints = True,
+    timeout: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Examine a hand-written backward and report what was found; never raises because of a number.
@@ -103,57 +110,85 @@ def examine_backward(
         oracle: who measures; by default central differences, and autodiff as well where there is a ``reference``.
         reference: the same function as ``forward``, without the cache, in ``jax.numpy``.
         wrt: names or positions of the arguments that move, in the order in which the backward returns their gradients.
-        tol: the relative error of an argument's gradient that is tolerated; by default as little as the numerics
-            allow. Then an argument passes if an error of ``tol`` is excluded with probability 1 − 1e-6, also where a
-            smaller one is measured; it fails if what is measured is certainly larger; and it is inconclusive if 24
-            probes cannot tell. They can where the error is below a fifth of ``tol`` or above four times that. The laws
-            of behaviour know no tolerance.
+        tol: the relative error of an argument's gradient that is tolerated. By default an argument fails if its error
+            is certainly above 5e-7 of its norm, or an entry is wrong by more than 1e-3 of its own size and stands
+            clear of its bound; what is certainly smaller passes with a remark. With ``tol`` it passes if an error of
+            ``tol`` is excluded with probability 1 − 1e-6, also where a smaller one is measured; it fails if what is
+            measured is certainly larger; and it is inconclusive if 24 probes cannot tell, which they can where the
+            error is below a third of ``tol`` or above twice that. 0 fails whatever can be measured. Of the laws of
+            behaviour, being linear alone knows it.
         seed: of the cotangent and the tangents; the report has the one that was drawn.
         strict: whether remarks fail: a gradient that is right and inexact, or memory that is shared.
-        hints: whether a failure is explained, and a pass that looks wrong, when the report is read; without, as for
-            graded work, only what is wrong and where is said.
-        progress: called after each evaluation of the forward with how many there were and how many there will be at
-            most, which is where everything fails at a kink; a pass in float64 needs 25 to 45.
+        hints: whether a failure is explained, and a pass that looks wrong, when the report is read. For graded work
+            False says what is wrong and where, and no repair; ``"places"`` moreover gives no number that was measured
+            of a gradient that is not right.
+        timeout: for how many seconds one call of the pair may last; by default for ever. If one lasts longer, the
+            report is inconclusive and says what it was called for. The check is made in a thread of its own then, in
+            a copy of the context. A thread cannot be ended from outside: the one that is left goes on until that call
+            returns, and ends with it; it does not keep the process from ending.
+        progress: called after each evaluation of the forward with how many there were and how many are likely: as many
+            as a pass in float64 needs, and half as many again each time that more turn out to be needed.
 
     Raises:
         TypeError, ValueError: the forward, an argument or a setting is not usable; before any number is compared.
         OracleError: an oracle cannot run the forward.
+        NoReturnError: the pair raises a skip, an exit or the like at the point itself.
     """
-    _must_be_settings(forward, backward, tol, seed)
+    _must_be_settings(forward, backward, tol, seed, timeout)
+    must_be_hints(hints)
     seed = secrets.randbits(32) if seed is None else seed
     rng = np.random.default_rng((seed, STREAM))
     oracles = _oracles(oracle, reference)
     arguments = Arguments.of(forward, args, wrt)
-    counted, evaluations = _counted(forward, progress, most_evaluations(len(oracles), len(arguments.layout.paths)))
-    subject = Subject(counted, backward, oracles, tol, rng)
-    claim = subject.claim(arguments, widen=wrt is None, watch=True)
-    unsteady, breach = subject.unsteady(claim), claim.gradients.breach
-    laws = [] if unsteady or breach else subject.broken_laws(claim)
+    calls = Calls(progress, PASS * len(oracles))
+    subject = Subject(calls.counted(forward), calls.called(backward), oracles, tol, rng)
+    settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": strict or None}
+    told = functools.partial(
+        Report,
+        name_of(forward),
+        oracles=tuple(map(name_of, oracles)),
+        seed=seed,
+        replay=replay(forward, backward, seed, settings | {"timeout": timeout}),
+    )
+    try:
+        claim, findings, laws = within(timeout, calls, lambda: _examined(subject, arguments, calls, widen=wrt is None))
+    except TookTooLongError as late:
+        lost = {
+            path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=f"{late}. {PATIENCE}")
+            for path, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True)
+        }
+        return tell(forward, backward, arguments, withheld(told(lost, evaluations=calls.count), hints))
     if strict:
         laws = [law._replace(verdict=Verdict.FAIL) if law.verdict is Verdict.PASS else law for law in laws]
-    findings = _findings(subject, claim, arguments.layout, unsteady, laws)
-    if strict:
         findings = {path: _strictly(finding) for path, finding in findings.items()}
+    findings = _under(laws, findings)
     whole = [law for law in laws if not law.path]
-    broken = (*(law.sentence for law in whole if law.verdict is Verdict.FAIL), *filter(None, [breach]))
+    broken = tuple(law.sentence for law in whole if law.verdict is Verdict.FAIL)
     remarks = tuple(law.sentence for law in whole if law.verdict is Verdict.PASS)
-    uncounted = replace(subject, forward=forward)
-    inquiry = deferred(uncounted, claim, findings) if hints else Answers
-    again = replay(
-        forward,
-        backward,
-        seed,
-        {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": strict or None},
+    inquiry = (
+        deferred(replace(subject, forward=forward, backward=backward), claim, findings) if hints is True else Answers
     )
-    how = tuple(map(name_of, oracles))
-    report = Report(name_of(forward), findings, how, seed, broken, evaluations(), inquiry, again, remarks)
-    return tell(forward, backward, claim.arguments, report)
+    tolerance = None if broken else tolerance_for(findings)
+    report = told(
+        findings, broken=broken, evaluations=calls.count, inquiry=inquiry, remarks=remarks, tolerance=tolerance
+    )
+    return tell(forward, backward, claim.arguments, withheld(report, hints))
 
 
-def _findings(
-    subject: Subject, claim: Claim, asked: Layout, unsteady: str | None, laws: Iterable[Breach]
-) -> dict[str, Finding]:
-    """Return what is found of every argument: what was measured, unless nothing could be or a law is broken."""
+def _examined(
+    subject: Subject, arguments: Arguments, calls: Calls, *, widen: bool
+) -> tuple[Claim, dict[str, Finding], list[Breach]]:
+    """Return what the pair claims, what was measured of every argument, and the laws that it breaks."""
+    claim = subject.claim(arguments, widen=widen, watch=True)
+    calls.purpose = "the laws of behaviour"
+    unsteady, breach = subject.unsteady(claim), claim.gradients.breach
+    laws = [Breach(None, breach)] if breach else [] if unsteady else subject.broken_laws(claim)
+    calls.purpose = "a probe of the gradients"
+    return claim, _findings(subject, claim, arguments.layout, unsteady), laws
+
+
+def _findings(subject: Subject, claim: Claim, asked: Layout, unsteady: str | None) -> dict[str, Finding]:
+    """Return what is found of every argument: what was measured, unless nothing could be."""
     findings = subject.measure(claim)
     if any(finding.conventions for finding in findings.values()):
         findings = subject.settle_kinks(claim.arguments, findings)
@@ -165,19 +200,22 @@ def _findings(
     for unanswered, shape in zip(asked.paths, asked.shapes, strict=True):
         if unanswered not in findings:
             findings[unanswered] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=UNANSWERED)
-    for law in laws:
-        for path in [law.path] if law.path else findings:
-            findings[path] = _under(law, findings[path], alone=law.path is not None)
     return findings
 
 
-def _under(law: Breach, finding: Finding, *, alone: bool) -> Finding:
-    """Return a finding under a law that does not hold: for this gradient ``alone``, or for the backward as a whole."""
-    if law.verdict is Verdict.FAIL and alone:
-        return replace(finding, verdict=Verdict.FAIL, reason=law.sentence)
-    if law.verdict is Verdict.INCONCLUSIVE and finding.verdict is Verdict.PASS:
-        return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=law.sentence)
-    return replace(finding, remark=law.sentence) if law.verdict is Verdict.PASS and alone else finding
+def _under(laws: Iterable[Breach], findings: Mapping[str, Finding]) -> dict[str, Finding]:
+    """Return the findings under laws that do not hold, each for one gradient or for the backward as a whole."""
+    judged = dict(findings)
+    for law in laws:
+        for path in [law.path] if law.path else judged:
+            finding = judged[path]
+            if law.verdict is Verdict.FAIL and law.path:
+                judged[path] = replace(finding, verdict=Verdict.FAIL, reason=law.sentence)
+            elif law.verdict is Verdict.INCONCLUSIVE and finding.verdict is Verdict.PASS:
+                judged[path] = replace(finding, verdict=Verdict.INCONCLUSIVE, reason=law.sentence)
+            elif law.verdict is Verdict.PASS and law.path:
+                judged[path] = replace(finding, remark=law.sentence)
+    return judged
 
 
 def _strictly(finding: Finding) -> Finding:
@@ -187,26 +225,7 @@ def _strictly(finding: Finding) -> Finding:
     return replace(finding, verdict=Verdict.FAIL, reason=finding.remark)
 
 
-def _counted(
-    forward: Forward, progress: Callable[[int, int], None] | None, most: int
-) -> tuple[Forward, Callable[[], int]]:
-    """Return ``forward`` with every call counted, and how many calls there were."""
-    calls = 0
-
-    @functools.wraps(forward)
-    def counted(*args: Any) -> Any:
-        nonlocal calls
-        returned = forward(*args)
-        calls += 1
-        if progress:
-            progress(calls, max(most, calls))
-        return returned
-
-    counted.__name__ = name_of(forward)
-    return counted, lambda: calls
-
-
-def _must_be_settings(forward: Any, backward: Any, tol: float | None, seed: int | None) -> None:
+def _must_be_settings(forward: Any, backward: Any, tol: float | None, seed: int | None, timeout: float | None) -> None:
     for name, function in (("forward", forward), ("backward", backward)):
         if not callable(function):
             raise TypeError(f"{name} must be a function, but it is {describe(function)}. Pass the function itself.")
@@ -216,6 +235,10 @@ def _must_be_settings(forward: Any, backward: Any, tol: float | None, seed: int 
         )
     if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
         raise ValueError(f"seed must be a whole number from 0 on, but it is {seed!r}. Leave it out to draw one.")
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise ValueError(
+            f"timeout must be a positive number of seconds, but it is {timeout!r}. Leave it out to wait for ever."
+        )
 
 
 def _oracles(oracle: Oracle | Sequence[Oracle] | None, reference: Callable[..., Any] | None) -> tuple[Oracle, ...]:

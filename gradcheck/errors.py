@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gradcheck.report import Report
 
-__all__ = ["ContractError", "GradientError", "InconclusiveError"]
+__all__ = ["ContractError", "GradientError", "InconclusiveError", "NoReturnError"]
 
 
 class GradientError(AssertionError):
@@ -34,4 +34,11 @@ class ContractError(GradientError, TypeError, ValueError):
     """The backward broke its contract before any number was compared.
 
     Too few or too many gradients, another container, another shape or dtype, None, NaN or Inf.
+    """
+
+
+class NoReturnError(RuntimeError):
+    """A function that is checked raised a skip, an exit or the like, which would have made a test or a script green.
+
+    ``__cause__`` is what it raised.
     """

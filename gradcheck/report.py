@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from gradcheck.render import html, shows_colour, text
+from gradcheck.render import html, shows_colour, spelled, text
 
 __all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Report", "Verdict"]
 
@@ -54,6 +54,9 @@ class Finding:
         where: the regions that are wrong, by name; empty where they were not looked for.
         reason: why the verdict is what it is, where the numbers do not say it.
         conventions: along how many tangents a kink at the point was seen; there the gradient is a convention.
+        remark: what a person should know of a gradient that is right, such as how exact it is.
+
+    Of a failure whose numbers are withheld ``error``, ``bound`` and what was measured are NaN.
     """
 
     verdict: Verdict
@@ -97,13 +100,11 @@ class Answers:
         explanations: why it is wrong, the simplest first; several where they cannot be told apart on these inputs.
         silence: why there is no explanation of a failure; None where there is one, or none was asked for.
         ruled_out: names of mistakes that would have been recognised here and were not found.
-        smallest: the sizes that the failure needs in order to be seen; None where they were not looked for.
     """
 
     explanations: tuple[Explanation, ...] = ()
     silence: str | None = None
     ruled_out: tuple[str, ...] = ()
-    smallest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Report:
             makes hundreds of reports of which nobody reads more than the last.
         replay: a line that does this check again.
         remarks: what a person should know of the backward as a whole although nothing is wrong, a sentence each.
+        tolerance: which ``tol`` would let it pass and what would justify that, where a failure may be an approximation.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Report:
     inquiry: Callable[[], Answers] = field(default=Answers, repr=False, compare=False)
     replay: str | None = None
     remarks: tuple[str, ...] = ()
+    tolerance: str | None = None
 
     @functools.cached_property
     def answers(self) -> Answers:
@@ -154,9 +157,15 @@ class Report:
         return self.answers.ruled_out
 
     @property
-    def smallest(self) -> str | None:
-        """The sizes that the failure needs in order to be seen."""
-        return self.answers.smallest
+    def advice(self) -> str | None:
+        """Which tolerance would let it pass, where nothing explains a failure that may be an approximation."""
+        return None if self.explanations else self.tolerance
+
+    @property
+    def remarked(self) -> tuple[str, ...]:
+        """Every remark, a sentence each: of the backward as a whole, and of each gradient that is right."""
+        right = {path: finding for path, finding in self.arguments.items() if finding.verdict is Verdict.PASS}
+        return (*self.remarks, *(f"d{path}: {each.remark}" for path, each in right.items() if each.remark))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle keeps: the answers instead of the functions that would find them."""
@@ -177,7 +186,10 @@ class Report:
     @property
     def breached(self) -> bool:
         """Whether the backward returned something that could not be compared at all."""
-        return any(f.verdict is Verdict.FAIL and math.isnan(f.error) for f in self.arguments.values())
+        return any(
+            f.verdict is Verdict.FAIL and math.isnan(f.error) and not math.isnan(f.bound)
+            for f in self.arguments.values()
+        )
 
     @property
     def error(self) -> float:
@@ -191,8 +203,8 @@ class Report:
         return max(finding.bound for finding in self.arguments.values())
 
     def __str__(self) -> str:
-        """Return the report as plain text of at most 25 lines."""
-        return text(self)
+        """Return the report as plain text of at most 25 lines, in letters that the standard output can show."""
+        return spelled(text(self), sys.stdout)
 
     def _repr_html_(self) -> str:
         """Return the report for a notebook, with a picture of the error by entry."""
@@ -201,9 +213,7 @@ class Report:
     def show(self, file: TextIO | None = None) -> None:
         """Print the report; in colour where ``file`` (by default the standard output) is a terminal."""
         file = sys.stdout if file is None else file
-        shown = text(self, colour=shows_colour(file))
-        encoding = getattr(file, "encoding", None) or "utf-8"  # a Windows console may have no arrow
-        print(shown.encode(encoding, "replace").decode(encoding), file=file)
+        print(spelled(text(self, colour=shows_colour(file)), file), file=file)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data that JSON can hold; a number that is not finite becomes a string."""
@@ -242,7 +252,7 @@ class Report:
             ],
             "silence": self.silence,
             "ruled_out": list(self.ruled_out),
-            "smallest": self.smallest,
+            "advice": self.advice,
             "replay": self.replay,
         }
 

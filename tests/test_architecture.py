@@ -20,18 +20,21 @@ ROOT = Path(__file__).resolve().parent.parent
 GRADCHECK = ROOT / "gradcheck"
 
 LEVELS = {
-    0: ("trees", "arguments", "report", "render", "entrance", "errors", "mistakes"),
+    0: ("trees", "arguments", "report", "render", "entrance", "errors", "hints", "mistakes"),
     1: (
-        *("oracles", "adapters", "pairing", "witness"),
+        *("oracles", "adapters", "pairing", "calls", "witness"),
         *("verdict.regions", "verdict.axes", "explanation.edits", "blindness.facts", "blindness.spots"),
     ),
-    2: tuple(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
+    2: (
+        *(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
+        *("verdict.cotangents", "verdict.memory"),
+    ),
     3: (
         *(
             f"verdict.{part}"
             for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour", "exactness", "jumps")
         ),
-        *(f"explanation.{part}" for part in ("shrink", "evidence", "suspicion", "suspects", "explain")),
+        *(f"explanation.{part}" for part in ("evidence", "suspicion", "suspects", "explain")),
         *(f"blindness.{part}" for part in ("mutations", "variations", "roles", "mutants")),
     ),
     4: ("verdict.subject", "explanation.inquiry", "check"),

@@ -199,7 +199,7 @@ class Judgement:
                 "verdict": ruling.verdict,
                 "found": ruling.found,
                 "mistake": ruling.mistake,
-                "report": ruling.report.to_dict() if ruling.report else None,
+                "report": None if ruling.report is None else ruling.report.to_dict(),
             }
             for form, ruling in (("printed", self.printed), ("corrected", self.corrected))
         }

@@ -2,56 +2,96 @@
 
 untouched     arguments and cotangent are not written into
 repeatable    a second call with the same cache gives the same (a consumed cache, stale accumulation)
-linear        in the cotangent: additive and homogeneous (an ignored cotangent, clipping)
+linear        in the cotangent: homogeneous and additive (an ignored cotangent, clipping), also where that is ones,
+              zeros, equal rows or zeros but for a one
 isolated      another forward does not disturb an earlier cache (buffers that are used again)
-separate      gradients share no memory with the arguments or with one another
 layout        the same numbers in another memory order give the same output and the same gradients
+
+What changes somebody's numbers fails. To refuse a cotangent or a memory order by raising is no more than a remark.
 """
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.arguments import Arguments, name_of
+from gradcheck.arguments import Arguments, by_name, name_of
+from gradcheck.hints import Sentence
+from gradcheck.report import Verdict
 from gradcheck.trees import leaves, rebuild
+from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain
 from gradcheck.verdict.laws import match_gradients
-from gradcheck.verdict.trial import Breach, Run, Sketches, Trial, close, each, is_array, moving_arrays, run, sketched
+from gradcheck.verdict.memory import shared
+from gradcheck.verdict.sketch import Sketch, sketch
+from gradcheck.verdict.trial import Breach, Sketches, Trial, apart, close, each, is_array, run
 
-__all__ = ["Watched", "breaches", "leaks", "second", "shared"]
+__all__ = ["Answers", "Watched", "answers", "breaches", "leaks"]
 
-LARGE = {8: 2.0**20, 4: 2.0**6, 2: 2.0}  # a power of two scales without rounding
+UNKNOWN = {"": math.nan}  # an alarm of which nothing is known
+TURNED = "Fortran-ordered arguments"
+SHOWN = 80  # characters of what was raised
+FACTOR = {8: 16.0, 4: 16.0, 2: 2.0}  # by the bytes of a number: clipping bites, and a solver still returns
+SUMMED = 12.0  # cotangents, on both sides, of the size of the first one
+MORE = 4.0  # times as large is a cotangent alone as the terms of the sum that showed something
+BENT = 1e-3  # of what was summed: a smaller deviation from a linear map is imprecision, which the oracles judge
+SPARE = 2.0  # times a tolerance may be the deviation, which inexact gradients on both sides add up to
+DRIFT = 1e-9  # of the output: two calls of one forward that differ by more are not the same
+GROWN = 1e-2  # of a gradient: what is added to it with every call, where that is its own size, is more
+
+
+Refused = dict[str, Exception]  # by what was refused
+
+
+class Answers(NamedTuple):
+    """The sum of the gradients of all cotangents that ``seed`` gives, and which memory orders were refused, and how."""
+
+    seed: int
+    total: Sketches
+    refused: Refused
 
 
 class Watched(NamedTuple):
-    """What the first run showed: laws that it broke, and a second cotangent with what its cache gave for that.
+    """What the first run showed: broken laws, remarks, and what its cache gave for further cotangents.
 
-    ``second`` is None where the backward refused the second call.
+    ``answers`` is None where the backward refused one of them.
     """
 
     broken: tuple[Breach, ...]
-    second: tuple[Any, Sketches] | None
+    answers: Answers | None
 
 
 def breaches(trial: Trial, rng: np.random.Generator, watched: Watched | None = None) -> list[Breach]:
     """Return the laws that the backward of ``trial`` breaks; a law for a leaf that broke an earlier one is left out.
 
     Of a backward that is not clean on its own nothing else can be said; ``watched`` says how, where a run was watched
-    already. The laws that are left are tried all at once first, and one by one only where that fails.
+    already. The laws that are left are tried all at once first, and one by one only where that fails. If it fails and
+    no law does, that is undecided.
     """
-    watched = _watched(trial, rng) if watched is None else watched
-    if watched.broken or (watched.second and _all_hold(trial, rng, *watched.second)):
-        return list(watched.broken)
-    found = list(_repeatable(trial))
-    if found:
-        return found
-    for law in (_linear, _isolated, _layout):
-        known = {breach.path for breach in found}
-        found += [breach for breach in law(trial, rng) if breach.path not in known]
-    return found
+    broken, heard = _watched(trial, rng) if watched is None else watched
+    if any(breach.verdict is Verdict.FAIL for breach in broken):
+        return list(broken)
+    alarm, refused = _together(trial, rng, heard) if heard else (UNKNOWN, {})
+    found = list(_repeatable(trial)) if alarm else []
+    if heard and alarm and not found:  # what is repeatable shows its rounding
+        alarm, refused = _together(trial, rng, heard, measured=True)
+    if alarm and not found:
+        refused = {}
+        for law in (_linear, _handed, _isolated, _layout):
+            found += _first_of_each(law(trial, rng, refused), {breach.path for breach in found})
+        if not found:
+            found += _undecided(trial, alarm)
+    return [*broken, *found, *_refusals(trial, refused)]
+
+
+def _first_of_each(found: Iterator[Breach], known: set[str | None]) -> Iterator[Breach]:
+    """Yield the first breach for each leaf that is not known."""
+    for breach in found:
+        if breach.path not in known:
+            known.add(breach.path)
+            yield breach
 
 
 def leaks(trial: Trial, axes: Mapping[str, int], rng: np.random.Generator) -> list[Breach]:
@@ -64,167 +104,317 @@ def leaks(trial: Trial, axes: Mapping[str, int], rng: np.random.Generator) -> li
     alone = np.zeros_like(trial.cotangent)
     keep = (slice(None),) * axes["out"] + (one,)
     alone[keep] = trial.cotangent[keep]
+    _, cache = trial.forward(*trial.arguments.fresh())
     found = []
-    for path, gradient in trial.pull(alone).items():
+    for path, gradient in trial.match(trial.backward(alone, cache)).items():
         if path in axes and np.any(np.delete(gradient, one, axis=axes[path])):
             found.append(
                 Breach(
                     path,
-                    f"{trial.who} must keep independent samples apart, but the cotangent of sample {one} of {count} "
-                    f"reaches d{path} of others. Look for a sum or a mean over the samples.",
+                    Sentence(
+                        f"{trial.who} must keep independent samples apart, but the cotangent of sample {one} of "
+                        f"{count} reaches d{path} of others.",
+                        "Look for a sum or a mean over the samples.",
+                    ),
                 )
             )
     return found
 
 
-def _watched(trial: Trial, rng: np.random.Generator) -> Watched:
-    first = run(trial.forward, trial.backward, trial.arguments, lambda _out: trial.cotangent)
-    broken = (*first.written, *shared(trial, first))
-    return Watched(broken, None if broken else second(trial, first.cache, rng))
+def answers(trial: Trial, cache: Any, rng: np.random.Generator) -> Answers | None:
+    """Call the backward with the cache of a first call for every cotangent that real code hands down.
 
-
-def second(trial: Trial, cache: Any, rng: np.random.Generator) -> tuple[Any, Sketches] | None:
-    """Call the backward once more with the cache of a first call, for another cotangent, a broadcast view."""
-    other = each(lambda leaf: _broadcast(_normal(leaf, rng)), trial.cotangent)
+    None where it refuses one of them also in C order; one by one it will show which.
+    """
+    seed = int(rng.integers(2**63))
+    total: Sketches | None = None
+    refused: Refused = {}
     try:
-        with np.errstate(all="ignore"):
-            return other, sketched(trial.match(trial.backward(other, cache)))
+        for _, order, cotangent in handed(trial.cotangent, seed):
+            found = _answer(trial, cotangent, cache, order, refused)
+            total = found if total is None else {path: total[path] + found[path] for path in total.keys() & found}
     except Exception:  # noqa: BLE001  (one by one it will show what the code refuses)
         return None
+    return Answers(seed, total or {}, refused)
 
 
-def _all_hold(trial: Trial, rng: np.random.Generator, other: Any, parts: Sketches) -> bool:
-    """Whether repeatable, linear, isolated and layout hold at once: one more call of the backward instead of nine.
+def _answer(trial: Trial, cotangent: Any, cache: Any, order: str | None, refused: Refused) -> Sketches:
+    """Return the gradients of a cotangent in a memory order; in C order where that is refused, which is noted."""
+    try:
+        return trial.answer(cotangent, cache)
+    except Exception as error:  # noqa: BLE001  (code may insist on one layout, or on an array)
+        found = trial.answer(plain(trial.cotangent, cotangent), cache)
+        if order:
+            refused[f"a {order} cotangent"] = error
+        return found
 
-    With ȳ the cotangent, w̄ another one and c a large number, backward(cȳ + cw̄) = c backward(ȳ) + c backward(w̄). The
-    last was called with the cache of the first, and w̄ is a broadcast view; cȳ + cw̄ and the arguments lie in another
-    memory order, and another forward came between.
+
+def _watched(trial: Trial, rng: np.random.Generator) -> Watched:
+    first = run(trial.forward, trial.backward, trial.arguments, lambda _out: trial.cotangent)
+    gradients = match_gradients(trial.who, first.returned, trial.arguments).gradients
+    broken = (*first.written, *shared(trial.who, gradients, first, trial.arguments))
+    return Watched(broken, None if first.written else answers(trial, first.cache, rng))
+
+
+def _together(
+    trial: Trial, rng: np.random.Generator, heard: Answers, *, measured: bool = False
+) -> tuple[dict[str, float], Refused]:
+    """Return in which leaves repeatable, linear, isolated and layout do not hold at once, and what was refused.
+
+    One more call of the backward instead of some thirty. With ȳ the cotangent, w̄ others and c a number,
+    backward(cȳ + Σ cw̄) = c backward(ȳ) + Σ c backward(w̄). The last were called with the cache of the first; cȳ + Σ cw̄
+    and the arguments lie in another memory order, and another forward came between.
     """
-    factor = _factor(trial)
+    factor, refused = _factor(trial), dict(heard.refused)
     try:
         with np.errstate(all="ignore"):
-            out, cache = trial.forward(*_laid(trial.arguments, _reversed))
+            try:
+                out, cache = trial.forward(*_laid(trial.arguments, fortran))
+            except Exception as error:  # noqa: BLE001  (code may insist on one layout)
+                out, cache = trial.forward(*trial.arguments.fresh())
+                refused[TURNED] = error
             same = all(close(a, b) for (_, a), (_, b) in zip(leaves(out, "out"), leaves(trial.out, "out"), strict=True))
             del out
             if _holds_arrays(cache):
-                trial.forward(*_elsewhere(trial.arguments, rng))
-            sums = each(lambda leaf, more: _sum(factor, leaf, more), trial.cotangent, other)
-            total = sketched(trial.match(trial.backward(sums, cache)))
-            del sums, cache
-    except Exception:  # noqa: BLE001  (one by one it will show which of them the code refuses)
-        return False
-    return same and not any(trial.differing(trial.sketches, total, factor, parts))
+                _disturb(trial, rng)
+            total = _answer(trial, _sum(trial, factor, heard.seed), cache, "Fortran-ordered", refused)
+            del cache
+    except Exception:  # noqa: BLE001  (one by one it will show what the code refuses; that is no wrong number)
+        return dict.fromkeys(trial.sketches, np.nan), refused
+    parts = {path: trial.sketches[path] + heard.total[path] for path in heard.total}
+    missing = dict.fromkeys(trial.sketches.keys() - (parts if same else {}), np.inf)
+    return missing | dict(trial.differing(parts, total, factor, runs=SUMMED * factor, measured=measured)), refused
 
 
-def shared(trial: Trial, first: Run) -> Iterator[Breach]:
-    """Look for memory that a later write into one gradient would corrupt."""
-    found = match_gradients(trial.who, first.returned, trial.arguments).gradients
-    gradients = [(f"d{path}", leaf) for path, leaf in found.items() if leaf is not None]
-    arrays = moving_arrays(first.args, trial.arguments)
-    pairs = itertools.chain(itertools.product(gradients, arrays.items()), itertools.combinations(gradients, 2))
-    for (name, gradient), (other, array) in pairs:
-        if gradient.size and np.may_share_memory(gradient, array) and np.shares_memory(gradient, array):
+def _undecided(trial: Trial, alarm: Mapping[str, float]) -> Iterator[Breach]:
+    for path, off in alarm.items():
+        if path in trial.gradients and off > _bent(trial):
             yield Breach(
-                None, f"{trial.who} must return memory of its own, but {name} shares it with {other}. Return a copy."
+                path,
+                f"{trial.who} must be linear in the cotangent, but for {_factor(trial):.0f} times the sum of random "
+                f"numbers, ones, equal rows and a single one, Fortran-ordered, d{path} is off by {off:.2g} of the sum "
+                "of their gradients. No law by itself shows why.",
+                Verdict.INCONCLUSIVE,
             )
 
 
 def _repeatable(trial: Trial) -> Iterator[Breach]:
-    """Call the backward a second time with one cache."""
+    """Call the backward again: with a fresh cache, and twice more with that."""
     who = f"{trial.who} must give the same gradients when it is called again with the same cache"
-    _, cache = trial.forward(*trial.arguments.fresh())
-    trial.backward(each(np.copy, trial.cotangent), cache)
     try:
-        again = sketched(trial.match(trial.backward(each(np.copy, trial.cotangent), cache)))
-    except Exception as error:  # noqa: BLE001  (whatever the second call raises, the first did not)
-        yield Breach(None, f"{who}, but it raised {type(error).__name__}. Leave the cache as it is.")
+        if _steps(trial):
+            yield Breach(
+                None,
+                Sentence(
+                    f"{trial.who} must leave what the forward reads as it is, but after it was called the same "
+                    "arguments give another output.",
+                    "Return the gradients, and change the weights outside of it.",
+                ),
+            )
+            return
+        with np.errstate(all="ignore"):
+            _, cache = trial.forward(*trial.arguments.fresh())
+        first, again, third = (trial.answer(each(np.copy, trial.cotangent), cache) for _ in range(3))
+    except Exception as error:  # noqa: BLE001  (whatever another call raises, the first did not)
+        yield Breach(None, Sentence(f"{who}, but it raised {type(error).__name__}.", "Leave the cache as it is."))
         return
-    for path, apart in trial.differing(trial.sketches, again):
+    for path, off in trial.differing(trial.sketches, again):
+        if path in first and path in again and path in third and _grows(first[path], again[path], third[path]):
+            what = "grows by as much with every call, so it is added to what earlier calls left"
+            hint = "Set the accumulator to zero first, or assign to it."
+        else:
+            what = f"differs by {off:.2g} of its norm"
+            hint = "Look for an accumulator that is not reset, a changed cache, or random numbers."
+        yield Breach(path, Sentence(f"{who}, but d{path} {what}.", hint))
+
+
+def _steps(trial: Trial) -> bool:
+    """Whether the forward is what it was from call to call, and another than it was before the backward was called."""
+    now, again = (trial.forward(*trial.arguments.fresh())[0] for _ in range(2))
+    return not _is_kept(now, trial.out) and _is_kept(again, now)
+
+
+def _is_kept(now: Any, before: Any) -> bool:
+    pairs = zip(leaves(now, "out"), leaves(before, "out"), strict=True)
+    return all(off <= DRIFT * size for off, size in (apart(sketch(a), sketch(b)) for (_, a), (_, b) in pairs))
+
+
+def _grows(first: Sketch, again: Sketch, third: Sketch) -> bool:
+    """Whether each of three gradients is the one before plus the same, and that is no small part of it."""
+    more, still = again.numbers - first.numbers, third.numbers - again.numbers
+    added = float(np.linalg.norm(more))
+    return added > GROWN * first.norm and float(np.linalg.norm(still - more)) <= GROWN * added
+
+
+def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterator[Breach]:
+    """Check backward(cȳ) = c backward(ȳ) and backward(ȳ + w̄) = backward(ȳ) + backward(w̄) for random numbers."""
+    factor, bent = MORE * _factor(trial), _bent(trial)
+    scaled = trial.ask(each(lambda leaf: np.multiply(leaf, factor), trial.cotangent))
+    if isinstance(scaled, Exception):
+        refused[f"a cotangent {factor:.0f} times as large"] = scaled
+        scaled = {path: factor * gradient for path, gradient in trial.sketches.items()}
+    broken = dict(trial.differing(trial.sketches, scaled, factor, bent=bent, runs=2 * factor))
+    changed = dict(trial.differing(scaled, trial.sketches, bent=bent))
+    for path in broken:
+        if path in changed:
+            what = f"{factor:.0f} times the cotangent does not give {factor:.0f} times d{path}"
+            hint = "Look for clipping, normalising or a constant that is added."
+        else:
+            what, hint = f"d{path} does not depend on it", "Multiply by the cotangent."
+        yield Breach(path, Sentence(f"{trial.who} must be linear in the cotangent, but {what}.", hint))
+    other = each(lambda leaf: rng.standard_normal(np.shape(leaf)), trial.cotangent)
+    total, parts = trial.ask(each(np.add, trial.cotangent, other)), trial.ask(other)
+    if isinstance(total, Exception) or isinstance(parts, Exception):
+        return
+    sums = {path: trial.sketches[path] + parts[path] for path in parts}
+    for path, _ in trial.differing(sums, total, bent=bent, runs=4):
+        if path not in broken:
+            what = f"{trial.who} must be additive in the cotangent, but d{path} of a sum is not the sum."
+            yield Breach(path, Sentence(what))
+
+
+def _handed(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterator[Breach]:
+    """Check the cotangents w̄ that real code hands down: backward(w̄) = backward(w̄ + cȳ) − c backward(ȳ).
+
+    There c makes cȳ about as large as w̄, so that a small w̄ is not lost in the sum.
+    """
+    bent = _bent(trial)
+    told: set[str] = set()
+    for words, _, cotangent in handed(trial.cotangent, int(rng.integers(2**63))):
+        own = plain(trial.cotangent, cotangent)
+        factor = _ratio(own, trial.cotangent)
+        found = trial.ask(own)
+        both = trial.ask(each(lambda leaf, more, c=factor: leaf + c * np.asarray(more), own, trial.cotangent))
+        if isinstance(found, Exception):
+            refused[f"a cotangent of {words}"] = found
+        if isinstance(found, Exception) or isinstance(both, Exception):
+            continue
+        sums = {path: factor * trial.sketches[path] + found[path] for path in trial.sketches if path in found}
+        off = dict.fromkeys(trial.sketches.keys() - sums, np.inf)
+        off |= trial.differing(sums, both, bent=bent, runs=4 * max(factor, 1.0))
+        for path in off.keys() - told:
+            told.add(path)
+            what = f"differs by {off[path]:.2g} of its norm from what others imply" if path in sums else "is not finite"
+            yield Breach(
+                path,
+                Sentence(
+                    f"{trial.who} must be linear in the cotangent, but for a cotangent of {words} d{path} {what}.",
+                    "Look for a case that is treated by itself, or a division by it.",
+                ),
+            )
+
+
+def _isolated(trial: Trial, rng: np.random.Generator, _refused: Refused) -> Iterator[Breach]:
+    """Run another forward before the backward of the first; only a cache that holds arrays promises to stand that."""
+    try:
+        with np.errstate(all="ignore"):
+            _, cache = trial.forward(*trial.arguments.fresh())
+        if not _holds_arrays(cache) or not _disturb(trial, rng):
+            return
+        found = trial.answer(each(np.copy, trial.cotangent), cache)
+    except Exception:  # noqa: BLE001  (then the gradients are missing, as they are where they are not finite)
+        found = {}
+    for path, off in trial.differing(found or trial.sketches, trial.sketches if found else {}):
         yield Breach(
             path,
-            f"{who}, but d{path} differs by {apart:.2g} of its norm. "
-            "Look for an accumulator that is not reset, or a changed cache.",
+            Sentence(
+                f"{name_of(trial.forward)} must not disturb the cache of an earlier call, but then d{path} differs by "
+                f"{off:.2g} of its norm.",
+                "Copy what is kept, instead of a buffer that is used again.",
+            ),
         )
 
 
-def _linear(trial: Trial, rng: np.random.Generator) -> Iterator[Breach]:
-    """Check backward(cȳ) = c backward(ȳ) and backward(ȳ + w̄) = backward(ȳ) + backward(w̄)."""
-    factor = _factor(trial)
-    other = each(lambda leaf: _normal(leaf, rng), trial.cotangent)
-    scaled = sketched(trial.pull(each(lambda leaf: np.multiply(leaf, factor), trial.cotangent)))
-    changed = dict(trial.differing(scaled, trial.sketches))
-    broken = dict(trial.differing(scaled, trial.sketches, 1 / factor))
-    for path in broken:
-        what = (
-            f"{factor:.0f} times the cotangent does not give {factor:.0f} times d{path}. "
-            "Look for clipping, normalising or a constant that is added"
-            if path in changed
-            else f"d{path} does not depend on it. Multiply by the cotangent"
-        )
-        yield Breach(path, f"{trial.who} must be linear in the cotangent, but {what}.")
-    total = sketched(trial.pull(each(np.add, trial.cotangent, other)))
-    parts = sketched(trial.pull(other))
-    for path, _ in trial.differing(trial.sketches, total, plus=parts):
-        if path not in broken:
-            yield Breach(path, f"{trial.who} must be additive in the cotangent, but d{path} of a sum is not the sum.")
-
-
-def _isolated(trial: Trial, rng: np.random.Generator) -> Iterator[Breach]:
-    """Run another forward before the backward of the first; only a cache that holds arrays promises to stand that."""
-    _, cache = trial.forward(*trial.arguments.fresh())
-    if not _holds_arrays(cache):
-        return
+def _disturb(trial: Trial, rng: np.random.Generator) -> bool:
+    """Run the forward at another point; whether it went there."""
     try:
         with np.errstate(all="ignore"):
             trial.forward(*_elsewhere(trial.arguments, rng))
     except Exception:  # noqa: BLE001  (it may refuse the other point; then it is not run there)
-        return
-    found = sketched(trial.match(trial.backward(each(np.copy, trial.cotangent), cache)))
-    for path, apart in trial.differing(found, trial.sketches):
-        yield Breach(
-            path,
-            f"{name_of(trial.forward)} must not disturb the cache of an earlier call, but then d{path} differs by "
-            f"{apart:.2g} of its norm. Copy what is kept, instead of a buffer that is used again.",
-        )
+        return False
+    return True
 
 
-def _layout(trial: Trial, _rng: np.random.Generator) -> Iterator[Breach]:
-    """Present the same numbers Fortran-ordered with negative strides, and the cotangent as a broadcast view."""
-    args = _laid(trial.arguments, _reversed)
-    yield from _same_in(trial, "reversed, Fortran-ordered", args, each(_reversed, trial.cotangent), trial.sketches)
-    flat = each(_broadcast, trial.cotangent)
-    yield from _same_in(trial, "broadcast", trial.arguments.fresh(), flat, sketched(trial.pull(flat)))
+def _layout(trial: Trial, _rng: np.random.Generator, refused: Refused) -> Iterator[Breach]:
+    """Present the same numbers Fortran-ordered, and the cotangent also as a broadcast view."""
+    fresh, given, found = trial.arguments.fresh, trial.cotangent, trial.sketches
+    yield from _same_in(trial, TURNED, _laid(trial.arguments, fortran), each(np.copy, given), found, refused)
+    yield from _same_in(trial, "a Fortran-ordered cotangent", fresh(), each(fortran, given), found, refused)
+    rows = each(broadcast, given)
+    if not isinstance(expected := trial.ask(each(np.array, rows)), Exception):
+        yield from _same_in(trial, "a broadcast cotangent", fresh(), rows, expected, refused)
 
 
-def _same_in(trial: Trial, order: str, args: tuple[Any, ...], cotangent: Any, expected: Sketches) -> Iterator[Breach]:
+def _same_in(
+    trial: Trial, what: str, args: tuple[Any, ...], cotangent: Any, expected: Sketches, refused: Refused
+) -> Iterator[Breach]:
     try:
         with np.errstate(all="ignore"):
             out, cache = trial.forward(*args)
-            found = sketched(trial.match(trial.backward(cotangent, cache)))
-    except Exception:  # noqa: BLE001  (code may insist on one layout; to refuse another is clear enough)
+    except Exception as error:  # noqa: BLE001  (code may insist on one layout; to refuse another is clear enough)
+        refused[what] = error
         return
     for (path, here), (_, there) in zip(leaves(out, "out"), leaves(trial.out, "out"), strict=True):
         if not close(here, there):
             yield Breach(
                 None,
-                f"{name_of(trial.forward)} must give the same {path} in every memory order, but {order} ones change it",
+                f"{name_of(trial.forward)} must give the same {path} in every memory order, but {what} change it.",
             )
             return
-    for path, apart in trial.differing(found, expected):
+    try:
+        found = trial.answer(cotangent, cache)
+    except Exception as error:  # noqa: BLE001  (as above)
+        refused[what] = error
+        return
+    for path, off in trial.differing(expected, found, runs=1):
         yield Breach(
             path,
-            f"{trial.who} must give the same gradients in every memory order, but with {order} arrays d{path} differs "
-            f"by {apart:.2g} of its norm. Look for a reshape or a view that depends on the order.",
+            Sentence(
+                f"{trial.who} must give the same gradients in every memory order, but with {what} d{path} differs by "
+                f"{off:.2g} of its norm.",
+                "Look for a reshape or a view that depends on the order.",
+            ),
         )
 
 
-def _normal(leaf: Any, rng: np.random.Generator) -> Any:
-    return rng.standard_normal(np.shape(leaf))
+def _refusals(trial: Trial, refused: Refused) -> Iterator[Breach]:
+    """Yield the remark that some input is refused by raising: that is loud where it matters, and no wrong number."""
+    if refused:
+        error = next(iter(refused.values()))
+        came = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")[:SHOWN].rstrip(".")
+        sentence = f"{trial.who} was not tried with {by_name(refused)}, for which was raised {came}."
+        yield Breach(None, sentence, Verdict.PASS)
+
+
+def _bent(trial: Trial) -> float:
+    """How far a backward may be from linear, relative to what was summed."""
+    return max(BENT, SPARE * trial.tol)
 
 
 def _factor(trial: Trial) -> float:
-    """Return by what a cotangent is scaled, so that clipping bites and no number overflows."""
-    return min((LARGE[min(gradient.dtype.itemsize, 8)] for gradient in trial.gradients.values()), default=1.0)
+    """Return by what a cotangent is scaled: so that clipping bites, and no number overflows."""
+    return min((FACTOR[min(gradient.dtype.itemsize, 8)] for gradient in trial.gradients.values()), default=1.0)
+
+
+def _ratio(one: Any, other: Any) -> float:
+    """Return about how many times as large as another cotangent one is, a power of two; 1 where it is zero."""
+    size, unit = (math.hypot(*(sketch(leaf).norm for _, leaf in leaves(tree, ""))) for tree in (one, other))
+    return 2.0 ** round(math.log2(size / unit)) if size and unit else 1.0
+
+
+def _sum(trial: Trial, factor: float, seed: int) -> Any:
+    """Return ``factor`` times the sum of the cotangent and of those that real code hands down, Fortran-ordered."""
+    total = each(lambda leaf: fortran(leaf) * factor, trial.cotangent)
+    for _, _, cotangent in handed(trial.cotangent, seed):
+        total = each(lambda leaf, more: _add(leaf, factor * more), total, cotangent)
+    return total
+
+
+def _add(leaf: Any, more: Any) -> Any:
+    if is_array(leaf) and leaf.ndim:
+        leaf += more
+        return leaf
+    return np.asarray(leaf + more)
 
 
 def _holds_arrays(cache: Any) -> bool:
@@ -253,24 +443,3 @@ def _laid(arguments: Arguments, lay: Callable[[Any], Any]) -> tuple[Any, ...]:
         rebuild(arg, (laid(*pair) for pair in leaves(arg, name)))
         for name, arg in zip(arguments.names, arguments.fresh(), strict=True)
     )
-
-
-def _reversed(array: Any) -> Any:
-    flip = (slice(None, None, -1),) * np.ndim(array)
-    return np.asfortranarray(np.asarray(array)[flip])[flip] if np.ndim(array) else array
-
-
-def _sum(factor: float, leaf: Any, more: Any) -> Any:
-    """Return ``factor · (leaf + more)``, reversed and Fortran-ordered."""
-    if not np.ndim(leaf):
-        return factor * (leaf + more)
-    total = np.empty(leaf.shape, leaf.dtype, order="F")[(slice(None, None, -1),) * leaf.ndim]
-    np.add(leaf, more, out=total)
-    total *= factor
-    return total
-
-
-def _broadcast(array: Any) -> Any:
-    if not np.ndim(array) or array.shape[0] < 2:
-        return array
-    return np.broadcast_to(np.asarray(array)[:1].copy(), array.shape)

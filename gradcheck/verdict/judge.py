@@ -17,11 +17,11 @@ from gradcheck.trees import Array
 from gradcheck.verdict.case import Case
 from gradcheck.verdict.exactness import INEXACT, TOLERANT, Weight, gross, tolerated, weigh
 from gradcheck.verdict.jumps import jumps
-from gradcheck.verdict.locate import BUDGET, Location, locate
+from gradcheck.verdict.locate import Location, locate
 from gradcheck.verdict.probes import Probe, certificate, rms
 from gradcheck.verdict.rounding import SAFETY
 
-__all__ = ["KINK", "VACUOUS", "judge", "most_evaluations"]
+__all__ = ["KINK", "VACUOUS", "judge"]
 
 VACUOUS = "vacuous: no tangent shows an effect of it, and the claimed one is too small to be seen"
 NOISY = "the forward is too noisy here. Take the noise out of it, or pass reference= for autodiff"
@@ -43,8 +43,6 @@ ALONE = 6  # probes of one argument at most
 FOLD = 5  # tangents, and all sums of two of them, along which a slope has to be additive before it refutes a claim
 FOLD_STEP = 1e-5  # of the point: a small step, at which most smooth functions are as good as linear
 KINKED = 1e-3  # slopes that miss additivity by less than this part are additive
-LAWS = 100  # calls of the forward for everything that is no probe, at most
-EVALUATIONS = 60  # calls of the forward for one probe, at most: a full ladder after one that did not suit
 SIZING = 8  # probes from which the size of an error is estimated
 WEAK = 1e-5  # an argument with this part of the largest effect is probed alone
 SEEN = 1e5  # times the rounding of the output is a change that can be seen
@@ -55,13 +53,6 @@ GRID = 32  # tangents on which the errors of such a grid cancel
 NEGLIGIBLE = 1e-11  # an effect below this part of the output's size counts as none,
 DROWNING = 1e-6  # of the output's size is a bound that comes from its rounding; one that is worse, from noise
 UNMOVED = 2e-9  # or where the claim is zero and nothing moved at any step, as behind a dead ReLU
-
-
-def most_evaluations(oracles: int, leaves: int) -> int:
-    """Return how often a check may call the forward at most: where every leaf fails, at a kink."""
-    probes = TOGETHER + leaves * (TOLERANT + FOLD * (FOLD + 1) // 2 + 1 + SIZING + BUDGET)
-    slopes = leaves * (FOLD * (FOLD + 1) // 2 + 1 + len(COARSE_STEPS) * GRID)
-    return 2 * (LAWS + oracles * (probes * EVALUATIONS + 2 * slopes))
 
 
 def judge(case: Case) -> dict[str, Finding]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import Arguments, by_name
+from gradcheck.hints import Sentence
 from gradcheck.pairing import BLOCK, blocks
 from gradcheck.trees import Array, describe, entry_name, is_container, is_float, leaves
 
@@ -69,8 +70,11 @@ def match_gradients(who: str, returned: Any, arguments: Arguments) -> Claims:
         return Claims(
             dict.fromkeys(arguments.layout.paths),
             {},
-            f"{who} must return one gradient for each argument that moves ({by_name(names)}), "
-            f"but it returned {describe(returned)}. Return them as a tuple in this order, or name in wrt= what moves.",
+            Sentence(
+                f"{who} must return one gradient for each argument that moves ({by_name(names)}), "
+                f"but it returned {describe(returned)}.",
+                "Return them as a tuple in this order, or name in wrt= what moves.",
+            ),
         )
     gradients: dict[str, Array | None] = {}
     breaches: dict[str, str] = {}
@@ -82,21 +86,23 @@ def match_gradients(who: str, returned: Any, arguments: Arguments) -> Claims:
             claimed = found.get(path, gradient) if isinstance(found, dict) else gradient
             wrong_container = not isinstance(found, dict) or path not in found
             problem = (
-                f"in {describe(arguments.values[position])} like {name}, but returned {describe(gradient)}"
+                (f"in {describe(arguments.values[position])} like {name}, but returned {describe(gradient)}", "")
                 if wrong_container
                 else _problem(f"d{path}", claimed, shape, path)
             )
             gradients[path] = None if problem else np.asarray(claimed)
             if problem:
-                breaches[path] = f"{who} must return d{path} {problem}{'' if problem[-1] == '?' else '.'}"
+                what, hint = problem
+                breaches[path] = Sentence(f"{who} must return d{path} {what}.", hint)
     return Claims(gradients, breaches)
 
 
 def coarse(who: str, path: str, came: np.dtype[Any], wanted: np.dtype[Any]) -> str:
     """Return the sentence about a gradient in a lower precision than its argument and the output have."""
-    return (
+    return Sentence(
         f"{who} must return d{path} in no lower precision than {path} and the output have, but it returned "
-        f"{came} and not {wanted}. Make its buffers and constants in the dtype of {path}."
+        f"{came} and not {wanted}.",
+        f"Make its buffers and constants in the dtype of {path}.",
     )
 
 
@@ -179,25 +185,24 @@ def _leaves_like(value: Any, gradient: Any, path: str) -> dict[str, Any] | None:
     return found
 
 
-def _problem(name: str, claimed: Any, shape: tuple[int, ...], path: str) -> str | None:
-    """Return what is wrong with one gradient as the end of a sentence, None where nothing is."""
+def _problem(name: str, claimed: Any, shape: tuple[int, ...], path: str) -> tuple[str, str] | None:
+    """Return what is wrong with one gradient as the end of a sentence, and a hint; None where nothing is."""
     if claimed is None:
-        return f"because {path} moves, but returned None. Return a gradient, or leave {path} out of wrt="
+        return f"because {path} moves, but returned None", f"Return a gradient, or leave {path} out of wrt=."
     if not isinstance(claimed, np.ndarray | np.generic | float) or isinstance(claimed, np.ma.MaskedArray):
-        return f"as a float array, but returned {describe(claimed)}"
+        return f"as a float array, but returned {describe(claimed)}", ""
     array = np.asarray(claimed)
     if not is_float(array):
-        return f"as a float array, but returned {describe(array)}. Make it in the dtype of {path}"
+        return f"as a float array, but returned {describe(array)}", f"Make it in the dtype of {path}."
     if array.shape != shape:
-        return f"with {path}'s shape {shape}, but returned shape {array.shape}{_shape_hint(array.shape, shape)}"
+        what = f"with {path}'s shape {shape}, but returned shape {array.shape}"
+        return what, _shape_hint(array.shape, shape)
     if not _is_finite(array):
         finite = np.isfinite(array.astype(np.float64))
         index = int(np.argmin(finite.ravel()))
         count = int(finite.size - np.count_nonzero(finite))
-        return (
-            f"finite, but {entry_name(name, shape, index)} is {array.ravel()[index]} "
-            f"({count} of {array.size} entries are not finite)"
-        )
+        where = f"{entry_name(name, shape, index)} is {array.ravel()[index]}"
+        return f"finite, but {where} ({count} of {array.size} entries are not finite)", ""
     return None
 
 
@@ -209,9 +214,9 @@ def _is_finite(array: Array) -> bool:
 
 def _shape_hint(came: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     if len(came) > 1 and came == wanted[::-1]:
-        return ". Did you forget a transpose?"
+        return "Did you forget a transpose?"
     if len(came) > len(wanted) and came[len(came) - len(wanted) :] == wanted:
-        return ". Sum over the axis that was broadcast"
+        return "Sum over the axis that was broadcast."
     if np.prod(came) == np.prod(wanted):
-        return ". Reshape it"
+        return "Reshape it."
     return ""

@@ -27,11 +27,22 @@ STREAM = 0x736B657463680000  # our own: default_rng(0) may have drawn the very a
 
 @dataclass(frozen=True)
 class Sketch:
-    """What is kept of an array: its shape, its norm, and the sketch itself, flat, in float64."""
+    """What is kept of an array: its shape, its norm, and the sketch itself, flat, in float64.
+
+    Of a sum, the norm is the sum of the norms: the size of what was summed, of which the sum may be a small rest.
+    """
 
     shape: tuple[int, ...]
     norm: float
     numbers: Array
+
+    def __add__(self, other: Sketch) -> Sketch:
+        """Return the sketch of the sum."""
+        return Sketch(self.shape, self.norm + other.norm, self.numbers + other.numbers)
+
+    def __rmul__(self, factor: float) -> Sketch:
+        """Return the sketch of ``factor`` times the array."""
+        return Sketch(self.shape, abs(factor) * self.norm, factor * self.numbers)
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,9 @@ class Drawn:
 
 
 def sketch(array: Any) -> Sketch:
-    """Return the sketch of ``array``, which shares no memory with it."""
+    """Return the sketch of ``array``, which shares no memory with it; of a sketch that itself."""
+    if isinstance(array, Sketch):
+        return array
     array = np.asarray(array)
     if array.size <= WHOLE:
         numbers = np.array(array, dtype=np.float64).ravel()

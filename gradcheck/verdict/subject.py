@@ -15,12 +15,13 @@ from gradcheck.oracles import Oracle, central_difference
 from gradcheck.pairing import Pairing, call
 from gradcheck.report import Finding, Verdict
 from gradcheck.trees import Array, leaves, rebuild, rounding_unit
-from gradcheck.verdict.behaviour import Watched, breaches, second, shared
+from gradcheck.verdict.behaviour import Watched, answers, breaches
 from gradcheck.verdict.case import Case
 from gradcheck.verdict.crossexamine import cross_examine
 from gradcheck.verdict.judge import KINK, judge
 from gradcheck.verdict.kinks import beside, outside_the_slopes
 from gradcheck.verdict.laws import Claims, coarse, match_gradients, unasked
+from gradcheck.verdict.memory import shared
 from gradcheck.verdict.rounding import rounding_of
 from gradcheck.verdict.sketch import WHOLE, Drawn, Sketch, sketch
 from gradcheck.verdict.trial import Breach, Trial, run
@@ -110,23 +111,23 @@ class Subject:
         if not watch or claims.breach:
             return claim
         trial = self._trial(claim)
-        broken, cache = (*first.written, *shared(trial, first)), first.cache
+        remarks = shared(trial.who, claims.gradients, first, arguments)
+        broken, unclean, cache = (*first.written, *remarks), bool(first.written), first.cache
         del first, claims, views  # what was returned, and the copies of the arguments if the cache does not hold them
-        return claim._replace(watched=Watched(broken, None if broken else second(trial, cache, self.rng)))
+        return claim._replace(watched=Watched(broken, None if unclean else answers(trial, cache, self.rng)))
 
     def unsteady(self, claim: Claim) -> str | None:
-        """Say how much the forward differs from call to call, None where it does not."""
-        again, _ = call(self.forward, claim.arguments.fresh())
-        pairs = zip(leaves(again, "out"), leaves(claim.kept, "out"), strict=True)
-        for (path, now), (_, kept) in pairs:
-            before = kept if isinstance(kept, Sketch) else sketch(kept)
-            apart, size = float(np.linalg.norm(sketch(now).numbers - before.numbers)), before.norm
-            if apart > SAME * size:
-                return (
-                    f"the forward is not deterministic: two calls differ by {apart / size:.1e} of {path}. "
-                    "Pass what it draws as an argument, or a generator, of which every call gets a copy"
-                )
-        return None
+        """Say how much the forward differs from call to call, None where it does not.
+
+        One that gives something else than before the backward was called, but the same from now on, is steady itself.
+        """
+        first, again = claim.kept, call(self.forward, claim.arguments.fresh())[0]
+        if (apart := _drift(first, again)) and not _drift(again, call(self.forward, claim.arguments.fresh())[0]):
+            return None
+        return apart and (
+            f"the forward is not deterministic: two calls differ by {apart}. "
+            "Pass what it draws as an argument, or a generator, of which every call gets a copy"
+        )
 
     def broken_laws(self, claim: Claim) -> list[Breach]:
         """Return the laws of behaviour that the pair breaks."""
@@ -201,7 +202,16 @@ class Subject:
 
     def _trial(self, claim: Claim) -> Trial:
         gradients = {path: g for path, g in claim.gradients.gradients.items() if g is not None}
-        return Trial(self.forward, self.backward, claim.arguments, claim.kept, claim.drawn, gradients)
+        return Trial(self.forward, self.backward, claim.arguments, claim.kept, claim.drawn, gradients, self.tol or 0.0)
+
+
+def _drift(before: Any, now: Any) -> str | None:
+    """Say by how much of which output two calls differ, None where they do not."""
+    for (path, kept), (_, came) in zip(leaves(before, "out"), leaves(now, "out"), strict=True):
+        apart, size = float(np.linalg.norm(sketch(came).numbers - sketch(kept).numbers)), sketch(kept).norm
+        if apart > SAME * size:
+            return f"{apart / size:.1e} of {path}"
+    return None
 
 
 def _point(arguments: Arguments) -> Array:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
+from gradcheck.hints import Sentence
 from gradcheck.pairing import call
 from gradcheck.report import Verdict
-from gradcheck.trees import Array, leaves, rebuild
+from gradcheck.trees import Array, leaves, rebuild, rounding_unit
 from gradcheck.verdict.laws import match_gradients, split_forward
 from gradcheck.verdict.sketch import WHOLE, Drawn, Sketch, sketch
 
@@ -22,7 +25,9 @@ __all__ = [
     "Run",
     "Sketches",
     "Trial",
+    "apart",
     "close",
+    "dtype_of",
     "each",
     "is_array",
     "moving_arrays",
@@ -30,8 +35,13 @@ __all__ = [
     "sketched",
 ]
 
-SAME = {8: 1e-7, 4: 0.1, 2: 0.5}  # how far two runs of one code may be apart, by the bytes of a number; sums may cancel
+SAME = {8: 1e-6, 4: 1e-3, 2: 0.1}  # how far two runs of one code may be apart, by the bytes of a number
 LOOSE = 1e-2  # likewise for the output itself
+DRAWS = 4  # pairs of cotangents whose gradients show the rounding of a backward
+APART = 2.0**-6  # of its size is each entry moved for that, so that every digit of float16 is drawn anew
+ULPS = 2.0  # by which arguments are moved for the same end
+SAFETY = 16.0  # times what these show may be the rounding of another run
+STREAM = 0x6E6F697365000000  # our own, of the pairs
 
 Gradients = dict[str, Array]
 Sketches = dict[str, Sketch]
@@ -51,13 +61,14 @@ class Breach(NamedTuple):
 class Run(NamedTuple):
     """One call of a forward and its backward on copies: what they were given, gave, and wrote into.
 
-    Large leaves of ``out`` are sketches.
+    Large leaves of ``out`` are sketches. ``passed`` is the copy of ``cotangent`` that the backward was given.
     """
 
     args: tuple[Any, ...]
     out: Any
     cache: Any
     cotangent: Any
+    passed: Any
     returned: Any
     written: tuple[Breach, ...]
 
@@ -66,7 +77,8 @@ class Run(NamedTuple):
 class Trial:
     """A forward and a backward at a point: the output, and one cotangent with the gradients that it gave.
 
-    Leaves of ``out`` may be sketches; leaves of ``cotangent`` may be drawn only when they are asked for.
+    Leaves of ``out`` may be sketches; leaves of ``cotangent`` may be drawn only when they are asked for. ``tol`` is
+    the relative error that the user tolerates.
     """
 
     forward: Callable[..., tuple[Any, Any]]
@@ -75,6 +87,7 @@ class Trial:
     out: Any
     cotangent: Any
     gradients: Gradients
+    tol: float = 0.0
 
     @property
     def who(self) -> str:
@@ -86,35 +99,99 @@ class Trial:
         """The gradients of the cotangent."""
         return sketched(self.gradients)
 
-    def pull(self, cotangent: Any) -> Gradients:
-        """Return the gradients of ``cotangent`` from a fresh forward; those that were gradients the first time."""
+    @functools.cached_property
+    def least(self) -> dict[str, float]:
+        """What rounding makes of every gradient, a norm by leaf: an effect below it is lost beside the strongest one.
+
+        The effect of a leaf is how much the paired output changes, to first order, when the leaf changes by its own
+        length. Of a bias that a normalisation takes off again all effect is such a rest of what was summed.
+        """
+        values = zip(self.arguments.layout.paths, self.arguments.layout.unflatten(self.arguments.point), strict=True)
+        length = {path: float(np.linalg.norm(value)) or math.sqrt(value.size) for path, value in values}
+        strongest = max((gradient.norm * length[path] for path, gradient in self.sketches.items()), default=0.0)
+        return {path: rounding_unit(g.dtype) * strongest / length[path] for path, g in self.gradients.items()}
+
+    @functools.cached_property
+    def noise(self) -> dict[str, float]:
+        """The rounding that a gradient of a cotangent of this size carries: a norm by leaf; empty where it raises.
+
+        backward(c + e) + backward(c − e) = 2 backward(c) for every e, so these sums differ by rounding alone, in
+        whatever precision the code may compute inside. A gradient that is zero but for rounding, because what was
+        summed cancels, is as large as that. Only a backward that is repeatable has any such number.
+        """
+        seeds = np.random.default_rng(STREAM).integers(2**63, size=DRAWS).tolist()
+        pairs = [
+            [self.ask(each(functools.partial(_moved, seed=seed, sign=sign), self.cotangent)) for sign in (1, -1)]
+            for seed in seeds
+        ]
+        return self._spread([_added(one, other) for one, other in pairs])
+
+    @functools.cached_property
+    def sensitivity(self) -> dict[str, float]:
+        """The same for arguments that are rounded otherwise, of which what the forward keeps is rounded otherwise."""
+        layout, rng = self.arguments.layout, np.random.default_rng(STREAM)
+        units = np.repeat([ULPS * rounding_unit(dtype) for dtype in layout.dtypes], layout.sizes)
+        points = (self.arguments.point * (1 + units * rng.choice([-1.0, 1.0], units.size)) for _ in range(2 * DRAWS))
+        return self._spread(
+            [self.ask(each(np.copy, self.cotangent), self.arguments.moved(point).fresh()) for point in points]
+        )
+
+    def _spread(self, runs: Sequence[Sketches | Exception]) -> dict[str, float]:
+        """Return how far the gradients of some runs are apart at most; nothing where one of them failed."""
+        found = [run for run in runs if not isinstance(run, Exception) and run.keys() == self.sketches.keys()]
+        if len(found) < len(runs):
+            return {}
+        return {path: max(apart(a[path], b[path])[0] for a, b in itertools.combinations(found, 2)) for path in found[0]}
+
+    def ask(self, cotangent: Any, args: tuple[Any, ...] | None = None) -> Sketches | Exception:
+        """Return the gradients of ``cotangent`` from a fresh forward, or what the pair raised."""
+        try:
+            with np.errstate(all="ignore"):
+                _, cache = self.forward(*(self.arguments.fresh() if args is None else args))
+                return self.answer(cotangent, cache)
+        except Exception as error:  # noqa: BLE001  (whatever the user's code raises: it refuses these arguments)
+            return error
+
+    def answer(self, cotangent: Any, cache: Any) -> Sketches:
+        """Return the gradients of ``cotangent`` with a cache."""
         with np.errstate(all="ignore"):
-            _, cache = self.forward(*self.arguments.fresh())
-            return self.match(self.backward(each(np.copy, cotangent), cache))
+            return sketched(self.match(self.backward(cotangent, cache)))
 
     def match(self, returned: Any) -> Gradients:
         """Return by leaf the gradients in what the backward returned, in its own memory."""
         found = match_gradients(self.who, returned, self.arguments).gradients
         return {path: gradient for path in self.gradients if (gradient := found[path]) is not None}
 
-    def tolerance(self, path: str) -> float:
-        """How far two runs of the same code may be apart in one gradient, relative to its norm."""
-        cotangents = (_dtype(leaf).itemsize for _, leaf in leaves(self.cotangent, "dout"))
+    def same(self, path: str) -> float:
+        """How far two runs of the same code may be apart in one gradient, relative to what was summed."""
+        cotangents = (dtype_of(leaf).itemsize for _, leaf in leaves(self.cotangent, "dout"))
         return SAME[min(self.gradients[path].dtype.itemsize, *cotangents, 8)]
 
     def differing(
-        self, some: Sketches, others: Sketches, factor: float = 1.0, plus: Sketches | None = None
+        self,
+        some: Sketches,
+        others: Sketches,
+        factor: float = 1.0,
+        *,
+        bent: float = 0.0,
+        runs: float = 0.0,
+        measured: bool = True,
     ) -> Iterator[tuple[str, float]]:
-        """Yield the leaves in which ``factor`` times the sum of some gradients and ``plus`` differs from others.
+        """Yield the leaves in which ``factor`` times some gradients differ from others, and by how much.
 
-        And by how much, relative to the larger; infinitely where the other is missing or not finite.
+        Relative to the larger, or to the larger of what was summed; infinitely where the other is missing or not
+        finite. Not what is below ``bent``, or what rounding makes of so many ``runs`` with a cotangent of this size;
+        that may be ``measured``, which takes calls of the pair.
         """
+        levels = ("least", "noise", "sensitivity")[: 3 if measured else 1] if runs else ()
         for path, gradient in some.items():
-            apart, size = np.inf, 1.0
-            if path in others and (plus is None or path in plus):
-                apart, size = _apart(gradient, others[path], factor, None if plus is None else plus[path])
-            if not apart <= self.tolerance(path) * size:
-                yield path, apart / size
+            off, size = apart(factor * gradient, others[path]) if path in others else (np.inf, 1.0)
+            if off <= max(self.same(path), bent) * size:
+                continue
+            if not (
+                off < np.inf and any(off <= SAFETY * runs * getattr(self, level).get(path, 0.0) for level in levels)
+            ):
+                yield path, off / size if size else np.inf
 
 
 def run(
@@ -126,22 +203,22 @@ def run(
     """Run one forward and its backward on copies, and note what they write into; ``draw(out)`` gives the cotangent."""
     args = arguments.fresh()
     out, cache = split_forward(name_of(forward), call(forward, args))
-    written = []
+    written: list[Sentence] = []
     given, taken = (moving_arrays(values, arguments) for values in (arguments.values, args))
     if wrote := _changed(taken, given):
-        written.append(f"{name_of(forward)} must not write into its arguments, but it changed {wrote}.")
+        written.append(Sentence(f"{name_of(forward)} must not write into its arguments, but it changed {wrote}."))
     cotangent, out = draw(out), _kept(out)
     passed = each(np.copy, cotangent)
     before = sketched(dict(leaves(passed, "dout")))
     returned = call(backward, (passed, cache))
     if not written and (wrote := _changed(taken, given)):
-        written.append(f"{name_of(backward)} must not write into the forward's arguments, but it changed {wrote}.")
+        what = f"{name_of(backward)} must not write into the forward's arguments, but it changed {wrote}."
+        written.append(Sentence(what))
     after = sketched(dict(leaves(passed, "dout")))
     if wrote := next((path for path in after if not np.array_equal(after[path].numbers, before[path].numbers)), None):
-        written.append(
-            f"{name_of(backward)} must not write into the cotangent, but it changed {wrote}. Work on a copy."
-        )
-    return Run(args, out, cache, cotangent, returned, tuple(Breach(None, sentence) for sentence in written))
+        what = f"{name_of(backward)} must not write into the cotangent, but it changed {wrote}."
+        written.append(Sentence(what, "Work on a copy."))
+    return Run(args, out, cache, cotangent, passed, returned, tuple(Breach(None, sentence) for sentence in written))
 
 
 def _changed(now: dict[str, Any], before: dict[str, Any]) -> str | None:
@@ -160,18 +237,20 @@ def close(here: Any, there: Any) -> bool:
     if np.shape(here) != np.shape(there):
         return False
     if isinstance(there, Sketch):
-        apart, size = _apart(sketch(here), there)
-        return apart <= LOOSE * size
+        off, size = apart(sketch(here), there)
+        return off <= LOOSE * size
     slack = LOOSE * float(np.max(np.abs(there), initial=0.0))
     return np.allclose(here, there, rtol=LOOSE, atol=slack)
 
 
-def _apart(some: Sketch, other: Sketch, factor: float = 1.0, plus: Sketch | None = None) -> tuple[float, float]:
-    """Return ‖factor · (some + plus) − other‖, infinite where that is not finite, and the larger norm of both sides."""
-    expected = factor * (some.numbers if plus is None else some.numbers + plus.numbers)
-    apart, size = (float(np.sqrt(part @ part)) for part in (expected - other.numbers, expected))
-    finite = np.isfinite([apart, size, some.norm, other.norm]).all()
-    return (apart, max(size, other.norm)) if finite else (np.inf, 1.0)
+def apart(some: Sketch, other: Sketch) -> tuple[float, float]:
+    """Return the norm of the difference, infinite where that is not finite, and the larger norm of both sides."""
+    if some.shape != other.shape:
+        return np.inf, 1.0
+    with np.errstate(all="ignore"):
+        off = float(np.linalg.norm(some.numbers - other.numbers))
+    finite = np.isfinite([off, some.norm, other.norm]).all()
+    return (off, max(some.norm, other.norm)) if finite else (np.inf, 1.0)
 
 
 def sketched(arrays: Gradients) -> Sketches:
@@ -198,12 +277,26 @@ def each(function: Callable[..., Any], *trees: Any) -> Any:
 
 def _like(leaf: Any, value: Any) -> Any:
     if is_array(leaf) or isinstance(leaf, Drawn):
-        return value if value.dtype == leaf.dtype else value.astype(leaf.dtype)
+        return np.asarray(value, dtype=leaf.dtype)
     return type(leaf)(np.reshape(value, ())[()])
 
 
-def _dtype(leaf: Any) -> np.dtype[Any]:
+def dtype_of(leaf: Any) -> np.dtype[Any]:
+    """Return the dtype of a leaf; of a Python float what NumPy takes it for."""
     return leaf.dtype if hasattr(leaf, "dtype") else np.dtype(type(leaf))
+
+
+def _added(one: Sketches | Exception, other: Sketches | Exception) -> Sketches | Exception:
+    """Return the sums of the gradients of two runs, or what one of them raised."""
+    if isinstance(one, Exception) or isinstance(other, Exception):
+        return one if isinstance(one, Exception) else other
+    return {path: one[path] + other[path] for path in one.keys() & other.keys()}
+
+
+def _moved(leaf: Any, *, seed: int, sign: int) -> Any:
+    """Return a cotangent with a mean, as many of those have that real code hands down, and every entry moved."""
+    e = np.random.default_rng(seed).uniform(-1, 1, np.shape(leaf))
+    return (1 + np.asarray(leaf)) * (1 + sign * APART * e)
 
 
 def is_array(leaf: Any) -> bool:

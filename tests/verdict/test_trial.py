@@ -21,7 +21,7 @@ def backward(dout, x):
 
 
 def told(wrong, wrong_forward=forward):
-    report = examine_backward(wrong_forward, wrong, (X,), seed=0, hints=False)
+    report = examine_backward(wrong_forward, wrong, (X,), seed=0)
     return report.verdict, [*report.broken, report.arguments["x"].reason]
 
 
@@ -40,12 +40,48 @@ def test_an_output_is_compared_with_what_was_kept_of_it():
     assert not close(np.tanh(X)[:-1], kept)
 
 
+def trial_of(gradient):
+    return Trial(forward, backward, Arguments.of(forward, (X,)), np.tanh(X), np.ones(SIZE), {"x": gradient})
+
+
 def test_gradients_are_compared_with_a_factor_times_a_sum():
-    trial = Trial(forward, backward, Arguments.of(forward, (X,)), np.tanh(X), np.ones(SIZE), {"x": X})
-    plus, total = sketched({"x": X[::-1]}), sketched({"x": 8 * (X + X[::-1])})
-    assert list(trial.differing(trial.sketches, total, 8.0, plus)) == []
+    trial = trial_of(X)
+    both = {"x": trial.sketches["x"] + sketched({"x": X[::-1]})["x"]}
+    total = sketched({"x": 8 * (X + X[::-1])})
+    assert list(trial.differing(both, total, 8.0)) == []
     assert [path for path, _ in trial.differing(trial.sketches, total, 8.0)] == ["x"]
     assert dict(trial.differing(trial.sketches, {})) == {"x": np.inf}
+
+
+def test_what_is_not_finite_differs_from_everything():
+    trial = trial_of(X)
+    nan = sketched({"x": np.nan * X})
+    assert dict(trial.differing(trial.sketches, nan, runs=1e300)) == {"x": np.inf}
+
+
+def test_a_difference_is_compared_with_the_rounding_of_so_many_runs():
+    trial = trial_of(backward(np.ones(SIZE), X))
+    lost = sketched({"x": trial.gradients["x"] + 1e-3})
+    assert [path for path, _ in trial.differing(trial.sketches, lost, runs=1)] == ["x"]
+    assert list(trial.differing(trial.sketches, lost, runs=1, bent=1e-2)) == []
+    assert list(trial.differing(trial.sketches, lost, runs=1e12)) == []
+    assert [path for path, _ in trial.differing(trial.sketches, lost)] == ["x"]
+
+
+def test_the_rounding_of_a_backward_is_measured_in_the_precision_that_it_computes_in():
+    single = lambda dout, x: (dout.astype(np.float32) * (1 - np.tanh(x).astype(np.float32) ** 2)).astype(float)  # noqa: E731
+    for function, unit in ((backward, 1e-16), (single, 1e-7)):
+        trial = Trial(forward, function, Arguments.of(forward, (X[:99],)), None, X[:99], {"x": X[:99]})
+        assert unit / 30 < trial.noise["x"] / np.linalg.norm(X[:99]) < 30 * unit
+
+
+def test_nothing_is_known_of_the_rounding_of_a_backward_that_raises():
+    def raising(dout, x):
+        raise ValueError
+
+    trial = Trial(forward, raising, Arguments.of(forward, (X[:9],)), None, X[:9], {"x": X[:9]})
+    assert trial.noise == trial.sensitivity == {}
+    assert isinstance(trial.ask(X[:9]), ValueError)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -75,7 +111,7 @@ def test_a_large_forward_that_is_not_deterministic_is_undecided():
     def drifting(x):
         return np.tanh(x) + 1e-4 * next(calls) * np.arange(x.size), x
 
-    report = examine_backward(drifting, backward, (X,), seed=0, hints=False)
+    report = examine_backward(drifting, backward, (X,), seed=0)
     assert report.verdict is not Verdict.PASS
     assert "not deterministic" in str(report)
 

@@ -1,0 +1,93 @@
+"""The cotangents that real code hands to a backward, and the orders in memory that its arrays come in. Level 2.
+
+A check draws its cotangent from a normal distribution, in C order. What stands above a layer hands down others: a sum
+hands down ones, a mean over the batch equal rows, a sum over features rows of one number each, a loss of one entry
+zeros but for a one, an output that nobody uses zeros. They come as they are, transposed, or broadcast without a copy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradcheck.trees import Array, leaves, rebuild
+from gradcheck.verdict.trial import dtype_of, each
+
+__all__ = ["Handed", "broadcast", "fortran", "handed", "plain"]
+
+
+class Handed(NamedTuple):
+    """A cotangent that real code hands down: of what it consists, and in which memory order if not in C order."""
+
+    words: str
+    order: str | None
+    cotangent: Any
+
+
+def handed(like: Any, seed: int) -> Iterator[Handed]:
+    """Yield the cotangents of the form of ``like`` that real code hands down; the same ones for the same ``seed``."""
+    rng = np.random.default_rng(seed)
+    shapes = [np.shape(leaf) for _, leaf in leaves(like, "dout")]
+    yield Handed("ones", None, _made(like, np.ones))
+    yield Handed("zeros", None, _made(like, np.zeros))
+    if sum(map(math.prod, shapes)) > 1:
+        yield Handed("zeros but for a one", "Fortran-ordered", _one_hot(like, shapes, rng))
+    if any(len(shape) > 1 and math.prod(shape) > max(shape[0], shape[-1]) for shape in shapes):
+        rows = _made(like, lambda shape, dtype: _repeated(shape, dtype, 0, rng))
+        yield Handed("equal rows", "broadcast", rows)
+        columns = _made(like, lambda shape, dtype: np.array(_repeated(shape, dtype, -1, rng), order="C"))
+        yield Handed("rows of one number each", None, columns)
+
+
+def plain(like: Any, cotangent: Any) -> Any:
+    """Return ``cotangent`` as writeable arrays in C order, and its numbers in the type that they have in ``like``."""
+    return each(lambda _leaf, array: np.array(array, order="C"), like, cotangent)
+
+
+def fortran(array: Any) -> Any:
+    """Return the same numbers in Fortran order; where that is the C order too, with a negative stride."""
+    if np.ndim(array) < 2:
+        return np.array(array)[::-1].copy()[::-1] if np.ndim(array) else array
+    return np.array(array, order="F")
+
+
+def broadcast(array: Any) -> Any:
+    """Return an array that repeats the first row of ``array`` without a copy; it cannot be written into."""
+    if not np.ndim(array) or array.shape[0] < 2:
+        return array
+    return np.broadcast_to(np.asarray(array)[:1].copy(), array.shape)
+
+
+def _made(like: Any, make: Callable[[tuple[int, ...], np.dtype[Any]], Array]) -> Any:
+    """Return a tree of the form of ``like`` with leaves of the same shapes and dtypes; its numbers are Python's."""
+    made = ((leaf, make(np.shape(leaf), dtype_of(leaf))) for _, leaf in leaves(like, "dout"))
+    return rebuild(like, (array if hasattr(leaf, "shape") and leaf.shape else float(array) for leaf, array in made))
+
+
+def _one_hot(like: Any, shapes: list[tuple[int, ...]], rng: np.random.Generator) -> Any:
+    """Return zeros but for a one, at a random place of all leaves together."""
+    left = int(rng.integers(sum(map(math.prod, shapes))))
+    places: list[int | None] = []
+    for size in map(math.prod, shapes):
+        places.append(left if 0 <= left < size else None)
+        left -= size
+    numbers = iter(places)
+
+    def make(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        array, place = np.zeros(shape, dtype, order="F"), next(numbers)
+        if place is not None:
+            array[np.unravel_index(place, shape)] = 1
+        return array
+
+    return _made(like, make)
+
+
+def _repeated(shape: tuple[int, ...], dtype: np.dtype[Any], axis: int, rng: np.random.Generator) -> Array:
+    """Return a view of random numbers that are repeated along ``axis``."""
+    one = list(shape)
+    if one:
+        one[axis] = 1
+    return np.broadcast_to(rng.standard_normal(one).astype(dtype), shape)
