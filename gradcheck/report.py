@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import functools
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from gradcheck.render import html, shows_colour, text
 
-__all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Report", "Verdict"]
+__all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Findings", "Report", "Verdict"]
 
 CONFIDENCE = 1e-6  # the probability with which an error beyond the stated bound would not have been seen
 
@@ -66,6 +67,38 @@ class Finding:
     conventions: int = 0
     where: tuple[str, ...] = ()
     remark: str | None = None
+
+
+class Findings(Mapping[str, Finding]):
+    """The findings of a check by argument, and whether anybody has ``asked`` for one.
+
+    The verdict is made of them, so that whoever asked for it, or whether the report is true, has asked for them too.
+    """
+
+    def __init__(self, found: Mapping[str, Finding]) -> None:
+        self._found = dict(found)
+        self.asked = False
+
+    def __getitem__(self, name: str) -> Finding:
+        self.asked = True
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self.asked = True
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __repr__(self) -> str:
+        return repr(self._found)
+
+    @contextlib.contextmanager
+    def unnoticed(self) -> Iterator[None]:
+        """Let what is read meanwhile count for nothing."""
+        before = self.asked
+        yield
+        self.asked = before
 
 
 @dataclass(frozen=True)
@@ -133,6 +166,10 @@ class Report:
     replay: str | None = None
     remarks: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Keep the findings so that it is known whether anybody asked for them."""
+        object.__setattr__(self, "arguments", Findings(self.arguments))
+
     @functools.cached_property
     def answers(self) -> Answers:
         """What was found out besides the findings; looked for when it is first read."""
@@ -192,16 +229,23 @@ class Report:
 
     def __str__(self) -> str:
         """Return the report as plain text of at most 25 lines."""
-        return text(self)
+        with self._unnoticed():
+            return text(self)
+
+    def _unnoticed(self) -> contextlib.AbstractContextManager[None]:
+        """Printing a report is no assertion."""
+        return self.arguments.unnoticed() if isinstance(self.arguments, Findings) else contextlib.nullcontext()
 
     def _repr_html_(self) -> str:
         """Return the report for a notebook, with a picture of the error by entry."""
-        return html(self)
+        with self._unnoticed():
+            return html(self)
 
     def show(self, file: TextIO | None = None) -> None:
         """Print the report; in colour where ``file`` (by default the standard output) is a terminal."""
         file = sys.stdout if file is None else file
-        shown = text(self, colour=shows_colour(file))
+        with self._unnoticed():
+            shown = text(self, colour=shows_colour(file))
         encoding = getattr(file, "encoding", None) or "utf-8"  # a Windows console may have no arrow
         print(shown.encode(encoding, "replace").decode(encoding), file=file)
 

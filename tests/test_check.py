@@ -306,7 +306,7 @@ def test_evaluations_are_counted_announced_and_bounded():
     assert len({most for _, most in told}) == 1
     wrong = lambda dy, cache: [0.5 * g for g in affine_backward(dy, cache)]  # noqa: E731
     told.clear()
-    examine_backward(counting, wrong, (X, W, B), progress=lambda *now: told.append(now))
+    assert not examine_backward(counting, wrong, (X, W, B), progress=lambda *now: told.append(now))
     assert told[-1][0] < told[-1][1] == told[0][1]
 
 
@@ -406,4 +406,5 @@ def test_an_explanation_read_late_speaks_of_the_arguments_of_the_check():
     report = examine_backward(affine, wrong, args, seed=0)
     for array in args:
         array.fill(0.0)
+    assert report.verdict is Verdict.FAIL
     assert [each.mistake for each in report.explanations] == ["A1"]
