@@ -70,7 +70,7 @@ class Finding:
 
 
 class Findings(Mapping[str, Finding]):
-    """The findings of a check by argument, and whether anybody has ``asked`` for one.
+    """The findings of a check by argument, and whether anybody has ``asked`` for one, or for why it is wrong.
 
     The verdict is made of them, so that whoever asked for it, or whether the report is true, has asked for them too.
     """
@@ -170,9 +170,15 @@ class Report:
         """Keep the findings so that it is known whether anybody asked for them."""
         object.__setattr__(self, "arguments", Findings(self.arguments))
 
-    @functools.cached_property
+    @property
     def answers(self) -> Answers:
         """What was found out besides the findings; looked for when it is first read."""
+        if isinstance(self.arguments, Findings):
+            self.arguments.asked = True
+        return self._answers
+
+    @functools.cached_property
+    def _answers(self) -> Answers:
         return self.inquiry()
 
     @property
@@ -197,7 +203,7 @@ class Report:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle keeps: the answers instead of the functions that would find them."""
-        return {**vars(self), "answers": self.answers, "inquiry": Answers}
+        return {**vars(self), "_answers": self._answers, "inquiry": Answers}
 
     @property
     def verdict(self) -> Verdict:
