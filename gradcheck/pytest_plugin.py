@@ -1,4 +1,4 @@
-"""The pytest plugin: remarks, what the checks of a test could not have shown, and which sizes failed. Level 6.
+"""The pytest plugin: failures nobody looked at, remarks, what no check could show, which sizes failed. Level 6.
 
 Loaded by its entry point wherever gradcheck is installed; ``-p no:gradcheck`` turns it off. It imports what costs when
 a test makes its first check. What is found travels with the report of the test, as plain data, so that it arrives from
@@ -23,7 +23,11 @@ LINES = 40  # of a section at most
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Take down every check that the test makes."""
+    """Take down every check that the test makes; fail a test that did not look at one that did not pass.
+
+    A doctest compares what is printed, and needs no other look.
+    """
+    overlooked: list[tuple[str, Any]] = []  # what a check said, and its findings, which know whether somebody asked
 
     def note(*check: Any) -> None:
         if _CHECKS not in item.stash:
@@ -31,12 +35,34 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
             item.stash[_CHECKS] = Checks()
         item.stash[_CHECKS](*check)
+        report = check[-1]
+        said = f"{report.name}: {report.verdict.upper()}"
+        overlooked[:] = [(other, findings) for other, findings in overlooked if not findings.asked]
+        if not report and isinstance(item, pytest.Function):
+            overlooked.append((said, report.arguments))
+        report.arguments.asked = False
 
     before = WITNESS.set(note)
     try:
-        return (yield)
+        result = yield
+    except (pytest.skip.Exception, pytest.xfail.Exception):
+        _must_be_looked_at(overlooked)
+        raise
     finally:
         WITNESS.reset(before)
+    _must_be_looked_at(overlooked)
+    return result
+
+
+def _must_be_looked_at(checks: list[tuple[str, Any]]) -> None:
+    """Fail the test for checks that did not pass and of which nobody asked the verdict or a finding."""
+    left = dict.fromkeys(said for said, findings in checks if not findings.asked)
+    if left:
+        pytest.fail(
+            f"gradcheck: {', '.join(left)}, and nobody asserted on it. "
+            "Write assert examine_backward(...), or check_backward(...).",
+            pytrace=False,
+        )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import functools
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from gradcheck.render import html, shows_colour, spelled, text
 
-__all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Report", "Verdict"]
+__all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Findings", "Report", "Verdict"]
 
 CONFIDENCE = 1e-6  # the probability with which an error beyond the stated bound would not have been seen
 
@@ -69,6 +70,38 @@ class Finding:
     conventions: int = 0
     where: tuple[str, ...] = ()
     remark: str | None = None
+
+
+class Findings(Mapping[str, Finding]):
+    """The findings of a check by argument, and whether anybody has ``asked`` for one, or for why it is wrong.
+
+    The verdict is made of them, so that whoever asked for it, or whether the report is true, has asked for them too.
+    """
+
+    def __init__(self, found: Mapping[str, Finding]) -> None:
+        self._found = dict(found)
+        self.asked = False
+
+    def __getitem__(self, name: str) -> Finding:
+        self.asked = True
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self.asked = True
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __repr__(self) -> str:
+        return repr(self._found)
+
+    @contextlib.contextmanager
+    def unnoticed(self) -> Iterator[None]:
+        """Let what is read meanwhile count for nothing."""
+        before = self.asked
+        yield
+        self.asked = before
 
 
 @dataclass(frozen=True)
@@ -136,9 +169,19 @@ class Report:
     remarks: tuple[str, ...] = ()
     tolerance: str | None = None
 
-    @functools.cached_property
+    def __post_init__(self) -> None:
+        """Keep the findings so that it is known whether anybody asked for them."""
+        object.__setattr__(self, "arguments", Findings(self.arguments))
+
+    @property
     def answers(self) -> Answers:
         """What was found out besides the findings; looked for when it is first read."""
+        if isinstance(self.arguments, Findings):
+            self.arguments.asked = True
+        return self._answers
+
+    @functools.cached_property
+    def _answers(self) -> Answers:
         return self.inquiry()
 
     @property
@@ -169,7 +212,7 @@ class Report:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle keeps: the answers instead of the functions that would find them."""
-        return {**vars(self), "answers": self.answers, "inquiry": Answers}
+        return {**vars(self), "_answers": self._answers, "inquiry": Answers}
 
     @property
     def verdict(self) -> Verdict:
@@ -204,16 +247,23 @@ class Report:
 
     def __str__(self) -> str:
         """Return the report as plain text of at most 25 lines, in letters that the standard output can show."""
-        return spelled(text(self), sys.stdout)
+        with self._unnoticed():
+            return spelled(text(self), sys.stdout)
+
+    def _unnoticed(self) -> contextlib.AbstractContextManager[None]:
+        """Printing a report is no assertion."""
+        return self.arguments.unnoticed() if isinstance(self.arguments, Findings) else contextlib.nullcontext()
 
     def _repr_html_(self) -> str:
         """Return the report for a notebook, with a picture of the error by entry."""
-        return html(self)
+        with self._unnoticed():
+            return html(self)
 
     def show(self, file: TextIO | None = None) -> None:
         """Print the report; in colour where ``file`` (by default the standard output) is a terminal."""
         file = sys.stdout if file is None else file
-        print(spelled(text(self, colour=shows_colour(file)), file), file=file)
+        with self._unnoticed():
+            print(spelled(text(self, colour=shows_colour(file)), file), file=file)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data that JSON can hold; a number that is not finite becomes a string."""

@@ -307,7 +307,7 @@ def test_evaluations_are_counted_and_so_many_announced_as_are_likely():
     assert {likely for _, likely in told} == {45}
     wrong = lambda dy, cache: [0.5 * g for g in affine_backward(dy, cache)]  # noqa: E731
     told.clear()
-    examine_backward(counting, wrong, (X, W, B), progress=lambda *now: told.append(now))
+    assert not examine_backward(counting, wrong, (X, W, B), progress=lambda *now: told.append(now))
     assert told[-1][0] > 45
     assert all(done <= likely for done, likely in told)
     totals = list(dict.fromkeys(likely for _, likely in told))
@@ -408,4 +408,5 @@ def test_an_explanation_read_late_speaks_of_the_arguments_of_the_check():
     report = examine_backward(affine, wrong, args, seed=0)
     for array in args:
         array.fill(0.0)
+    assert report.verdict is Verdict.FAIL
     assert [each.mistake for each in report.explanations] == ["A1"]

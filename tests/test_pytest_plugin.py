@@ -94,15 +94,112 @@ def test_fails_always():
             check_backward(affine, doubled, args(N), hints=False)
     raise AssertionError
 """
+OVERLOOKED = """
+import unittest
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from gradcheck import Verdict, check_backward, examine_backward
+
+few = settings(max_examples=9, derandomize=True, database=None, deadline=None)
+X = np.arange(3.0)
+
+def sine(x):
+    return np.sin(x), x
+
+def cosine(dy, x):
+    return dy * np.cos(x)
+
+def examine(factor=2.0):
+    return examine_backward(sine, lambda dy, x: factor * cosine(dy, x), (X,), hints=False)
+
+def test_bad_drops_it():
+    examine()
+
+def test_bad_prints_it():
+    report = examine()
+    print(report, repr(report))
+    report.show()
+    report._repr_html_()
+
+def test_bad_looks_at_another_one():
+    assert not examine()
+    examine()
+
+@few
+@given(st.integers(2, 9))
+def test_bad_drops_a_property(factor):
+    examine(factor)
+
+@few
+@given(st.integers(1, 9))
+def test_bad_drops_one_of_many(factor):
+    report = examine(factor)
+    assert factor == 1 or factor == 5 or not report
+
+def test_bad_skips_afterwards():
+    examine()
+    pytest.skip("no time")
+
+def test_bad_expects_to_fail_afterwards():
+    examine()
+    pytest.xfail("some day")
+
+def test_bad_has_an_undecided_one():
+    examine_backward(lambda x: (np.sin(x) + np.random.default_rng().normal(), x), cosine, (X,), hints=False)
+
+class BadCase(unittest.TestCase):
+    def test_drops_it(self):
+        examine()
+
+def test_good_asserts_on_the_verdict():
+    assert examine().verdict is Verdict.FAIL
+
+def test_good_asserts_on_a_finding():
+    assert examine().arguments["x"].error > 0.1
+
+def test_good_compares_reports():
+    assert examine() != examine(1.0)
+
+def test_good_asserts_on_plain_data():
+    assert examine().to_dict()["verdict"] == "fail"
+
+def test_good_expects_an_error():
+    with pytest.raises(AssertionError):
+        check_backward(sine, lambda dy, x: 2 * dy, (X,), hints=False)
+
+def test_good_drops_one_that_passes():
+    examine(1.0)
+
+@few
+@given(st.integers(2, 9))
+def test_good_property(factor):
+    assert not examine(factor)
+
+class GoodCase(unittest.TestCase):
+    def test_looks_at_it(self):
+        self.assertFalse(examine())
+
+def test_good_prints_in_a_doctest():
+    '''
+    >>> import numpy as np, gradcheck
+    >>> report = gradcheck.examine_backward(lambda x: (2 * x, None), lambda dy, _: dy, (np.ones(3),), hints=False)
+    >>> print(str(report).partition(" (")[0])
+    <lambda>: FAIL
+    '''
+
+def test_right_that_fails_fails_by_itself():
+    assert examine()
+"""
 A2 = (
     "affine, 4 checks: no example had x.shape[0] ≥ 2, so sum for mean over the batch (A2) and overwritten instead of "
     "accumulated (E1) could not be seen. Draw x.shape[0] of at least 2."
 )
 
 
-def pytest_lines(folder, *options):
-    """Return the lines that a user's pytest prints, a process of its own, run on ``USERS`` with this plugin."""
-    (folder / "test_users.py").write_text(USERS, encoding="utf-8")
+def pytest_lines(folder, *options, tests=USERS):
+    """Return the lines that a user's pytest prints, a process of its own, run on ``tests`` with this plugin."""
+    (folder / "test_users.py").write_text(tests, encoding="utf-8")
     plugin = [] if INSTALLED else ["-p", "gradcheck.pytest_plugin"]
     command = [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "--import-mode=importlib"]
     result = subprocess.run(  # noqa: S603  (our own Python and options)
@@ -182,6 +279,34 @@ def test_a_property_that_fails_says_which_size_it_needs(lines):
 
 def test_no_size_is_named_where_every_size_fails(lines):
     assert evidence(lines, "test_fails_always") == []
+
+
+# -- failures that nobody looked at
+
+
+@pytest.fixture(scope="module", params=[(), ("-n", "2")], ids=["one process", "two processes"])
+def overlooked(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("overlooked")
+    return pytest_lines(folder, "-rA", "--doctest-modules", *request.param, tests=OVERLOOKED)
+
+
+def test_a_check_that_did_not_pass_and_that_nobody_asserted_on_fails_its_test(overlooked):
+    ends = {
+        line.split(" - ")[0].split("::", 1)[1]: line.split(" ")[0] for line in overlooked if "test_users.py::" in line
+    }
+    bad = {test for test in ends if "bad" in test.lower()}
+    assert len(ends) == 20
+    assert {ends[test] for test in bad} == {"FAILED"}
+    assert {test for test, end in ends.items() if end == "FAILED"} - bad == {"test_right_that_fails_fails_by_itself"}
+
+
+def test_the_check_is_named(overlooked):
+    sentence = (
+        "gradcheck: sine: FAIL, and nobody asserted on it. Write assert examine_backward(...), or check_backward(...)."
+    )
+    undecided = sentence.replace("sine: FAIL", "<lambda>: INCONCLUSIVE")
+    said = [line for line in overlooked if line.startswith("gradcheck: ") and "nobody" in line]
+    assert sorted(said) == sorted([sentence] * 8 + [undecided])
 
 
 def test_the_plugin_can_be_turned_off(tmp_path):

@@ -271,7 +271,7 @@ def test_what_is_located_is_noted_once_and_the_check_is_left_as_it_was():
     before = judge.locate
     pair, found = affine_pair(lambda db, dy: 2 * db), {}
     with explain._noted(found):  # noqa: SLF001  (it replaces a function of the library, which has to be put back)
-        examine_backward(pair.forward, pair.wrong, pair.args, seed=0, hints=False)
+        assert not examine_backward(pair.forward, pair.wrong, pair.args, seed=0, hints=False)
     assert judge.locate is before
     assert list(found) == ["b"]
     assert found["b"].mask.all()

@@ -64,7 +64,7 @@ def test_a_backward_that_raises_when_it_is_asked_further_leaves_verdict_and_loca
 
 def test_a_backward_that_raises_at_once_when_it_is_asked_further_is_told():
     backward, calls, last = calls_of(averaged)
-    examine_backward(affine, backward, (X, W, B), seed=0, hints=False)
+    assert not examine_backward(affine, backward, (X, W, B), seed=0, hints=False)
     last[0] = len(calls)
     calls.clear()
     report = examine_backward(affine, backward, (X, W, B), seed=0)
@@ -180,6 +180,7 @@ def weights_doubled(dout, cache):
 
 def test_the_line_names_the_seed_that_was_drawn_and_the_settings_that_were_given():
     report = examine_backward(affine, doubled, (X, W, B), tol=1e-3)
+    assert not report
     assert report.replay == f"examine_backward(affine, doubled, args, seed={report.seed}, tol=0.001)"
 
 
