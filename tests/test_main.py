@@ -185,10 +185,11 @@ def test_a_seed_that_was_drawn_replays_the_run():
     assert without_times(first) == without_times(again)
 
 
-def test_a_tolerance_is_part_of_the_replay():
-    document = results("own:RIGHT", "--examples", "1", "--seed", "1", "--tol", "1e-3", "--oracle", "complex_step")
-    assert document["tol"] == 0.001
-    assert document["command"].endswith("--seed 1 --examples 1 --oracle complex_step --tol 0.001")
+@pytest.mark.parametrize(("given", "tol"), [("1e-3", 0.001), ("0", 0.0)])
+def test_a_tolerance_is_part_of_the_replay_also_where_it_is_zero(given, tol):
+    document = results("own:RIGHT", "--examples", "1", "--seed", "1", "--tol", given, "--oracle", "complex_step")
+    assert document["tol"] == tol
+    assert document["command"].endswith(f"--seed 1 --examples 1 --oracle complex_step --tol {tol}")
 
 
 def test_the_json_holds_what_the_table_shows_and_the_failures():
