@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
-from gradcheck.trees import Array, leaves, rounding_unit
+from gradcheck.trees import Array, is_discrete, leaves, rounding_unit
 
 __all__ = ["Pairing", "blocks", "call"]
 
@@ -156,8 +156,11 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
 
     At the point itself values may be round by chance; a function that rounds does so at any other point too.
     """
-    units = [rounding_unit(y.dtype) for y in out]
-    if not any(_fits(y, np.float32) for y in out):
+    known = [not is_discrete(y) for y in out]
+    if not any(known):  # a loss that is the int 0 here may be a float elsewhere
+        return [float(np.finfo(np.float64).eps)] * len(out)
+    units = [rounding_unit(y.dtype) if real else 0.0 for y, real in zip(out, known, strict=True)]
+    if not any(real and _fits(y, np.float32) for y, real in zip(out, known, strict=True)):
         return units
     try:
         with np.errstate(all="ignore"):
@@ -166,7 +169,7 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
         return units
     for i, (here, there) in enumerate(zip(out, aside, strict=True)):
         for lower in (np.float32, np.float16):
-            if _fits(here, lower) and _fits(there, lower) and np.any(here != there):
+            if known[i] and _fits(here, lower) and _fits(there, lower) and np.any(here != there):
                 units[i] = max(units[i], float(np.finfo(lower).eps))
     return units
 

@@ -20,12 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent
 GRADCHECK = ROOT / "gradcheck"
 
 LEVELS = {
-    0: ("trees", "arguments", "report", "render", "entrance", "errors", "mistakes"),
+    0: ("containers", "trees", "arguments", "report", "render", "entrance", "errors", "mistakes"),
     1: (
         *("oracles", "adapters", "pairing", "witness"),
         *("verdict.regions", "verdict.axes", "explanation.edits", "blindness.facts", "blindness.spots"),
     ),
-    2: tuple(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
+    2: tuple(
+        f"verdict.{part}" for part in ("returned", "laws", "probes", "case", "rounding", "outlines", "sketch", "trial")
+    ),
     3: (
         *(f"verdict.{part}" for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour")),
         *(f"explanation.{part}" for part in ("shrink", "evidence", "suspicion", "suspects", "explain")),

@@ -68,6 +68,7 @@ def deferred(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) ->
     return functools.partial(inquire, subject, claim._replace(forward=subject.forward, arguments=kept), findings)
 
 
+@np.errstate(all="ignore")
 def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> Answers:
     """Ask why the gradients that failed are wrong, or what looks wrong and is not where all passed.
 
@@ -148,7 +149,7 @@ def _passes(rng: np.random.Generator, arguments: Arguments, forward: Forward, ba
 def _needs(subject: Subject, claim: Claim, wrong: tuple[str, ...]) -> str | None:
     """Say which sizes the failure needs."""
     arguments = claim.arguments
-    wrt = [arguments.names[i] for i in arguments.moving]
+    wrt = arguments.layout.paths
 
     def fails(args: tuple[Any, ...]) -> bool | None:
         try:

@@ -10,7 +10,6 @@ its norm with probability 0.008.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,22 +24,25 @@ PART = 1 << 12
 STREAM = 0x736B657463680000  # our own: default_rng(0) may have drawn the very array that is sketched
 
 
-@dataclass(frozen=True)
 class Sketch:
-    """What is kept of an array: its shape, its norm, and the sketch itself, flat, in float64."""
+    """What is kept of an array: its shape, its norm, and the sketch itself, flat, in float64.
 
-    shape: tuple[int, ...]
-    norm: float
-    numbers: Array
+    No dataclass, since it stands in the place of a leaf, and a dataclass is a container of leaves. So does ``Drawn``.
+    """
+
+    def __init__(self, shape: tuple[int, ...], norm: float, numbers: Array) -> None:
+        self.shape = shape
+        self.norm = norm
+        self.numbers = numbers
 
 
-@dataclass(frozen=True)
 class Drawn:
     """A large array of standard normal numbers, drawn anew each time that NumPy asks for it."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    seed: int
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], seed: int) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.seed = seed
 
     @property
     def ndim(self) -> int:
