@@ -24,7 +24,7 @@ from gradcheck.trees import (
     is_float,
 )
 
-__all__ = ["Arguments", "Chosen", "Leaf", "by_name", "can_move", "instead_of", "name_of"]
+__all__ = ["CONSTANT", "Arguments", "Chosen", "Leaf", "by_name", "can_move", "instead_of", "name_of"]
 
 Chosen = Sequence[str | int] | str | int | None
 CONSTANT = LEAVES - {np.ndarray}  # types of which no call can change an instance: they need not be copied

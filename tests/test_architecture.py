@@ -26,7 +26,8 @@ LEVELS = {
         *("verdict.regions", "verdict.axes", "explanation.edits", "blindness.facts", "blindness.spots"),
     ),
     2: tuple(
-        f"verdict.{part}" for part in ("returned", "laws", "probes", "case", "rounding", "outlines", "sketch", "trial")
+        f"verdict.{part}"
+        for part in ("returned", "memory", "laws", "probes", "case", "rounding", "outlines", "sketch", "trial")
     ),
     3: (
         *(f"verdict.{part}" for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour")),

@@ -19,6 +19,7 @@ import numpy as np
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.trees import leaves, rebuild
 from gradcheck.verdict.laws import match_gradients
+from gradcheck.verdict.memory import sharing
 from gradcheck.verdict.trial import Breach, Run, Sketches, Trial, close, each, is_array, moving_arrays, run, sketched
 
 __all__ = ["Watched", "breaches", "leaks", "second", "shared"]
@@ -119,11 +120,10 @@ def _all_hold(trial: Trial, rng: np.random.Generator, other: Any, parts: Sketche
 def shared(trial: Trial, first: Run) -> Iterator[Breach]:
     """Look for memory that a later write into one gradient would corrupt."""
     found = match_gradients(trial.who, first.returned, trial.arguments).gradients
-    gradients = [(f"d{path}", leaf) for path, leaf in found.items() if leaf is not None]
+    gradients = {f"d{path}": leaf for path, leaf in found.items() if leaf is not None}
     arrays = moving_arrays(first.args, trial.arguments)
-    pairs = itertools.chain(itertools.product(gradients, arrays.items()), itertools.combinations(gradients, 2))
-    for (name, gradient), (other, array) in pairs:
-        if gradient.size and np.may_share_memory(gradient, array) and np.shares_memory(gradient, array):
+    for name, other in sharing(itertools.chain(gradients.items(), arrays.items())):
+        if name in gradients:
             yield Breach(
                 None, f"{trial.who} must return memory of its own, but {name} shares it with {other}. Return a copy."
             )

@@ -7,13 +7,15 @@ argument (``W`` or ``dW``), and the bare gradient where one argument moves. The 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.arguments import Arguments, can_move, instead_of
+from gradcheck.arguments import CONSTANT, Arguments, can_move, instead_of
 from gradcheck.containers import LEAVES, Opened, opened
 from gradcheck.trees import describe, flatten, is_container, is_float
 
@@ -104,7 +106,11 @@ def _by_name(returned: Any) -> dict[Any, Any]:
     if isinstance(returned, Mapping):
         return dict(returned)
     parts = None if isinstance(returned, tuple | list) else opened(returned)
-    return {} if parts is None else _labelled(parts)
+    if parts is None:
+        return {}
+    fields = dataclasses.fields(returned) if dataclasses.is_dataclass(returned) else ()
+    defaults = {field.name: field.default for field in fields}  # of which nobody said anything
+    return {name: None if part is defaults.get(name, parts) else part for name, part in _labelled(parts).items()}
 
 
 def _labelled(parts: Opened) -> dict[Any, Any]:
@@ -173,12 +179,21 @@ def _left_over(reading: Reading, returned: Any, arguments: Arguments) -> dict[st
 
 
 def _claims_something(leaf: Any, gradient: Any) -> bool:
-    """Whether a gradient of what stays says anything; that of an integer or a word is zero by convention."""
+    """Whether a gradient of what stays says anything.
+
+    Zero does not for an integer or a word, which has that by convention; nor does a word, or the very value that was
+    passed, as in a copy of a dataclass with other arrays.
+    """
     discrete = not _could_have_a_gradient(leaf)
-    return any(
-        part is not None and part is not MISPLACED and not (discrete and _is_zero(part))
-        for part in flatten(gradient)[0]
-    )
+
+    def claims(part: Any) -> bool:
+        if part is None or part is MISPLACED or isinstance(part, str | bytes | bool | type | FunctionType):
+            return False
+        if type(part) is type(leaf) and type(part) in CONSTANT and part == leaf:
+            return False
+        return not (discrete and _is_zero(part))
+
+    return any(map(claims, flatten(gradient)[0]))
 
 
 def _could_have_a_gradient(value: Any) -> bool:

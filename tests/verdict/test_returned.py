@@ -50,6 +50,28 @@ def test_what_has_another_form_is_misplaced(gradient):
     assert MISPLACED in paired(Dense(W, X), gradient)
 
 
+@dataclasses.dataclass
+class Slope:
+    W: object
+    rate: float = 0.5
+    stride: int = 2
+    mode: str = "same"
+
+
+@pytest.mark.parametrize(
+    ("gradient", "moving"),
+    [
+        (Slope(W), ("x", "p.W")),
+        (Slope(W, 0.1, 3, "valid"), ("x", "p.W")),
+        (Slope(W, 0.1, 3, "other"), ("x", "p.W")),
+        (Slope(W, 2.0), ("x", "p.W", "p.rate")),
+    ],
+    ids=["defaults", "a copy with another array", "another word", "a gradient"],
+)
+def test_the_settings_in_the_gradient_of_a_dataclass_are_no_gradients(gradient, moving):
+    assert asked((X, gradient), X, Slope(W, 0.1, 3, "valid")) == (moving, {})
+
+
 def test_no_gradient_of_a_container_is_none_of_any_of_its_leaves():
     assert list(paired({"a": W, "b": [X]}, None)) == [None, None]
     assert breaches((X, None), X, {"W": W}) == [
