@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -104,12 +105,16 @@ def examine_backward(
     """Examine a hand-written backward and report what was found; never raises because of a number.
 
     Args:
-        forward: ``forward(*args) -> (out, cache)``; ``out`` is a float array, a number, or a tuple of them.
-        backward: ``backward(dout, cache) -> gradients``, one for each argument that moves.
-        args: the point, a tuple of the forward's arguments. Float arrays move, also inside tuples, lists and dicts.
+        forward: ``forward(*args) -> (out, cache)``; ``out`` is a float array, a number, or a container of them.
+            Integers and booleans in it are not differentiated: the backward is handed zeros of float64 for them.
+        backward: ``backward(dout, cache) -> gradients``, one for each argument that moves. One that is returned for
+            something else moves that too if it is a float, and makes the report inconclusive if it cannot move.
+        args: the point, a tuple of the forward's arguments. Float arrays move, also inside tuples, lists, dicts,
+            dataclasses, and classes registered with JAX or optree; everything else stays.
         oracle: who measures; by default central differences, and autodiff as well where there is a ``reference``.
         reference: the same function as ``forward``, without the cache, in ``jax.numpy``.
-        wrt: names or positions of the arguments that move, in the order in which the backward returns their gradients.
+        wrt: what moves: names or positions of arguments, in the order in which the backward returns their gradients, or
+            leaves of them such as ``"params['W']"``. A Python float moves if it is named.
         tol: the relative error of an argument's gradient that is tolerated. By default an argument fails if its error
             is certainly above 5e-7 of its norm, or an entry is wrong by more than 1e-3 of its own size and stands
             clear of its bound; what is certainly smaller passes with a remark. With ``tol`` it passes if an error of
@@ -134,9 +139,9 @@ def examine_backward(
         OracleError: an oracle cannot run the forward.
         NoReturnError: the pair raises a skip, an exit or the like at the point itself.
     """
-    _must_be_settings(forward, backward, tol, seed, timeout)
+    _must_be_settings(forward, backward, tol, seed, timeout, {"reference": reference, "progress": progress})
     must_be_hints(hints)
-    seed = secrets.randbits(32) if seed is None else seed
+    seed = secrets.randbits(32) if seed is None else int(seed)
     rng = np.random.default_rng((seed, STREAM))
     oracles = _oracles(oracle, reference)
     arguments = Arguments.of(forward, args, wrt)
@@ -200,6 +205,8 @@ def _findings(subject: Subject, claim: Claim, asked: Layout, unsteady: str | Non
     for unanswered, shape in zip(asked.paths, asked.shapes, strict=True):
         if unanswered not in findings:
             findings[unanswered] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=UNANSWERED)
+    for path, (shape, reason) in claim.gradients.uncompared.items():
+        findings[path] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=reason)
     return findings
 
 
@@ -225,30 +232,55 @@ def _strictly(finding: Finding) -> Finding:
     return replace(finding, verdict=Verdict.FAIL, reason=finding.remark)
 
 
-def _must_be_settings(forward: Any, backward: Any, tol: float | None, seed: int | None, timeout: float | None) -> None:
-    for name, function in (("forward", forward), ("backward", backward)):
-        if not callable(function):
+def _must_be_settings(
+    forward: Any,
+    backward: Any,
+    tol: Any,
+    seed: Any,
+    timeout: Any,
+    functions: Mapping[str, Callable[..., Any] | None],
+) -> None:
+    """Refuse settings of another type; ``functions`` are those that may be left out."""
+    for name, function in {"forward": forward, "backward": backward, **functions}.items():
+        if not callable(function) and not (name in functions and function is None):
             raise TypeError(f"{name} must be a function, but it is {describe(function)}. Pass the function itself.")
-    if tol is not None and not 0 <= tol < 1:
-        raise ValueError(
-            f"tol must lie between 0 and 1, but it is {tol}. Leave it out to let pass what is right to seven digits."
+    if tol is not None and not (_is_number(tol, numbers.Real) and 0 <= tol < 1):
+        raise _refusal(tol, numbers.Real)(
+            f"tol must lie between 0 and 1, but it is {_plainly(tol)}. "
+            "Leave it out to let pass what is right to seven digits."
         )
-    if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
-        raise ValueError(f"seed must be a whole number from 0 on, but it is {seed!r}. Leave it out to draw one.")
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-        raise ValueError(
-            f"timeout must be a positive number of seconds, but it is {timeout!r}. Leave it out to wait for ever."
+    if seed is not None and not (_is_number(seed, numbers.Integral) and seed >= 0):
+        raise _refusal(seed, numbers.Integral)(
+            f"seed must be a whole number from 0 on, but it is {_plainly(seed)}. Leave it out to draw one."
         )
+    if timeout is not None and not (_is_number(timeout, numbers.Real) and timeout > 0):
+        raise _refusal(timeout, numbers.Real)(
+            f"timeout must be a positive number of seconds, but it is {_plainly(timeout)}. "
+            "Leave it out to wait for ever."
+        )
+
+
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
+
+
+def _refusal(value: object, kind: type) -> type[Exception]:
+    """Return what to raise about a setting: a TypeError where it is no number of its kind at all."""
+    return ValueError if _is_number(value, kind) else TypeError
+
+
+def _plainly(value: object) -> str:
+    return str(value) if _is_number(value, numbers.Number) else describe(value)
 
 
 def _oracles(oracle: Oracle | Sequence[Oracle] | None, reference: Callable[..., Any] | None) -> tuple[Oracle, ...]:
     if oracle is None:
         return (central_difference,) if reference is None else (central_difference, autodiff(reference))
     oracles = tuple(oracle) if isinstance(oracle, tuple | list) else (oracle,)
-    for each in oracles:
-        if not callable(each):
-            raise TypeError(
-                f"oracle must be a function such as central_difference, complex_step or autodiff(reference), "
-                f"but it is {each!r}. Pass one of these, or a tuple of them."
-            )
+    came = next((describe(each) for each in oracles if not callable(each)), None if oracles else "empty")
+    if came:
+        raise TypeError(
+            f"oracle must be a function such as central_difference, complex_step or autodiff(reference), or several "
+            f"in a tuple, but it is {came}. Pass one of these, or leave it out."
+        )
     return oracles

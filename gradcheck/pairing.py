@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
-from gradcheck.trees import Array, leaves, rounding_unit
+from gradcheck.trees import Array, is_discrete, leaves, rounding_unit
 
 __all__ = ["Pairing", "blocks", "call"]
 
 BLOCK = 1 << 16  # entries
 SHRUNK = 1e-3  # of its size is left of what shrinks
+PLAIN = 1e-250  # sums of squares between this and its inverse lost nothing to underflow or overflow
 ASIDE = 1 + math.sqrt(2) / 1000  # takes round numbers to others that are not
 
 
@@ -93,17 +94,20 @@ class Pairing:
         """φ(x₀), which is zero whatever f is."""
         return 0.0
 
+    @np.errstate(all="ignore")
     def length(self, x: Array, v: Array) -> float:
         """Return how far along ``v`` the first of the leaves that move changes by its own length; 0.0 if none moves."""
-        lengths = []
+        own = one = math.inf
         for part in self.arguments.layout.slices:
-            speed = float(np.linalg.norm(v[part]))
-            if speed:
-                moves = v[part] != 0
-                moving = x[part] if moves.all() else x[part][moves]
-                lengths.append((float(np.linalg.norm(moving)), math.sqrt(moving.size), speed))
-        own = [length / speed for length, _, speed in lengths if length]
-        return min(own or [one / speed for _, one, speed in lengths], default=0.0)
+            here, along = x[part], v[part]
+            moving = np.count_nonzero(along)
+            if moving:
+                speed = _norm(along)
+                length = _norm(here if moving == along.size else here[along != 0])
+                one = min(one, math.sqrt(moving) / speed)
+                own = min(own, length / speed if length else math.inf)
+        least = own if own < math.inf else one
+        return least if least < math.inf else 0.0
 
     @property
     def unit(self) -> float:
@@ -128,7 +132,8 @@ class Pairing:
     @cached_property
     def _sizes(self) -> tuple[float, ...]:
         pairs = zip(self.cotangent, self.primal, strict=True)
-        return tuple(math.hypot(*(_norm(bar * y) for bar, y in blocks(*pair))) for pair in pairs)
+        with np.errstate(all="ignore"):
+            return tuple(math.hypot(*(_norm(bar * y) for bar, y in blocks(*pair))) for pair in pairs)
 
     def excursion(self, leaf: int) -> float:
         """Return how much the output changes when leaf number ``leaf`` shrinks; 0.0 where f has no value there.
@@ -165,8 +170,11 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
 
     At the point itself values may be round by chance; a function that rounds does so at any other point too.
     """
-    units = [rounding_unit(y.dtype) for y in out]
-    if not any(_fits(y, np.float32) for y in out):
+    known = [not is_discrete(y) for y in out]
+    if not any(known):  # a loss that is the int 0 here may be a float elsewhere
+        return [float(np.finfo(np.float64).eps)] * len(out)
+    units = [rounding_unit(y.dtype) if real else 0.0 for y, real in zip(out, known, strict=True)]
+    if not any(real and _fits(y, np.float32) for y, real in zip(out, known, strict=True)):
         return units
     try:
         with np.errstate(all="ignore"):
@@ -175,7 +183,7 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
         return units
     for i, (here, there) in enumerate(zip(out, aside, strict=True)):
         for lower in (np.float32, np.float16):
-            if _fits(here, lower) and _fits(there, lower) and np.any(here != there):
+            if known[i] and _fits(here, lower) and _fits(there, lower) and np.any(here != there):
                 units[i] = max(units[i], float(np.finfo(lower).eps))
     return units
 
@@ -187,7 +195,10 @@ def _fits(y: Array, lower: type) -> bool:
 
 
 def _norm(array: Array) -> float:
-    """Return the norm of ``array`` without overflow or underflow of its squares."""
+    """Return the norm of the flat ``array`` without overflow or underflow of its squares."""
+    squares = float(array @ array)
+    if PLAIN < squares < 1 / PLAIN:
+        return math.sqrt(squares)
     largest = float(np.max(np.abs(array), initial=0.0))
     return largest * float(np.linalg.norm(array / largest)) if largest and math.isfinite(largest) else largest
 

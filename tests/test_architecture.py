@@ -20,14 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent
 GRADCHECK = ROOT / "gradcheck"
 
 LEVELS = {
-    0: ("trees", "arguments", "report", "render", "entrance", "errors", "hints", "mistakes"),
+    0: ("containers", "trees", "arguments", "report", "render", "entrance", "errors", "hints", "mistakes"),
     1: (
         *("oracles", "adapters", "pairing", "calls", "witness"),
         *("verdict.regions", "verdict.axes", "explanation.edits", "blindness.facts", "blindness.spots"),
     ),
     2: (
         *(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
-        *("verdict.cotangents", "verdict.memory"),
+        *("verdict.cotangents", "verdict.memory", "verdict.returned"),
     ),
     3: (
         *(

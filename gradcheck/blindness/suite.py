@@ -185,7 +185,7 @@ def _needs(rows: list[tuple[dict[str, float], bool]]) -> Iterator[str]:
 def _runs(forward: Callable[..., Any], backward: Callable[..., Any], like: Arguments, args: tuple[Any, ...]) -> bool:
     """Whether forward and backward run on other arguments, and the gradients have their shapes."""
     try:
-        arguments = Arguments.of(forward, args, [like.names[i] for i in like.moving])
+        arguments = Arguments.of(forward, args, like.layout.paths)
         with np.errstate(all="ignore"):
             out, cache = forward(*arguments.fresh())
             cotangent = rebuild(out, (leaf * 0 + 1 for _, leaf in leaves(out, "out")))

@@ -62,6 +62,7 @@ def deferred(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) ->
     return functools.partial(inquire, subject, claim._replace(forward=subject.forward, arguments=kept), findings)
 
 
+@np.errstate(all="ignore")
 def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> Answers:
     """Ask why the gradients that failed are wrong, or what looks wrong and is not where all passed.
 

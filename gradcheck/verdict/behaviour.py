@@ -425,9 +425,8 @@ def _elsewhere(arguments: Arguments, rng: np.random.Generator) -> tuple[Any, ...
     point = rng.random(arguments.layout.size)
     point *= 0.5
     point += 0.75
-    moving = {path: leaf for i in arguments.moving for path, leaf in leaves(arguments.values[i], arguments.names[i])}
-    for path, part in zip(arguments.layout.paths, arguments.layout.unflatten(point), strict=True):
-        np.multiply(part, moving[path], out=part)
+    for part, leaf in zip(arguments.layout.unflatten(point), arguments.moving_leaves, strict=True):
+        np.multiply(part, leaf, out=part)
     if all(dtype == np.float64 for dtype in arguments.layout.dtypes):
         return arguments.at(point)
     return arguments.moved(point).fresh()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -39,6 +40,7 @@ BLUNT = 1e-6  # a joint certificate worse than this is tried again one by one,
 GROSS = 1e-2  # and one worse than this could hide a gross mistake: it is no pass,
 COARSE = 100.0  # unless the arguments have so little precision: so many of their rounding units
 TOGETHER = 4  # joint probes at most
+HALVED = 8  # leaves or more that joint probes do not settle are probed in two groups, the weak and the strong
 ALONE = 6  # probes of one argument at most
 FOLD = 5  # tangents, and all sums of two of them, along which a slope has to be additive before it refutes a claim
 FOLD_STEP = 1e-5  # of the point: a small step, at which most smooth functions are as good as linear
@@ -57,27 +59,48 @@ UNMOVED = 2e-9  # or where the claim is zero and nothing moved at any step, as b
 
 def judge(case: Case) -> dict[str, Finding]:
     """Return a finding for every leaf that is judged, by its path."""
-    strongest = max((case.effect(leaf) for leaf in case.judged), default=0.0)
-    together = [leaf for leaf in case.judged if case.effect(leaf) > WEAK * strongest]
-    certified: float | None = None
-    probes: list[Probe] = []
-    if len(together) > 1:
-        probes = _joint(case, together)
-        bound = certificate(probes)
-        if all(one.agrees for one in probes) and bound <= (case.tol or BLUNT):
-            certified = bound
-    kinked = _kinked(probes)
+    effects = {leaf: case.effect(leaf) for leaf in case.judged}
+    strongest = max(effects.values(), default=0.0)
+    together = [leaf for leaf in case.judged if effects[leaf] > WEAK * strongest]
+    certified, kinked = _certified(case, together, effects) if len(together) > 1 else ({}, 0)
     findings = {}
     for leaf in case.judged:
         path, shape = case.layout.paths[leaf], case.layout.shapes[leaf]
-        if certified is not None and leaf in together:
-            error = rms(one.gap for one in probes)
-            findings[path] = Finding(Verdict.PASS, shape, error, certified, conventions=kinked)
+        if leaf in certified:
+            error, bound = rms(one.gap for one in certified[leaf]), certificate(certified[leaf])
+            findings[path] = Finding(Verdict.PASS, shape, error, bound)
         elif kinked:
             findings[path] = _at_a_kink(shape, kinked)
         else:
             findings[path] = _alone(case, leaf)
     return findings
+
+
+def _certified(case: Case, together: list[int], effects: Mapping[int, float]) -> tuple[dict[int, list[Probe]], int]:
+    """Return the leaves that joint probes certify, with these, and how many probes saw a kink.
+
+    Many leaves of different effects blunt the probes of them all: the weak move far where the strong hardly move. So a
+    group that is not certified is probed once more in two parts; and where that does not help, what blunts the probes
+    is the rounding of the forward, and alone they would be no sharper.
+    """
+    certified: dict[int, list[Probe]] = {}
+    groups = [(together, math.inf)]
+    while groups:
+        group, before = groups.pop()
+        probes = _joint(case, group)
+        if kinked := _kinked(probes):
+            return certified, kinked
+        agree, bound = all(one.agrees for one in probes), certificate(probes)
+        helped, wanted = bound < before / 2, case.tol or BLUNT
+        if agree and (bound <= wanted or (not case.tol and not helped and bound <= GROSS)):
+            certified |= dict.fromkeys(group, probes)
+        elif len(group) >= HALVED and (helped or not agree):
+            middle = math.sqrt(min(effects[leaf] for leaf in group) * max(effects[leaf] for leaf in group))
+            weak = [leaf for leaf in group if effects[leaf] < middle]
+            strong = [leaf for leaf in group if effects[leaf] >= middle]
+            parts = (weak, strong) if weak else (group[::2], group[1::2])
+            groups += [(part, bound if agree else math.inf) for part in parts]
+    return certified, 0
 
 
 def _joint(case: Case, together: list[int]) -> list[Probe]:

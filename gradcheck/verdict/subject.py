@@ -14,14 +14,15 @@ from gradcheck.arguments import Arguments, name_of
 from gradcheck.oracles import Oracle, central_difference
 from gradcheck.pairing import Pairing, call
 from gradcheck.report import Finding, Verdict
-from gradcheck.trees import Array, leaves, rebuild, rounding_unit
+from gradcheck.trees import Array, is_discrete, leaves, rebuild, rounding_unit
 from gradcheck.verdict.behaviour import Watched, answers, breaches
 from gradcheck.verdict.case import Case
 from gradcheck.verdict.crossexamine import cross_examine
 from gradcheck.verdict.judge import KINK, judge
 from gradcheck.verdict.kinks import beside, outside_the_slopes
-from gradcheck.verdict.laws import Claims, coarse, match_gradients, unasked
+from gradcheck.verdict.laws import Claims, coarse, match_gradients, read
 from gradcheck.verdict.memory import shared
+from gradcheck.verdict.returned import answered
 from gradcheck.verdict.rounding import rounding_of
 from gradcheck.verdict.sketch import WHOLE, Drawn, Sketch, sketch
 from gradcheck.verdict.trial import Breach, Trial, run
@@ -74,7 +75,7 @@ class Claim(NamedTuple):
     @property
     def is_double(self) -> bool:
         """Whether every argument that moves and every output is float64 as it was given; a sketch does not say."""
-        outputs = [np.asarray(leaf).dtype for _, leaf in leaves(self.kept, "out")]
+        outputs = [np.asarray(leaf).dtype for _, leaf in leaves(self.kept, "out") if not is_discrete(leaf)]
         return all(dtype == np.float64 for dtype in (*self.arguments.layout.dtypes, *outputs))
 
 
@@ -101,9 +102,11 @@ class Subject:
             return rebuild(out, (_normal_like(leaf, self.rng, s) for leaf, s in zip(found, scales, strict=True)))
 
         first = run(self.forward, self.backward, arguments, draw)
-        if widen and (names := unasked(first.returned, arguments)):
-            arguments = Arguments.of(self.forward, arguments.values, names)
-        claims = match_gradients(name_of(self.backward), first.returned, arguments)
+        who = name_of(self.backward)
+        reading, claims = read(who, first.returned, arguments)
+        if widen:
+            arguments, uncompared = answered(reading, first.returned, arguments)
+            claims = match_gradients(who, first.returned, arguments)._replace(uncompared=uncompared)
         vector = arguments.layout.flatten(0.0 if g is None else g for g in claims.gradients.values())
         views = zip(claims.gradients.items(), arguments.layout.unflatten(vector), strict=True)
         own = {path: None if g is None else view if g.dtype == np.float64 else g.copy() for (path, g), view in views}
@@ -116,6 +119,7 @@ class Subject:
         del first, claims, views  # what was returned, and the copies of the arguments if the cache does not hold them
         return claim._replace(watched=Watched(broken, None if unclean else answers(trial, cache, self.rng)))
 
+    @np.errstate(all="ignore")
     def unsteady(self, claim: Claim) -> str | None:
         """Say how much the forward differs from call to call, None where it does not.
 
@@ -129,10 +133,12 @@ class Subject:
             "Pass what it draws as an argument, or a generator, of which every call gets a copy"
         )
 
+    @np.errstate(all="ignore")
     def broken_laws(self, claim: Claim) -> list[Breach]:
         """Return the laws of behaviour that the pair breaks."""
         return breaches(self._trial(claim), self.rng, claim.watched)
 
+    @np.errstate(all="ignore")
     def measure(self, claim: Claim, *, located: bool = True) -> Findings:
         """Return a finding for every leaf that moves; of a wrong one also where it is wrong, if ``located``."""
         arguments, claims, cotangent = claim.arguments, claim.gradients, claim.cotangent
@@ -155,6 +161,7 @@ class Subject:
         }
         return self._dtype_kept(claims, next(iter(cases.values())), examined)
 
+    @np.errstate(all="ignore")
     def settle_kinks(self, arguments: Arguments, findings: Findings) -> Findings:
         """Return the findings beside the kinks at this point, and judge the convention at the point itself."""
         try:
@@ -216,7 +223,7 @@ def _drift(before: Any, now: Any) -> str | None:
 
 def _point(arguments: Arguments) -> Array:
     """Return the flat point to be read: a view where one array is all that moves, and nothing need be copied."""
-    found = [leaf for i in arguments.moving for _, leaf in leaves(arguments.values[i], arguments.names[i])]
+    found = arguments.moving_leaves
     if len(found) == 1 and isinstance(found[0], np.ndarray) and found[0].dtype == np.float64:
         view = np.ravel(found[0]).view()
         view.flags.writeable = False
@@ -250,7 +257,11 @@ def _balance(out: Sequence[Any]) -> list[float]:
     ]
 
 
+@np.errstate(all="ignore")
 def _normal_like(leaf: Any, rng: np.random.Generator, scale: float) -> Any:
+    """Return a random cotangent of a leaf of the output; zeros of float64 for one of integers, which cannot change."""
+    if is_discrete(leaf):
+        return np.zeros(np.shape(leaf))
     if isinstance(leaf, np.ndarray) and leaf.size > WHOLE:
         return Drawn(leaf.shape, leaf.dtype, int(rng.integers(2**63)), scale)
     drawn = scale * rng.standard_normal(np.shape(leaf))
