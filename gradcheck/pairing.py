@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
-from gradcheck.trees import Array, is_discrete, leaves, rounding_unit
+from gradcheck.trees import Array, is_discrete, leaves, norm, rounding_unit
 
 __all__ = ["Pairing", "blocks", "call"]
 
 BLOCK = 1 << 16  # entries
 SHRUNK = 1e-3  # of its size is left of what shrinks
-PLAIN = 1e-250  # sums of squares between this and its inverse lost nothing to underflow or overflow
 ASIDE = 1 + math.sqrt(2) / 1000  # takes round numbers to others that are not
 
 
@@ -102,8 +101,8 @@ class Pairing:
             here, along = x[part], v[part]
             moving = np.count_nonzero(along)
             if moving:
-                speed = _norm(along)
-                length = _norm(here if moving == along.size else here[along != 0])
+                speed = norm(along)
+                length = norm(here if moving == along.size else here[along != 0])
                 one = min(one, math.sqrt(moving) / speed)
                 own = min(own, length / speed if length else math.inf)
         least = own if own < math.inf else one
@@ -133,7 +132,7 @@ class Pairing:
     def _sizes(self) -> tuple[float, ...]:
         pairs = zip(self.cotangent, self.primal, strict=True)
         with np.errstate(all="ignore"):
-            return tuple(math.hypot(*(_norm(bar * y) for bar, y in blocks(*pair))) for pair in pairs)
+            return tuple(math.hypot(*(norm(bar * y) for bar, y in blocks(*pair))) for pair in pairs)
 
     def excursion(self, leaf: int) -> float:
         """Return how much the output changes when leaf number ``leaf`` shrinks; 0.0 where f has no value there.
@@ -145,7 +144,7 @@ class Pairing:
         vector[self.arguments.layout.slices[leaf]] *= SHRUNK
         try:
             with np.errstate(all="ignore"):
-                change = math.hypot(*(_norm(y_bar * change) for y_bar, change in self._changes(vector)))
+                change = math.hypot(*(norm(y_bar * change) for y_bar, change in self._changes(vector)))
         except Exception:  # noqa: BLE001  (f may refuse zero; then nothing is known)
             return 0.0
         return change if math.isfinite(change) else 0.0
@@ -192,15 +191,6 @@ def _fits(y: Array, lower: type) -> bool:
     """Whether every number of ``y`` is one of the dtype ``lower``."""
     with np.errstate(all="ignore"):
         return all(np.array_equal(part.astype(lower).astype(np.float64), part) for (part,) in blocks(y))
-
-
-def _norm(array: Array) -> float:
-    """Return the norm of the flat ``array`` without overflow or underflow of its squares."""
-    squares = float(array @ array)
-    if PLAIN < squares < 1 / PLAIN:
-        return math.sqrt(squares)
-    largest = float(np.max(np.abs(array), initial=0.0))
-    return largest * float(np.linalg.norm(array / largest)) if largest and math.isfinite(largest) else largest
 
 
 def call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

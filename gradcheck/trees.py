@@ -29,11 +29,13 @@ __all__ = [
     "is_discrete",
     "is_float",
     "leaves",
+    "norm",
     "rebuild",
     "rounding_unit",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+PLAIN = 1e-250  # sums of squares between this and its inverse lost nothing to underflow or overflow
 
 
 def is_float(value: object) -> bool:
@@ -50,6 +52,17 @@ def is_discrete(value: object) -> bool:
 def rounding_unit(dtype: np.dtype[Any]) -> float:
     """Return the distance from 1 to the next number of a floating-point ``dtype``; NumPy does not know bfloat16."""
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
+
+
+def norm(array: Array) -> float:
+    """Return the norm of all numbers of ``array``, without overflow or underflow of their squares."""
+    flat = np.ravel(array)
+    with np.errstate(all="ignore"):
+        squares = float(flat @ flat)
+        if PLAIN < squares < 1 / PLAIN:
+            return math.sqrt(squares)
+        largest = float(np.max(np.abs(flat), initial=0.0))
+        return largest * float(np.linalg.norm(flat / largest)) if largest and math.isfinite(largest) else largest
 
 
 class Step(NamedTuple):

@@ -21,8 +21,8 @@ import numpy as np
 from gradcheck.arguments import Arguments, by_name, name_of
 from gradcheck.hints import Sentence
 from gradcheck.report import Verdict
-from gradcheck.trees import leaves, rebuild
-from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain
+from gradcheck.trees import leaves, norm, rebuild
+from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain, scale_of
 from gradcheck.verdict.laws import match_gradients
 from gradcheck.verdict.memory import shared
 from gradcheck.verdict.sketch import Sketch, sketch
@@ -242,8 +242,8 @@ def _is_kept(now: Any, before: Any) -> bool:
 def _grows(first: Sketch, again: Sketch, third: Sketch) -> bool:
     """Whether each of three gradients is the one before plus the same, and that is no small part of it."""
     more, still = again.numbers - first.numbers, third.numbers - again.numbers
-    added = float(np.linalg.norm(more))
-    return added > GROWN * first.norm and float(np.linalg.norm(still - more)) <= GROWN * added
+    added = norm(more)
+    return added > GROWN * first.norm and norm(still - more) <= GROWN * added
 
 
 def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterator[Breach]:
@@ -262,7 +262,7 @@ def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
         else:
             what, hint = f"d{path} does not depend on it", "Multiply by the cotangent."
         yield Breach(path, Sentence(f"{trial.who} must be linear in the cotangent, but {what}.", hint))
-    other = each(lambda leaf: rng.standard_normal(np.shape(leaf)), trial.cotangent)
+    other = each(lambda leaf: scale_of(leaf) * rng.standard_normal(np.shape(leaf)), trial.cotangent)
     total, parts = trial.ask(each(np.add, trial.cotangent, other)), trial.ask(other)
     if isinstance(total, Exception) or isinstance(parts, Exception):
         return

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gradcheck.report import Entry, Finding, Verdict
-from gradcheck.trees import Array
+from gradcheck.trees import Array, norm
 from gradcheck.verdict.case import Case
 from gradcheck.verdict.exactness import INEXACT, TOLERANT, Weight, gross, tolerated, weigh
 from gradcheck.verdict.jumps import jumps
@@ -192,7 +192,7 @@ def _zero_up_to_rounding(case: Case, leaf: int, probes: list[Probe]) -> Finding 
     its rounding is about one unit.
     """
     known, random = (part[case.layout.slices[leaf]] for part in case.rounding())
-    rounding = float(np.linalg.norm(known)) + float(np.linalg.norm(random))
+    rounding = norm(known) + norm(random)
     summed = rounding / (SAFETY * max(case.unit(leaf), EPS))
     if not 0 < case.norm(leaf) <= rounding or not certificate(probes) <= GROSS * summed or case.unit(leaf) > SINGLE:
         return None
@@ -364,7 +364,8 @@ def _exactly(case: Case, leaf: int, found: Location) -> float:
     apart = math.hypot(*(entry.claimed - entry.measured for entry in found.entries))
     claimed = math.hypot(*(entry.claimed for entry in found.entries))
     measured = math.hypot(*(entry.measured for entry in found.entries))
-    true = math.sqrt(max(case.norm(leaf) ** 2 - claimed**2, 0.0) + measured**2)
+    right = math.sqrt(max(case.norm(leaf) - claimed, 0.0)) * math.sqrt(case.norm(leaf) + claimed)
+    true = math.hypot(right, measured)
     return apart / true if true else math.inf
 
 

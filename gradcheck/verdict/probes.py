@@ -26,7 +26,7 @@ import numpy as np
 
 from gradcheck.oracles.estimate import Pushforward
 from gradcheck.report import CONFIDENCE
-from gradcheck.trees import Array
+from gradcheck.trees import Array, norm
 
 __all__ = ["Probe", "certificate", "least_error", "probe", "rms", "share"]
 
@@ -80,7 +80,7 @@ def probe(gradient: Array, pushforward: Pushforward, tangent: Array, *, roughly:
 def _inner(gradient: Array, tangent: Array) -> tuple[float, float]:
     """Return ⟨gradient, tangent⟩ and the norm of its terms, which are gone before f is called."""
     terms = gradient * tangent
-    return float(terms.sum()), float(np.linalg.norm(terms))
+    return float(terms.sum()), norm(terms)
 
 
 def certificate(probes: Sequence[Probe], looks: int = 1) -> float:

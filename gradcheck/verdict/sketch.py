@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.pairing import BLOCK, blocks
-from gradcheck.trees import Array
+from gradcheck.trees import Array, norm
 
 __all__ = ["WHOLE", "Drawn", "Sketch", "sketch"]
 
@@ -76,8 +76,7 @@ def sketch(array: Any) -> Sketch:
     array = np.asarray(array)
     if array.size <= WHOLE:
         numbers = np.array(array, dtype=np.float64).ravel()
-        with np.errstate(all="ignore"):
-            return Sketch(array.shape, float(np.sqrt(numbers @ numbers)), numbers)
+        return Sketch(array.shape, norm(numbers), numbers)
     g, numbers, squares, at = _gaussian(), np.zeros(-(-array.size // PART)), 0.0, 0
     with np.errstate(all="ignore"):
         for (rows,) in blocks(array):

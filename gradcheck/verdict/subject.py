@@ -14,7 +14,7 @@ from gradcheck.arguments import Arguments, name_of
 from gradcheck.oracles import Oracle, central_difference
 from gradcheck.pairing import Pairing, call
 from gradcheck.report import Finding, Verdict
-from gradcheck.trees import Array, is_discrete, leaves, rebuild, rounding_unit
+from gradcheck.trees import Array, is_discrete, leaves, norm, rebuild, rounding_unit
 from gradcheck.verdict.behaviour import Watched, answers, breaches
 from gradcheck.verdict.case import Case
 from gradcheck.verdict.crossexamine import cross_examine
@@ -215,7 +215,7 @@ class Subject:
 def _drift(before: Any, now: Any) -> str | None:
     """Say by how much of which output two calls differ, None where they do not."""
     for (path, kept), (_, came) in zip(leaves(before, "out"), leaves(now, "out"), strict=True):
-        apart, size = float(np.linalg.norm(sketch(came).numbers - sketch(kept).numbers)), sketch(kept).norm
+        apart, size = norm(sketch(came).numbers - sketch(kept).numbers), sketch(kept).norm
         if apart > SAME * size:
             return f"{apart / size:.1e} of {path}"
     return None

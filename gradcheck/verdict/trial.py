@@ -15,7 +15,7 @@ from gradcheck.arguments import Arguments, name_of
 from gradcheck.hints import Sentence
 from gradcheck.pairing import call
 from gradcheck.report import Verdict
-from gradcheck.trees import Array, leaves, rebuild, rounding_unit
+from gradcheck.trees import Array, leaves, norm, rebuild, rounding_unit
 from gradcheck.verdict.laws import match_gradients, split_forward
 from gradcheck.verdict.sketch import WHOLE, Drawn, Sketch, sketch
 
@@ -107,7 +107,7 @@ class Trial:
         length. Of a bias that a normalisation takes off again all effect is such a rest of what was summed.
         """
         values = zip(self.arguments.layout.paths, self.arguments.layout.unflatten(self.arguments.point), strict=True)
-        length = {path: float(np.linalg.norm(value)) or math.sqrt(value.size) for path, value in values}
+        length = {path: norm(value) or math.sqrt(value.size) for path, value in values}
         strongest = max((gradient.norm * length[path] for path, gradient in self.sketches.items()), default=0.0)
         return {path: rounding_unit(g.dtype) * strongest / length[path] for path, g in self.gradients.items()}
 
@@ -248,7 +248,7 @@ def apart(some: Sketch, other: Sketch) -> tuple[float, float]:
     if some.shape != other.shape:
         return np.inf, 1.0
     with np.errstate(all="ignore"):
-        off = float(np.linalg.norm(some.numbers - other.numbers))
+        off = norm(some.numbers - other.numbers)
     finite = np.isfinite([off, some.norm, other.norm]).all()
     return (off, max(some.norm, other.norm)) if finite else (np.inf, 1.0)
 
