@@ -7,7 +7,6 @@ disagree, are not sharp enough, or would be dominated by an argument that has ne
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
 
@@ -33,9 +32,6 @@ COARSE = 100.0  # unless the arguments have so little precision: so many of thei
 TOGETHER = 4  # joint probes at most
 ALONE = 6  # probes of one argument at most,
 TOLERANT = 24  # and so many where they have to tell which side of a tolerance an error lies on
-FOLD = 5  # tangents, and all sums of two of them, along which a slope has to be additive before it refutes a claim
-FOLD_STEP = 1e-5  # of the point: a small step, at which most smooth functions are as good as linear
-KINKED = 1e-3  # slopes that miss additivity by less than this part are additive
 LAWS = 100  # calls of the forward for everything that is no probe, at most
 EVALUATIONS = 60  # calls of the forward for one probe, at most: a full ladder after one that did not suit
 SIZING = 8  # probes from which the size of an error is estimated
@@ -49,8 +45,8 @@ UNMOVED = 2e-9  # or where the claim is zero and nothing moved at any step, as b
 
 def most_evaluations(oracles: int, leaves: int) -> int:
     """Return how often a check may call the forward at most: where every leaf fails, at a kink."""
-    probes = TOGETHER + leaves * (TOLERANT + FOLD * (FOLD + 1) // 2 + 1 + SIZING + BUDGET)
-    slopes = leaves * (FOLD * (FOLD + 1) // 2 + 1 + len(COARSE_STEPS) * GRID)
+    probes = TOGETHER + leaves * (TOLERANT + 1 + SIZING + BUDGET)
+    slopes = leaves * (1 + len(COARSE_STEPS) * GRID)
     return 2 * (LAWS + oracles * (probes * EVALUATIONS + 2 * slopes))
 
 
@@ -185,35 +181,7 @@ def _kinked(probes: list[Probe]) -> int:
 
 def _refuted(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     """Say that a leaf is wrong, unless what contradicts it is no derivative."""
-    if not _additive(case, leaf):
-        return _at_a_kink(case.layout.shapes[leaf])
     return _unresolved(case, leaf) if _vindicated(case, leaf, probes) else _failed(case, leaf, probes)
-
-
-def _additive(case: Case, leaf: int) -> bool:
-    """Whether the slope along a sum of two tangents is the sum of the slopes.
-
-    At a kink it is not, even where both sides of every line have one slope, as with the median of three ties. Where
-    differences at one small step add up, that is all; noise or curvature may spoil these, and the oracle is asked.
-    """
-    tangents = [case.tangent([(leaf, 1.0)]) for _ in range(FOLD)]
-    pairs = list(itertools.combinations(range(FOLD), 2))
-    size = case.pairing.length(case.point, tangents[0])
-    cheap = [_slope(case, v, FOLD_STEP * size) for v in tangents]
-    if all(_sums(cheap[i], cheap[j], _slope(case, tangents[i] + tangents[j], FOLD_STEP * size)) for i, j in pairs):
-        return True
-    slopes = [case.pushforward(v) for v in tangents]
-    for i, j in pairs:
-        both = case.pushforward(tangents[i] + tangents[j])
-        spread = sum(slope.error + slope.kink for slope in (slopes[i], slopes[j], both))
-        if not _sums(slopes[i].value, slopes[j].value, both.value, spread):
-            return False
-    return True
-
-
-def _sums(here: float, there: float, both: float, spread: float = 0.0) -> bool:
-    """Whether the slope along a sum is the sum of the slopes, but for a small part of the largest and ``spread``."""
-    return abs(here + there - both) <= spread + KINKED * max(abs(here), abs(there), abs(both))
 
 
 def _vindicated(case: Case, leaf: int, probes: list[Probe]) -> bool:

@@ -1,0 +1,375 @@
+"""The folds that meet at a point, and whether a gradient there is a choice at each of them. Level 3.
+
+At a point where units fold (a ReLU at zero, a tie for a maximum) f is linear in each of many cones, to first order, and
+no single gradient is right. A hair beside the point f is smooth, and the backward itself, with the same cotangent, gives
+the gradient g(v) of the cone that the tangent v points into.
+
+Cones.    g(v) · v has to be the slope of φ from the point along v, which is measured: so the gradients beside are held
+          against φ and not against one another.
+Folds.    On a half circle of tangents v(t) from v to −v every fold that is a plane is crossed once, and g jumps there by
+          D, normal to the plane. Two cones that touch do so where D · v(t) = 0, and if g is still the same on both
+          sides of that t, no other fold lies between: a fold costs three pullbacks and not a bisection to the last digit.
+Choices.  A convention takes a part of the jump at each fold: it is g(v) + Σ tᵢ Dᵢ with 0 ≤ tᵢ ≤ 1, whichever tᵢ the code
+          takes and whatever signs the folds have. A tie that is counted twice leaves the span of the jumps; a ReLU of
+          slope 2 at zero leaves the bounds of t.
+
+A gradient that is no such choice is wrong only if no fold was overlooked. The folds found say what g is along any other
+tangent; where it is something else, the half circle through that tangent has folds that are new (those of what is folded
+already have several jumps each). The tangents to look along are those in which the gradient is out of reach.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradcheck.arguments import Arguments
+from gradcheck.oracles import Estimate, central_difference
+from gradcheck.pairing import Pairing
+from gradcheck.trees import Array, leaves, rebuild
+from gradcheck.verdict.laws import match_gradients
+
+__all__ = ["LEAPS", "Answer", "Hair", "Unknown", "bounded", "examine", "folded", "spread"]
+
+HAIR = 0.6  # a hair is the rounding unit to this power, in root mean squares of a leaf: 4e-10 in float64
+SAME = 1e-9  # gradients that differ by less, relative to each leaf's own, belong to one cone,
+CURVED = 64.0  # and so do those that differ by less than so many times what curvature and rounding do within a hair
+STEEP = 1e-2  # beyond this, curvature hides the folds
+APART = 1e-5  # radians between two folds that can be told apart, or, if that is more,
+HAIRS = 64.0  # so many hairs: by as much a fold may be bent
+OFF = 1e-6  # a gradient farther than this from every choice, relative to each leaf's own, is none
+SLOPE = 1e-4  # likewise for the slope of a cone against the measured one
+LEAP = 1e3  # times what its gradient explains is no slope but a jump of f itself
+PERSIST = 1e-6  # of the point: so far a cone has to reach before its slope can be measured
+ARCS = 3  # of a half circle are searched by themselves: g may be the same at both ends, as a median is
+ALONE = (1e-1, 1e-3)  # how much the other entries move along tangents on which some rise or fall by themselves,
+STAYS = 10.0  # and by how much less these move on others;
+CUTS = 3  # so often, on average, these change between rising and falling
+LOOKS = 8  # tangents of each of these kinds,
+BLIND = 16  # and random ones, along all of which the folds found have to say what g is
+FREED = 3  # times each jump may leave its bound in the bounded least squares
+EPS = float(np.finfo(np.float64).eps)
+NEGLIGIBLE = 1e-9  # a leaf with a gradient below this part of the largest is measured by that
+LOST = "the pair cannot be run a hair beside the point"
+BENT = "the gradient is not constant in cones"
+MANY = "more folds meet than can be told apart"
+SHORT = "other kinks are too near"
+LEAPS = "the forward itself jumps"
+FALSE = "a hair beside the point the gradient is not the slope of the forward"
+NONE = "the gradient is none of the conventions that the folds allow"
+
+
+class Unknown(Exception):  # noqa: N818  (no error: the answer of whoever raises it)
+    """What is asked cannot be told at this point; the message says why."""
+
+
+class Answer(NamedTuple):
+    """Whether a gradient is a choice at each fold.
+
+    Attributes:
+        holds: None where that is not known.
+        reason: why it does not hold, or is not known.
+        sharp: whether the jumps are independent, so that a choice is a choice at every single one of them.
+        claimed: the gradient at the point, and
+        nearest: the choice that is nearest to it, where it is none; by entry that moves.
+    """
+
+    holds: bool | None
+    reason: str = ""
+    sharp: bool = False
+    claimed: Array | None = None
+    nearest: Array | None = None
+
+
+class Cone(NamedTuple):
+    """The gradient at an angle between two tangents, and its products with both."""
+
+    t: float
+    gradient: Array
+    products: Array
+
+
+def spread(arguments: Arguments) -> Array:
+    """Return the root mean square of its leaf for every entry; for a leaf of zeros the least of the others, or 1."""
+    point = arguments.point
+    roots = [float(np.sqrt(np.mean(point[part] ** 2))) for part in arguments.layout.slices]
+    least = min([1.0, *(root for root in roots if root)])
+    return np.repeat([root or least for root in roots], arguments.layout.sizes)
+
+
+@dataclass
+class Hair:
+    """A pair a hair beside a point: the gradients of φ there, by the backward, and its slopes from the point, measured.
+
+    Tangents and gradients hold the entries ``moving`` alone, in units of each leaf's root mean square; the other
+    entries stay, at their folds. So many ``pulls`` are left.
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[[Any, Any], Any]
+    arguments: Arguments
+    cotangent: Any
+    moving: Array
+    pulls: int
+
+    def __post_init__(self) -> None:
+        self.point, self.spread = self.arguments.point, spread(self.arguments)[self.moving]
+        self.pairing = Pairing.at_point(self.forward, self.arguments, self.cotangent)
+        self.width = self.pairing.unit**HAIR
+
+    def gradient(self, tangent: Array | None = None, hairs: float = 1.0) -> Array:
+        """Return the gradient so many hairs from the point along ``tangent``; at the point itself without.
+
+        Raises:
+            Unknown: no pullback is left, or the pair cannot be run there.
+        """
+        if not self.pulls:
+            raise Unknown(MANY)
+        self.pulls -= 1
+        at = self.point if tangent is None else self._moved(hairs * self.width * tangent)
+        try:
+            with np.errstate(all="ignore"):
+                out, cache = self.forward(*self.arguments.at(at))
+                pairs = zip(leaves(self.cotangent, "dout"), leaves(out, "out"), strict=True)
+                cotangent = rebuild(out, (np.array(bar, np.asarray(y).dtype)[()] for (_, bar), (_, y) in pairs))
+                claims = match_gradients("backward", self.backward(cotangent, cache), self.arguments).gradients
+        except Exception as error:  # noqa: BLE001  (the pair may refuse that point, or arrays in float64)
+            raise Unknown(LOST) from error
+        flat = self.arguments.layout.flatten(0.0 if claim is None else claim for claim in claims.values())
+        gradient: Array = flat[self.moving] * self.spread
+        if not np.isfinite(gradient).all():
+            raise Unknown(LOST)
+        return gradient
+
+    def slope(self, tangent: Array, gradient: Array) -> Estimate:
+        """Measure the slope of φ from the point along ``tangent``, to that side alone.
+
+        Raises:
+            Unknown: φ jumps within a hair by more than the ``gradient`` there explains.
+        """
+
+        def along(t: Array) -> float:
+            return float(self.pairing(self._moved(t[0] * tangent))) if t[0] >= 0 else np.nan
+
+        along.origin, along.rounding, along.unit = 0.0, self.pairing.rounding, self.pairing.unit
+        explained = self.width * float(np.linalg.norm(gradient * tangent))
+        if abs(along(np.array([self.width]))) > LEAP * (explained + self.pairing.rounding):
+            raise Unknown(LEAPS)
+        return central_difference(along, np.zeros(1))(np.ones(1))
+
+    def norms(self, gradient: Array) -> Array:
+        """Return for every entry the norm of ``gradient`` in its leaf."""
+        leaf = np.searchsorted(np.cumsum(self.arguments.layout.sizes), self.moving, side="right")
+        return np.sqrt(np.bincount(leaf, gradient**2))[leaf]
+
+    def _moved(self, by: Array) -> Array:
+        at = self.point.copy()
+        at[self.moving] += by * self.spread
+        return at
+
+
+def examine(hair: Hair, rng: np.random.Generator) -> Answer:
+    """Return whether the gradient at the point is a choice at each fold, as far as the entries that move show it."""
+    try:
+        return _Folds(hair, rng).answer()
+    except Unknown as unknown:
+        return Answer(None, str(unknown))
+
+
+def folded(hair: Hair, rng: np.random.Generator) -> bool:
+    """Whether the gradient jumps at the point: a hair beside it, it is another one, and the same within that hair."""
+    tangent = rng.standard_normal(hair.moving.size)
+    try:
+        claimed = hair.gradient()
+        for v in (tangent, -tangent):
+            near, farther = hair.gradient(v), hair.gradient(v, 2.0)
+            jump, curved = near - claimed, farther - near
+            sizes = [float(np.linalg.norm(one)) for one in (jump, curved, claimed)]
+            if sizes[0] > CURVED * sizes[1] + SAME * sizes[2]:
+                return True
+    except Unknown:
+        return False
+    return False
+
+
+class _Folds:
+    """The gradient at the point, the cones of a tangent and its opposite, and the jumps on half circles between them."""
+
+    def __init__(self, hair: Hair, rng: np.random.Generator) -> None:
+        self.hair, self.rng = hair, rng
+        self.first = rng.standard_normal(hair.moving.size)
+        self.claimed, self.base, self.opposite = (hair.gradient(v) for v in (None, self.first, -self.first))
+        sizes = np.maximum.reduce([hair.norms(g) for g in (self.claimed, self.base, self.opposite)])
+        curved = hair.gradient(self.first, 2.0) - self.base
+        flat = sizes <= CURVED * hair.norms(curved)  # what there is of its gradient is none at the point
+        sizes = np.maximum(sizes, NEGLIGIBLE * sizes.max())
+        self.weights = np.divide(1.0, sizes, out=np.zeros(sizes.size), where=~flat & (sizes > 0))
+        self.same = CURVED * self._size(curved) + SAME
+        if not self.weights.any() or self.same > STEEP * CURVED:
+            raise Unknown(BENT)
+        self.apart = max(APART, HAIRS * hair.width)
+        self.jumps: list[Array] = []
+        self.others: list[Array] = []  # sums of jumps that were not taken apart
+
+    def answer(self) -> Answer:
+        """Add half circles until the gradient is a choice, or the folds found say what g is along all tangents tried."""
+        if not all(self._sloped(*cone) for cone in ((self.first, self.base), (-self.first, self.opposite))):
+            return Answer(False, FALSE)
+        self._search(self._random())
+        wanted = self.claimed - self.base
+        while True:
+            if self._size(left := self._outside(wanted)) > OFF + self._slack:
+                if not any(self._widened(v) for v in self._looks(left)):
+                    return self._none(left)
+            elif self._size(left := self._beyond(wanted)) > OFF + self._slack:
+                if not any(self._search(v) for v in self._looks(left) if not self._foretold(v)):
+                    return self._none(left)
+            else:
+                return Answer(True, sharp=self._rank == len(self.jumps))
+
+    def _none(self, left: Array) -> Answer:
+        claimed, nearest = (g / self.hair.spread for g in (self.claimed, self.claimed - left))
+        return Answer(False, NONE, claimed=claimed, nearest=nearest)
+
+    @property
+    def _slack(self) -> float:
+        return self.same * (1 + len(self.jumps))
+
+    @property
+    def _matrix(self) -> Array:
+        """The jumps as columns, in which every leaf counts alike."""
+        return np.array([self.weights * jump for jump in self.jumps]).reshape(-1, self.first.size).T
+
+    @property
+    def _rank(self) -> int:
+        return int(np.linalg.matrix_rank(self._matrix, tol=OFF * np.linalg.norm(self._matrix))) if self.jumps else 0
+
+    def _beyond(self, wanted: Array) -> Array:
+        """Return what is left of ``wanted`` when the nearest choice is taken off."""
+        parts = bounded(self._matrix, self.weights * wanted)
+        return wanted - sum(part * jump for part, jump in zip(parts, self.jumps, strict=True))
+
+    def _outside(self, wanted: Array) -> Array:
+        """Return what is left of ``wanted`` outside the span of all jumps."""
+        span = np.array([self.weights * vector for vector in (*self.jumps, *self.others)]).reshape(-1, wanted.size).T
+        found = np.linalg.lstsq(span, self.weights * wanted, rcond=OFF)[0]
+        return wanted - sum(part * vector for part, vector in zip(found, (*self.jumps, *self.others), strict=True))
+
+    def _widened(self, tangent: Array) -> bool:
+        """Whether the gradient along ``tangent`` leaves the span of all jumps; then it is kept to span more."""
+        apart = self.hair.gradient(tangent) - self.base
+        if self._size(self._outside(apart)) <= OFF + self._slack:
+            return False
+        self.others.append(apart)
+        return True
+
+    def _search(self, second: Array) -> bool:
+        """Whether the half circle by way of a ``second`` tangent has jumps that are new; they are kept."""
+        before = len(self.jumps)
+        for jump in self._half_circle(second):
+            if all(self._size(jump - known) > 2 * self.same for known in self.jumps):
+                self.jumps.append(jump)
+        return len(self.jumps) > before
+
+    def _sloped(self, tangent: Array, gradient: Array) -> bool:
+        """Whether φ has the slope from the point along ``tangent`` that the ``gradient`` of its cone gives."""
+        slope, terms = self.hair.slope(tangent, gradient), gradient * tangent
+        allowed = float(slope.error) + SLOPE * float(np.linalg.norm(terms))
+        if not np.isfinite(allowed) or abs(float(terms.sum()) - float(slope.value)) <= allowed:
+            return True
+        if self._size(self.hair.gradient(tangent, PERSIST / self.hair.width) - gradient) > STEEP:
+            raise Unknown(SHORT)
+        return False
+
+    def _looks(self, left: Array) -> Iterator[Array]:
+        """Yield tangents along which a fold that was overlooked would show, if it explains what is ``left``.
+
+        An entry that is missing among the winners of a maximum wins where it rises, of a minimum where it falls, and
+        of a median where it stays; and one net may hold them all, one beside the other.
+        """
+        away = self.weights**2 * left
+        away *= np.sqrt(away.size) / np.linalg.norm(away)
+        for sign, alone in itertools.product((1, -1), ALONE):
+            yield sign * away + alone * self._random()
+        for _ in range(LOOKS):
+            cuts = self.rng.random(away.size) < CUTS / away.size
+            yield (-1.0) ** np.cumsum(cuts) * away + ALONE[-1] * self._random()
+            yield self._random() / (1 + (STAYS * away) ** 2)
+        for _ in range(BLIND):
+            yield self._random()
+
+    def _foretold(self, tangent: Array) -> bool:
+        """Whether the folds found say what g is along ``tangent``: each jump counts whose plane lies between."""
+        told = self.base + sum(jump for jump in self.jumps if (jump @ tangent) * (jump @ self.first) < 0)
+        return self._size(self.hair.gradient(tangent) - told) <= self.same * (1 + len(self.jumps))
+
+    def _half_circle(self, second: Array) -> Iterator[Array]:
+        """Yield the jumps between the first tangent and its opposite by way of a second one."""
+
+        def cone(t: float, gradient: Array | None = None) -> Cone:
+            if gradient is None:
+                gradient = self.hair.gradient(np.cos(t) * self.first + np.sin(t) * second)
+            return Cone(t, gradient, np.array([gradient @ self.first, gradient @ second]))
+
+        inner = (cone(float(t)) for t in np.linspace(0, np.pi, ARCS + 1)[1:-1])
+        cones = [cone(0.0, self.base), *inner, cone(np.pi, self.opposite)]
+        arcs = list(zip(cones, cones[1:], strict=False))
+        while arcs:
+            start, end = arcs.pop()
+            if self._one(start, end):
+                continue
+            if end.t - start.t <= 4 * self.apart:
+                yield end.gradient - start.gradient
+                continue
+            along, across = end.products - start.products
+            met = float(np.arctan2(-along, across)) % np.pi
+            inside = start.t + 2 * self.apart < met < end.t - 2 * self.apart
+            between = cone(met - self.apart if inside else (start.t + end.t) / 2)
+            if inside and self._one(start, between):
+                start, between = between, cone(met + self.apart)
+            arcs += [(start, between), (between, end)]
+
+    def _one(self, start: Cone, end: Cone) -> bool:
+        """Whether two tangents point into one cone."""
+        return self._size(end.gradient - start.gradient) <= self.same
+
+    def _size(self, gradient: Array) -> float:
+        """Return the norm of a difference of gradients in which every leaf counts alike."""
+        return float(np.linalg.norm(self.weights * gradient))
+
+    def _random(self) -> Array:
+        return self.rng.standard_normal(self.first.size)
+
+
+def bounded(jumps: Array, wanted: Array) -> Array:
+    """Return 0 ≤ t ≤ 1 for which ``jumps`` @ t is nearest to ``wanted``, by active sets (Stark & Parker 1995)."""
+    count = jumps.shape[1]
+    if not count:
+        return np.zeros(0)
+    q, jumps = np.linalg.qr(jumps)
+    wanted = q.T @ wanted
+    t = np.clip(np.linalg.lstsq(jumps, wanted, rcond=None)[0], 0.0, 1.0)
+    free = (t > 0) & (t < 1)
+    negligible = EPS * np.linalg.norm(jumps, axis=0) * np.linalg.norm(wanted)
+    for _ in range(FREED * count):
+        while free.any():
+            step = np.linalg.lstsq(jumps[:, free], wanted - jumps @ t, rcond=None)[0]
+            with np.errstate(all="ignore"):
+                room = np.where(step > 0, 1 - t[free], t[free]) / np.abs(step)
+            length = min(1.0, float(np.nanmin(room)))
+            t[free] = np.clip(t[free] + length * step, 0.0, 1.0)
+            if length == 1.0:
+                break
+            stopped = np.flatnonzero(free)[room <= length]
+            t[stopped] = np.round(t[stopped])
+            free[stopped] = False
+        pull = jumps.T @ (wanted - jumps @ t) * np.where(t > 0.5, -1.0, 1.0)
+        pull[free | (np.abs(pull) <= negligible)] = 0.0
+        if not (pull > 0).any():
+            break
+        free[int(np.argmax(pull))] = True
+    return t
