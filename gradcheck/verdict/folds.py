@@ -45,12 +45,16 @@ OFF = 1e-6  # a gradient farther than this from every choice, relative to each l
 SLOPE = 1e-4  # likewise for the slope of a cone against the measured one
 LEAP = 1e3  # times what its gradient explains is no slope but a jump of f itself
 PERSIST = 1e-6  # of the point: so far a cone has to reach before its slope can be measured
+NEAR = 1e-7  # of the point: a kink within that is at the point, as far as differences can tell
+SIDES = 6  # tangents along which the gradient is asked whether there is one
 ARCS = 3  # of a half circle are searched by themselves: g may be the same at both ends, as a median is
 ALONE = (1e-1, 1e-3)  # how much the other entries move along tangents on which some rise or fall by themselves,
 STAYS = 10.0  # and by how much less these move on others;
 CUTS = 3  # so often, on average, these change between rising and falling
 LOOKS = 8  # tangents of each of these kinds,
 BLIND = 16  # and random ones, along all of which the folds found have to say what g is
+PLAIN = np.array([0.0, 0.5])  # half a jump, none and all of it, as the distance from half
+LIKE = 1e-4  # parts that differ by less are one
 FREED = 3  # times each jump may leave its bound in the bounded least squares
 EPS = float(np.finfo(np.float64).eps)
 NEGLIGIBLE = 1e-9  # a leaf with a gradient below this part of the largest is measured by that
@@ -74,6 +78,7 @@ class Answer(NamedTuple):
         holds: None where that is not known.
         reason: why it does not hold, or is not known.
         sharp: whether the jumps are independent, so that a choice is a choice at every single one of them.
+        part: which part it takes of a jump, less a half, where only that is wrong; NaN where that is no one part.
         claimed: the gradient at the point, and
         nearest: the choice that is nearest to it, where it is none; by entry that moves.
     """
@@ -81,6 +86,7 @@ class Answer(NamedTuple):
     holds: bool | None
     reason: str = ""
     sharp: bool = False
+    part: float | None = None
     claimed: Array | None = None
     nearest: Array | None = None
 
@@ -181,19 +187,20 @@ def examine(hair: Hair, rng: np.random.Generator) -> Answer:
 
 
 def folded(hair: Hair, rng: np.random.Generator) -> bool:
-    """Whether the gradient jumps at the point: a hair beside it, it is another one, and the same within that hair."""
-    tangent = rng.standard_normal(hair.moving.size)
+    """Whether the gradient jumps nearer to the point than a difference can look: it is another one on all sides.
+
+    Along a few tangents, as that of a median may be the same by chance.
+    """
+    hairs = NEAR / hair.width
     try:
-        claimed = hair.gradient()
-        for v in (tangent, -tangent):
-            near, farther = hair.gradient(v), hair.gradient(v, 2.0)
-            jump, curved = near - claimed, farther - near
-            sizes = [float(np.linalg.norm(one)) for one in (jump, curved, claimed)]
-            if sizes[0] > CURVED * sizes[1] + SAME * sizes[2]:
-                return True
+        claimed, tangents = hair.gradient(), [rng.standard_normal(hair.moving.size) for _ in range(SIDES)]
+        nearby = [hair.gradient(v, hairs) for v in tangents]
+        jumps = [float(np.linalg.norm(near - claimed)) for near in nearby]
+        side = int(np.argmax(jumps))
+        curved = float(np.linalg.norm(hair.gradient(tangents[side], 2 * hairs) - nearby[side]))
     except Unknown:
         return False
-    return False
+    return jumps[side] > CURVED * curved + SAME * float(np.linalg.norm(claimed))
 
 
 class _Folds:
@@ -213,7 +220,7 @@ class _Folds:
             raise Unknown(BENT)
         self.apart = max(APART, HAIRS * hair.width)
         self.jumps: list[Array] = []
-        self.others: list[Array] = []  # sums of jumps that were not taken apart
+        self.basis = np.empty((0, self.first.size))  # of the span of all jumps, in which every leaf counts alike
 
     def answer(self) -> Answer:
         """Add half circles until the gradient is a choice, or the folds found say what g is along all tangents tried."""
@@ -222,49 +229,60 @@ class _Folds:
         self._search(self._random())
         wanted = self.claimed - self.base
         while True:
-            if self._size(left := self._outside(wanted)) > OFF + self._slack:
-                if not any(self._widened(v) for v in self._looks(left)):
+            if self._size(left := self._outside(wanted)) > self._slack:
+                if not any(self._widened(self.hair.gradient(v) - self.base) for v in self._looks(left)):
                     return self._none(left)
-            elif self._size(left := self._beyond(wanted)) > OFF + self._slack:
+            elif self._size(left := self._beyond(wanted)) > self._slack:
                 if not any(self._search(v) for v in self._looks(left) if not self._foretold(v)):
-                    return self._none(left)
+                    return self._none(left, self._part(wanted))
             else:
-                return Answer(True, sharp=self._rank == len(self.jumps))
+                return Answer(True, sharp=len(self.basis) == len(self.jumps))
 
-    def _none(self, left: Array) -> Answer:
+    def _none(self, left: Array, part: float | None = None) -> Answer:
         claimed, nearest = (g / self.hair.spread for g in (self.claimed, self.claimed - left))
-        return Answer(False, NONE, claimed=claimed, nearest=nearest)
+        return Answer(False, NONE, part=part, claimed=claimed, nearest=nearest)
 
     @property
     def _slack(self) -> float:
-        return self.same * (1 + len(self.jumps))
+        return OFF + self.same * (1 + len(self.jumps))
 
     @property
     def _matrix(self) -> Array:
-        """The jumps as columns, in which every leaf counts alike."""
-        return np.array([self.weights * jump for jump in self.jumps]).reshape(-1, self.first.size).T
-
-    @property
-    def _rank(self) -> int:
-        return int(np.linalg.matrix_rank(self._matrix, tol=OFF * np.linalg.norm(self._matrix))) if self.jumps else 0
+        """The jumps as columns, in coordinates of the basis."""
+        return self.basis @ np.array([self.weights * jump for jump in self.jumps]).reshape(-1, self.first.size).T
 
     def _beyond(self, wanted: Array) -> Array:
         """Return what is left of ``wanted`` when the nearest choice is taken off."""
-        parts = bounded(self._matrix, self.weights * wanted)
+        parts = bounded(self._matrix, self.basis @ (self.weights * wanted))
         return wanted - sum(part * jump for part, jump in zip(parts, self.jumps, strict=True))
+
+    def _part(self, wanted: Array) -> float:
+        """Return the part that ``wanted`` takes of jumps, less a half, out of bounds; NaN where it takes several such.
+
+        Folds that coincide show as one, and what the code takes at each of them as any part of their sum. But one code
+        takes one and the same part, or a plain one, at each fold that is a fold by itself.
+        """
+        if len(self.basis) > len(self.jumps) or not self.jumps:
+            return np.nan
+        parts = np.linalg.lstsq(self._matrix, self.basis @ (self.weights * wanted), rcond=None)[0]
+        sides = np.abs(parts - 0.5)  # of a fold the part from one side is one less the part from the other
+        unplain = sides[np.abs(sides[:, None] - PLAIN).min(axis=1) > LIKE]
+        return float(unplain.max()) if unplain.size and np.ptp(unplain) <= LIKE and unplain.max() > 0.5 else np.nan
 
     def _outside(self, wanted: Array) -> Array:
         """Return what is left of ``wanted`` outside the span of all jumps."""
-        span = np.array([self.weights * vector for vector in (*self.jumps, *self.others)]).reshape(-1, wanted.size).T
-        found = np.linalg.lstsq(span, self.weights * wanted, rcond=OFF)[0]
-        return wanted - sum(part * vector for part, vector in zip(found, (*self.jumps, *self.others), strict=True))
+        weighted = self.weights * wanted
+        for _ in range(2):  # the second time takes off what rounding left
+            weighted -= self.basis.T @ (self.basis @ weighted)
+        return np.divide(weighted, self.weights, out=np.zeros(weighted.size), where=self.weights > 0)
 
-    def _widened(self, tangent: Array) -> bool:
-        """Whether the gradient along ``tangent`` leaves the span of all jumps; then it is kept to span more."""
-        apart = self.hair.gradient(tangent) - self.base
-        if self._size(self._outside(apart)) <= OFF + self._slack:
+    def _widened(self, apart: Array) -> bool:
+        """Whether the difference of two cones' gradients leaves the span of all jumps, which is then widened by it."""
+        left = self.weights * self._outside(apart)
+        size = float(np.linalg.norm(left))
+        if size <= self._slack:
             return False
-        self.others.append(apart)
+        self.basis = np.vstack([self.basis, left / size])
         return True
 
     def _search(self, second: Array) -> bool:
@@ -273,6 +291,7 @@ class _Folds:
         for jump in self._half_circle(second):
             if all(self._size(jump - known) > 2 * self.same for known in self.jumps):
                 self.jumps.append(jump)
+                self._widened(jump)
         return len(self.jumps) > before
 
     def _sloped(self, tangent: Array, gradient: Array) -> bool:
@@ -281,7 +300,7 @@ class _Folds:
         allowed = float(slope.error) + SLOPE * float(np.linalg.norm(terms))
         if not np.isfinite(allowed) or abs(float(terms.sum()) - float(slope.value)) <= allowed:
             return True
-        if self._size(self.hair.gradient(tangent, PERSIST / self.hair.width) - gradient) > STEEP:
+        if self._size(self.hair.gradient(tangent, PERSIST / self.hair.width) - gradient) > SLOPE:
             raise Unknown(SHORT)
         return False
 

@@ -10,6 +10,7 @@ one argument, a few entries of the output, a few entries of an argument.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,12 +26,14 @@ __all__ = ["CONVENTION", "JUMPING", "Settled", "at_folds", "beside", "settle"]
 
 CONVENTION = "at a kink: a convention, one of those that the folds there allow; measured beside it"
 UNVERIFIED = "at a kink: measured beside it; not verifiable at the point itself, where {}"
+COINCIDE = "folds coincide"
 JUMPING = "the forward itself jumps at the point, and has no gradient there: choose another one"
 
 ASIDE = 1e-2  # how far beside the kink, in root mean squares of each leaf
 PULLS = 600  # pullbacks in all,
-TOGETHER = 250  # of which so many for everything together,
-APART = 90  # and so many for a part
+TOGETHER = 260  # of which so many for everything together,
+APART = 180  # and so many for a part
+SAME = 1e-4  # parts of a jump that differ by less are one
 ENTRIES = 1 << 14  # that are looked at together, at most: a jump at every fold has as many numbers
 FEW = 8  # entries of the output, or of an argument, in a part; half as many after one with too many folds
 PARTS = 4  # of either kind
@@ -100,7 +103,7 @@ class _Inquest:
         if whole.holds and whole.sharp:
             return Settled({}, CONVENTION)
         wrong: Wrong = {}
-        for leaf in self.judged if len(self.judged) > 1 else ():
+        for leaf in sorted(self.judged, key=lambda leaf: self._entries(leaf).size) if len(self.judged) > 1 else ():
             wrong |= self._wrong(self._entries(leaf), self.cotangent)
         if whole.holds is False:
             wrong = wrong or self._blamed(self._entries(*self.judged), whole)
@@ -113,33 +116,50 @@ class _Inquest:
         """Return whether the gradient is a choice as far as the entries ``moving`` show it, in so many pullbacks."""
         if moving.size > ENTRIES:
             start = int(self.rng.integers(moving.size - ENTRIES))
-            moving = moving[start:start + ENTRIES]
+            moving = moving[start : start + ENTRIES]
+        answer = self._examined(moving, cotangent, pulls)
+        if answer.holds is False and answer.part is not None and not self._confirmed(moving, answer.part):
+            return Answer(None, COINCIDE)
+        return answer
+
+    def _examined(self, moving: Array, cotangent: Any, pulls: int) -> Answer:
         hair = Hair(self.forward, self.backward, self.arguments, cotangent, moving, min(pulls, self.pulls))
         self.pulls -= hair.pulls
         answer = examine(hair, self.rng)
         self.pulls += hair.pulls
         return answer
 
+    def _confirmed(self, moving: Array, part: float) -> bool:
+        """Whether an output with another cotangent takes the same part of a jump, out of bounds.
+
+        What a code takes of one fold does not depend on the cotangent; what it takes of several that coincide does.
+        """
+        if self._outputs == 1:
+            return not math.isnan(part)
+        again = self._examined(moving, self._reweighted(self._outputs), APART)
+        return again.holds is False and (again.part is None or abs(again.part - part) <= SAME)
+
     def _parts(self) -> Iterator[tuple[Array, Any]]:
-        """Yield entries that move and a cotangent: a few entries of the output, or a few of the arguments."""
-        outputs = sum(np.size(leaf) for _, leaf in leaves(self.cotangent, "dout"))
+        """Yield entries that move and a cotangent: a few entries of the output, or a few of an argument."""
         everything = self._entries(*self.judged)
-        for few in [min(FEW, outputs // 2) or 1] * PARTS if outputs > 1 else ():
-            yield everything, self._restricted(few)
         for leaf in itertools.islice(itertools.cycle(self.judged), PARTS * len(self.judged)):
+            if self._outputs > 1:
+                yield everything, self._reweighted(min(FEW, self._outputs // 2))
             entries = self._entries(leaf)
             start = int(self.rng.integers(max(entries.size - FEW, 0) + 1))
-            yield entries[start:start + FEW], self.cotangent
+            yield entries[start : start + FEW], self.cotangent
 
-    def _restricted(self, few: int) -> Any:
-        """Return the cotangent with all but a few entries zero."""
-        given = [np.array(leaf, dtype=np.float64) for _, leaf in leaves(self.cotangent, "dout")]
-        size = sum(leaf.size for leaf in given)
-        kept = np.zeros(size)
-        kept[self.rng.permutation(size)[:few]] = 1.0
-        parts = np.split(kept, np.cumsum([leaf.size for leaf in given])[:-1])
-        masked = (leaf * part.reshape(leaf.shape) for leaf, part in zip(given, parts, strict=True))
-        return rebuild(self.cotangent, masked)
+    @property
+    def _outputs(self) -> int:
+        return sum(np.size(leaf) for _, leaf in leaves(self.cotangent, "dout"))
+
+    def _reweighted(self, few: int) -> Any:
+        """Return a random cotangent with all but a few entries zero."""
+        found = [np.asarray(leaf, dtype=np.float64) for _, leaf in leaves(self.cotangent, "dout")]
+        flat = np.zeros(self._outputs)
+        flat[self.rng.permutation(flat.size)[:few]] = self.rng.standard_normal(few)
+        parts = np.split(flat, np.cumsum([leaf.size for leaf in found])[:-1])
+        return rebuild(self.cotangent, (part.reshape(leaf.shape)[()] for part, leaf in zip(parts, found, strict=True)))
 
     def _wrong(self, moving: Array, cotangent: Any) -> Wrong:
         """Return which leaves are wrong as far as a part shows it."""

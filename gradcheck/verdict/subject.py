@@ -141,8 +141,8 @@ class Subject:
         case_of = functools.partial(self._case, pairing, claim, rounding)
         cases = {name_of(oracle): replace(case_of(oracle), located=located) for oracle in self.oracles}
         found = {name: _judged(case, claims) for name, case in cases.items()}
-        failed = any(finding.verdict is Verdict.FAIL for one in found.values() for finding in one.values())
-        if failed and at_folds(self.forward, self.backward, arguments, cotangent, self.rng):
+        doubtful = any(finding.verdict is not Verdict.PASS for one in found.values() for finding in one.values())
+        if doubtful and at_folds(self.forward, self.backward, arguments, cotangent, self.rng):
             found = {name: _doubted(one) for name, one in found.items()}
         examined = {
             path: cross_examine(leaf, {name: one[path] for name, one in found.items()}, cases)
@@ -246,10 +246,10 @@ def _settled(finding: Finding, found: Settled, leaf: int) -> Finding:
 
 
 def _doubted(findings: Findings) -> Findings:
-    """Call the failures undecided."""
+    """Call undecided what is not right by its numbers."""
     return {
         path: replace(finding, verdict=Verdict.INCONCLUSIVE, reason=KINK, conventions=1)
-        if finding.verdict is Verdict.FAIL and not math.isnan(finding.error)
+        if finding.verdict is not Verdict.PASS and not math.isnan(finding.error)
         else finding
         for path, finding in findings.items()
     }
