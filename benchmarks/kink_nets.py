@@ -268,7 +268,10 @@ both("zero weights,", zero_weights, (0.0, 1.0), (1.5,))
 def curved(n, at):
     x = n(5)
     x[2] = 0
-    add = Layer(lambda x: (10 * (x**2).sum() + np.maximum(x, 0).sum(), x), lambda d, x: (d * (20 * x + np.where(x == 0, at, x > 0)),))
+    add = Layer(
+        lambda x: (10 * (x**2).sum() + np.maximum(x, 0).sum(), x),
+        lambda d, x: (d * (20 * x + np.where(x == 0, at, x > 0)),),
+    )
     return *chain(add), (x,)
 
 
@@ -442,7 +445,11 @@ right("a norm at zero", norm_at_zero, "pass", "inconclusive")
 
 def float32(n, at):
     forward, backward, args = mlp(n, at)
-    return forward, lambda dy, c: tuple(g.astype(np.float32) for g in backward(dy, c)), tuple(a.astype(np.float32) for a in args)
+    return (
+        forward,
+        lambda dy, c: tuple(g.astype(np.float32) for g in backward(dy, c)),
+        tuple(a.astype(np.float32) for a in args),
+    )
 
 
 both("float32 mlp, an empty row,", float32, (0.0, 1.0), (2.0,))

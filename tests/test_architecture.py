@@ -27,7 +27,7 @@ LEVELS = {
     ),
     2: tuple(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
     3: (
-        *(f"verdict.{part}" for part in ("judge", "search", "locate", "folds", "kinks", "crossexamine", "behaviour")),
+        *(f"verdict.{part}" for part in ("judge", "search", "locate", "hair", "folds", "kinks", "crossexamine", "behaviour")),
         *(f"explanation.{part}" for part in ("shrink", "evidence", "suspicion", "suspects", "explain")),
         *(f"blindness.{part}" for part in ("mutations", "variations", "roles", "mutants")),
     ),

@@ -1,52 +1,42 @@
 """The folds that meet at a point, and whether a gradient there is a choice at each of them. Level 3.
 
 At a point where units fold (a ReLU at zero, a tie for a maximum) f is linear in each of many cones, to first order, and
-no single gradient is right. A hair beside the point f is smooth, and the backward itself, with the same cotangent, gives
-the gradient g(v) of the cone that the tangent v points into.
+no single gradient is right. A hair beside the point f is smooth, and the backward itself gives the gradient g(v) of the
+cone that the tangent v points into.
 
 Cones.    g(v) · v has to be the slope of φ from the point along v, which is measured: so the gradients beside are held
           against φ and not against one another.
-Folds.    On a half circle of tangents v(t) from v to −v every fold that is a plane is crossed once, and g jumps there by
-          D, normal to the plane. Two cones that touch do so where D · v(t) = 0, and if g is still the same on both
-          sides of that t, no other fold lies between: a fold costs three pullbacks and not a bisection to the last digit.
-Choices.  A convention takes a part of the jump at each fold: it is g(v) + Σ tᵢ Dᵢ with 0 ≤ tᵢ ≤ 1, whichever tᵢ the code
-          takes and whatever signs the folds have. A tie that is counted twice leaves the span of the jumps; a ReLU of
-          slope 2 at zero leaves the bounds of t.
+Folds.    On a half circle of tangents v(t) from v to −v every fold that is a plane is crossed once, and there g jumps
+          by D, normal to the plane. Two cones that touch do so where D · v(t) = 0; if g is still the same on both sides
+          of that t, no other fold lies between. So a fold costs three pullbacks, not a bisection to the last digit.
+Choices.  A convention takes a part of the jump at each fold: it is g(v) + Σ tᵢ Dᵢ with 0 ≤ tᵢ ≤ 1, whichever tᵢ the
+          code takes and whatever signs the folds have. A tie that is counted twice leaves the span of the jumps; a ReLU
+          of slope 2 at zero leaves the bounds of t.
 
 A gradient that is no such choice is wrong only if no fold was overlooked. The folds found say what g is along any other
-tangent; where it is something else, the half circle through that tangent has folds that are new (those of what is folded
-already have several jumps each). The tangents to look along are those in which the gradient is out of reach.
+tangent; where it is something else, the half circle through that tangent has folds that are new (those of what is
+folded already have several jumps each). Looked along are those tangents in which the gradient is out of reach.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from gradcheck.arguments import Arguments
-from gradcheck.oracles import Estimate, central_difference
-from gradcheck.pairing import Pairing
-from gradcheck.trees import Array, leaves, rebuild
-from gradcheck.verdict.laws import match_gradients
+from gradcheck.trees import Array
+from gradcheck.verdict.hair import CURVED, SAME, Hair, Unknown
 
-__all__ = ["LEAPS", "Answer", "Hair", "Unknown", "bounded", "examine", "folded", "spread"]
+__all__ = ["Answer", "bounded", "examine"]
 
-HAIR = 0.6  # a hair is the rounding unit to this power, in root mean squares of a leaf: 4e-10 in float64
-SAME = 1e-9  # gradients that differ by less, relative to each leaf's own, belong to one cone,
-CURVED = 64.0  # and so do those that differ by less than so many times what curvature and rounding do within a hair
 STEEP = 1e-2  # beyond this, curvature hides the folds
 APART = 1e-5  # radians between two folds that can be told apart, or, if that is more,
 HAIRS = 64.0  # so many hairs: by as much a fold may be bent
 OFF = 1e-6  # a gradient farther than this from every choice, relative to each leaf's own, is none
 SLOPE = 1e-4  # likewise for the slope of a cone against the measured one
-LEAP = 1e3  # times what its gradient explains is no slope but a jump of f itself
 PERSIST = 1e-6  # of the point: so far a cone has to reach before its slope can be measured
-NEAR = 1e-7  # of the point: a kink within that is at the point, as far as differences can tell
-SIDES = 6  # tangents along which the gradient is asked whether there is one
 ARCS = 3  # of a half circle are searched by themselves: g may be the same at both ends, as a median is
 ALONE = (1e-1, 1e-3)  # how much the other entries move along tangents on which some rise or fall by themselves,
 STAYS = 10.0  # and by how much less these move on others;
@@ -58,17 +48,10 @@ LIKE = 1e-4  # parts that differ by less are one
 FREED = 3  # times each jump may leave its bound in the bounded least squares
 EPS = float(np.finfo(np.float64).eps)
 NEGLIGIBLE = 1e-9  # a leaf with a gradient below this part of the largest is measured by that
-LOST = "the pair cannot be run a hair beside the point"
 BENT = "the gradient is not constant in cones"
-MANY = "more folds meet than can be told apart"
 SHORT = "other kinks are too near"
-LEAPS = "the forward itself jumps"
 FALSE = "a hair beside the point the gradient is not the slope of the forward"
 NONE = "the gradient is none of the conventions that the folds allow"
-
-
-class Unknown(Exception):  # noqa: N818  (no error: the answer of whoever raises it)
-    """What is asked cannot be told at this point; the message says why."""
 
 
 class Answer(NamedTuple):
@@ -99,85 +82,6 @@ class Cone(NamedTuple):
     products: Array
 
 
-def spread(arguments: Arguments) -> Array:
-    """Return the root mean square of its leaf for every entry; for a leaf of zeros the least of the others, or 1."""
-    point = arguments.point
-    roots = [float(np.sqrt(np.mean(point[part] ** 2))) for part in arguments.layout.slices]
-    least = min([1.0, *(root for root in roots if root)])
-    return np.repeat([root or least for root in roots], arguments.layout.sizes)
-
-
-@dataclass
-class Hair:
-    """A pair a hair beside a point: the gradients of φ there, by the backward, and its slopes from the point, measured.
-
-    Tangents and gradients hold the entries ``moving`` alone, in units of each leaf's root mean square; the other
-    entries stay, at their folds. So many ``pulls`` are left.
-    """
-
-    forward: Callable[..., Any]
-    backward: Callable[[Any, Any], Any]
-    arguments: Arguments
-    cotangent: Any
-    moving: Array
-    pulls: int
-
-    def __post_init__(self) -> None:
-        self.point, self.spread = self.arguments.point, spread(self.arguments)[self.moving]
-        self.pairing = Pairing.at_point(self.forward, self.arguments, self.cotangent)
-        self.width = self.pairing.unit**HAIR
-
-    def gradient(self, tangent: Array | None = None, hairs: float = 1.0) -> Array:
-        """Return the gradient so many hairs from the point along ``tangent``; at the point itself without.
-
-        Raises:
-            Unknown: no pullback is left, or the pair cannot be run there.
-        """
-        if not self.pulls:
-            raise Unknown(MANY)
-        self.pulls -= 1
-        at = self.point if tangent is None else self._moved(hairs * self.width * tangent)
-        try:
-            with np.errstate(all="ignore"):
-                out, cache = self.forward(*self.arguments.at(at))
-                pairs = zip(leaves(self.cotangent, "dout"), leaves(out, "out"), strict=True)
-                cotangent = rebuild(out, (np.array(bar, np.asarray(y).dtype)[()] for (_, bar), (_, y) in pairs))
-                claims = match_gradients("backward", self.backward(cotangent, cache), self.arguments).gradients
-        except Exception as error:  # noqa: BLE001  (the pair may refuse that point, or arrays in float64)
-            raise Unknown(LOST) from error
-        flat = self.arguments.layout.flatten(0.0 if claim is None else claim for claim in claims.values())
-        gradient: Array = flat[self.moving] * self.spread
-        if not np.isfinite(gradient).all():
-            raise Unknown(LOST)
-        return gradient
-
-    def slope(self, tangent: Array, gradient: Array) -> Estimate:
-        """Measure the slope of φ from the point along ``tangent``, to that side alone.
-
-        Raises:
-            Unknown: φ jumps within a hair by more than the ``gradient`` there explains.
-        """
-
-        def along(t: Array) -> float:
-            return float(self.pairing(self._moved(t[0] * tangent))) if t[0] >= 0 else np.nan
-
-        along.origin, along.rounding, along.unit = 0.0, self.pairing.rounding, self.pairing.unit
-        explained = self.width * float(np.linalg.norm(gradient * tangent))
-        if abs(along(np.array([self.width]))) > LEAP * (explained + self.pairing.rounding):
-            raise Unknown(LEAPS)
-        return central_difference(along, np.zeros(1))(np.ones(1))
-
-    def norms(self, gradient: Array) -> Array:
-        """Return for every entry the norm of ``gradient`` in its leaf."""
-        leaf = np.searchsorted(np.cumsum(self.arguments.layout.sizes), self.moving, side="right")
-        return np.sqrt(np.bincount(leaf, gradient**2))[leaf]
-
-    def _moved(self, by: Array) -> Array:
-        at = self.point.copy()
-        at[self.moving] += by * self.spread
-        return at
-
-
 def examine(hair: Hair, rng: np.random.Generator) -> Answer:
     """Return whether the gradient at the point is a choice at each fold, as far as the entries that move show it."""
     try:
@@ -186,25 +90,8 @@ def examine(hair: Hair, rng: np.random.Generator) -> Answer:
         return Answer(None, str(unknown))
 
 
-def folded(hair: Hair, rng: np.random.Generator) -> bool:
-    """Whether the gradient jumps nearer to the point than a difference can look: it is another one on all sides.
-
-    Along a few tangents, as that of a median may be the same by chance.
-    """
-    hairs = NEAR / hair.width
-    try:
-        claimed, tangents = hair.gradient(), [rng.standard_normal(hair.moving.size) for _ in range(SIDES)]
-        nearby = [hair.gradient(v, hairs) for v in tangents]
-        jumps = [float(np.linalg.norm(near - claimed)) for near in nearby]
-        side = int(np.argmax(jumps))
-        curved = float(np.linalg.norm(hair.gradient(tangents[side], 2 * hairs) - nearby[side]))
-    except Unknown:
-        return False
-    return jumps[side] > CURVED * curved + SAME * float(np.linalg.norm(claimed))
-
-
 class _Folds:
-    """The gradient at the point, the cones of a tangent and its opposite, and the jumps on half circles between them."""
+    """The gradient at the point, the cones of a tangent and its opposite, and the jumps between them."""
 
     def __init__(self, hair: Hair, rng: np.random.Generator) -> None:
         self.hair, self.rng = hair, rng
@@ -216,14 +103,14 @@ class _Folds:
         sizes = np.maximum(sizes, NEGLIGIBLE * sizes.max())
         self.weights = np.divide(1.0, sizes, out=np.zeros(sizes.size), where=~flat & (sizes > 0))
         self.same = CURVED * self._size(curved) + SAME
-        if not self.weights.any() or self.same > STEEP * CURVED:
+        if self.same > STEEP * CURVED:
             raise Unknown(BENT)
         self.apart = max(APART, HAIRS * hair.width)
         self.jumps: list[Array] = []
         self.basis = np.empty((0, self.first.size))  # of the span of all jumps, in which every leaf counts alike
 
     def answer(self) -> Answer:
-        """Add half circles until the gradient is a choice, or the folds found say what g is along all tangents tried."""
+        """Add half circles until the gradient is a choice, or the folds found say what g is along all tangents."""
         if not all(self._sloped(*cone) for cone in ((self.first, self.base), (-self.first, self.opposite))):
             return Answer(False, FALSE)
         self._search(self._random())
@@ -249,12 +136,15 @@ class _Folds:
     @property
     def _matrix(self) -> Array:
         """The jumps as columns, in coordinates of the basis."""
-        return self.basis @ np.array([self.weights * jump for jump in self.jumps]).reshape(-1, self.first.size).T
+        weighted = np.array([self.weights * jump for jump in self.jumps]).reshape(-1, self.first.size)
+        matrix: Array = self.basis @ weighted.T
+        return matrix
 
     def _beyond(self, wanted: Array) -> Array:
         """Return what is left of ``wanted`` when the nearest choice is taken off."""
         parts = bounded(self._matrix, self.basis @ (self.weights * wanted))
-        return wanted - sum(part * jump for part, jump in zip(parts, self.jumps, strict=True))
+        left: Array = wanted - sum(part * jump for part, jump in zip(parts, self.jumps, strict=True))
+        return left
 
     def _part(self, wanted: Array) -> float:
         """Return the part that ``wanted`` takes of jumps, less a half, out of bounds; NaN where it takes several such.
@@ -271,7 +161,7 @@ class _Folds:
 
     def _outside(self, wanted: Array) -> Array:
         """Return what is left of ``wanted`` outside the span of all jumps."""
-        weighted = self.weights * wanted
+        weighted: Array = self.weights * wanted
         for _ in range(2):  # the second time takes off what rounding left
             weighted -= self.basis.T @ (self.basis @ weighted)
         return np.divide(weighted, self.weights, out=np.zeros(weighted.size), where=self.weights > 0)
@@ -336,7 +226,7 @@ class _Folds:
 
         inner = (cone(float(t)) for t in np.linspace(0, np.pi, ARCS + 1)[1:-1])
         cones = [cone(0.0, self.base), *inner, cone(np.pi, self.opposite)]
-        arcs = list(zip(cones, cones[1:], strict=False))
+        arcs = list(itertools.pairwise(cones))
         while arcs:
             start, end = arcs.pop()
             if self._one(start, end):
@@ -371,15 +261,15 @@ def bounded(jumps: Array, wanted: Array) -> Array:
         return np.zeros(0)
     q, jumps = np.linalg.qr(jumps)
     wanted = q.T @ wanted
-    t = np.clip(np.linalg.lstsq(jumps, wanted, rcond=None)[0], 0.0, 1.0)
+    t: Array = np.clip(np.linalg.lstsq(jumps, wanted, rcond=None)[0], 0.0, 1.0)
     free = (t > 0) & (t < 1)
     negligible = EPS * np.linalg.norm(jumps, axis=0) * np.linalg.norm(wanted)
     for _ in range(FREED * count):
         while free.any():
             step = np.linalg.lstsq(jumps[:, free], wanted - jumps @ t, rcond=None)[0]
             with np.errstate(all="ignore"):
-                room = np.where(step > 0, 1 - t[free], t[free]) / np.abs(step)
-            length = min(1.0, float(np.nanmin(room)))
+                room = np.where(step, np.where(step > 0, 1 - t[free], t[free]) / np.abs(step), np.inf)
+            length = min(1.0, float(room.min()))
             t[free] = np.clip(t[free] + length * step, 0.0, 1.0)
             if length == 1.0:
                 break

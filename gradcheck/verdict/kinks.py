@@ -2,9 +2,9 @@
 
 There the gradient is a convention, and no single number is right. Two things can still be decided. Beside the kink, at
 a generic point nearby, everything but the convention has to be right. And at the kink itself the gradient has to be a
-choice at each of the folds that meet there. All of them are looked at together first. Where they are too many to be told
-apart, or so many that their choices reach everywhere, parts are looked at in which few of them matter: the entries of
-one argument, a few entries of the output, a few entries of an argument.
+choice at each of the folds that meet there. All of them are looked at together first. Where they are too many to be
+told apart, or so many that their choices reach everywhere, parts are looked at in which few of them matter: the entries
+of one argument, a few entries of the output, a few entries of an argument.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import numpy as np
 from gradcheck.arguments import Arguments
 from gradcheck.report import Entry
 from gradcheck.trees import Array, leaves, rebuild
-from gradcheck.verdict.folds import LEAPS, Answer, Hair, examine, folded, spread
+from gradcheck.verdict.folds import Answer, examine
+from gradcheck.verdict.hair import LEAPS, Hair, folded, spread
 
 __all__ = ["CONVENTION", "JUMPING", "Settled", "at_folds", "beside", "settle"]
 
 CONVENTION = "at a kink: a convention, one of those that the folds there allow; measured beside it"
-UNVERIFIED = "at a kink: measured beside it; not verifiable at the point itself, where {}"
+UNVERIFIED = "at a kink: measured beside it; not verifiable at the point, where {}"
 COINCIDE = "folds coincide"
 JUMPING = "the forward itself jumps at the point, and has no gradient there: choose another one"
 
@@ -106,7 +107,7 @@ class _Inquest:
         for leaf in sorted(self.judged, key=lambda leaf: self._entries(leaf).size) if len(self.judged) > 1 else ():
             wrong |= self._wrong(self._entries(leaf), self.cotangent)
         if whole.holds is False:
-            wrong = wrong or self._blamed(self._entries(*self.judged), whole)
+            wrong = self._blamed(self._entries(*self.judged), whole) | wrong
         for moving, cotangent in () if wrong else self._parts():
             if wrong := self._wrong(moving, cotangent):
                 break
@@ -175,16 +176,17 @@ class _Inquest:
         apart = np.abs(answer.claimed - answer.nearest)
         norms, sizes = (np.sqrt(np.bincount(number, g**2, len(layout.sizes))) for g in (apart, answer.claimed))
         shares = norms / np.where(sizes, sizes, 1.0)
-        blamed = {}
+        blamed: Wrong = {}
         for leaf in np.flatnonzero(shares > SHARE * shares.max()).tolist():
-            worst = np.argsort(-np.where(number == leaf, apart, 0.0))[:WORST]
-            blamed[leaf] = (reason, tuple(self._entry(moving[i], answer, i) for i in worst if apart[i] > SHARE * apart[worst[0]]))
+            far = np.where(number == leaf, apart, 0.0)
+            worst = [int(i) for i in np.argsort(-far)[:WORST] if far[i] > SHARE * far.max()]
+            entries = zip(moving[worst], answer.claimed[worst], answer.nearest[worst], strict=True)
+            blamed[leaf] = (reason, tuple(self._entry(int(at), *map(float, numbers)) for at, *numbers in entries))
         return blamed
 
-    def _entry(self, index: int, answer: Answer, at: int) -> Entry:
+    def _entry(self, index: int, claimed: float, nearest: float) -> Entry:
         layout = self.arguments.layout
-        leaf, offset = layout.locate(int(index))
-        return Entry(f"d{layout.entry_name(int(index))}", float(answer.claimed[at]), float(answer.nearest[at]), 0.0, offset)
+        return Entry(f"d{layout.entry_name(index)}", claimed, nearest, 0.0, layout.locate(index)[1])
 
     def _entries(self, *some: int) -> Array:
         """Return the numbers of the entries of some leaves."""

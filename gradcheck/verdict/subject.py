@@ -151,7 +151,7 @@ class Subject:
         return self._dtype_kept(claims, next(iter(cases.values())), examined)
 
     def settle_kinks(self, arguments: Arguments, findings: Findings) -> Findings:
-        """Return the findings beside the kinks at this point, and whether the gradients at the point are conventions."""
+        """Return the findings beside the kinks at this point, and whether the gradients at it are conventions."""
         try:
             nearby = self._nearby(arguments)
         except ValueError:  # not finite there: nothing more can be said
