@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Layer", "absolute", "chain", "clip", "conv", "dense", "pool", "relu", "soft_threshold", "softmax_loss"]
-
 Normal = Callable[..., Any]
 
 
@@ -130,8 +128,9 @@ def conv() -> Layer:
 
 
 def pool(tie: str = "first", size: int = 2) -> Layer:
-    """Max-pool over the last two axes; who gets the gradient of a tie: the first, the last, all in equal parts, every
-    one of them in full (wrong), or nobody (wrong).
+    """Max-pool over the last two axes.
+
+    Who gets the gradient of a tie: the first, the last, all in equal parts; or, wrong, every one in full, or nobody.
     """
 
     def split(x):

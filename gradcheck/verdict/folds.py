@@ -150,14 +150,16 @@ class _Folds:
         """Return the part that ``wanted`` takes of jumps, less a half, out of bounds; NaN where it takes several such.
 
         Folds that coincide show as one, and what the code takes at each of them as any part of their sum. But one code
-        takes one and the same part, or a plain one, at each fold that is a fold by itself.
+        takes one and the same part, or a plain one, at each fold that is a fold by itself; and where there is but one
+        output, and no other cotangent to tell, the same part at all.
         """
         if len(self.basis) > len(self.jumps) or not self.jumps:
             return np.nan
         parts = np.linalg.lstsq(self._matrix, self.basis @ (self.weights * wanted), rcond=None)[0]
         sides = np.abs(parts - 0.5)  # of a fold the part from one side is one less the part from the other
-        unplain = sides[np.abs(sides[:, None] - PLAIN).min(axis=1) > LIKE]
-        return float(unplain.max()) if unplain.size and np.ptp(unplain) <= LIKE and unplain.max() > 0.5 else np.nan
+        if not self.hair.is_scalar:
+            sides = sides[np.abs(sides[:, None] - PLAIN).min(axis=1) > LIKE]
+        return float(sides.max()) if sides.size and np.ptp(sides) <= LIKE and sides.max() > 0.5 else np.nan
 
     def _outside(self, wanted: Array) -> Array:
         """Return what is left of ``wanted`` outside the span of all jumps."""
@@ -190,7 +192,7 @@ class _Folds:
         allowed = float(slope.error) + SLOPE * float(np.linalg.norm(terms))
         if not np.isfinite(allowed) or abs(float(terms.sum()) - float(slope.value)) <= allowed:
             return True
-        if self._size(self.hair.gradient(tangent, PERSIST / self.hair.width) - gradient) > SLOPE:
+        if self._size(self.hair.gradient(tangent, max(PERSIST / self.hair.width, 2.0)) - gradient) > SLOPE:
             raise Unknown(SHORT)
         return False
 

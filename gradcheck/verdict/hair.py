@@ -62,6 +62,7 @@ class Hair:
         self.point, self.spread = self.arguments.point, spread(self.arguments)[self.moving]
         self.pairing = Pairing.at_point(self.forward, self.arguments, self.cotangent)
         self.width = self.pairing.unit**HAIR
+        self.is_scalar = sum(bar.size for bar in self.pairing.cotangent) == 1
 
     def gradient(self, tangent: Array | None = None, hairs: float = 1.0) -> Array:
         """Return the gradient so many hairs from the point along ``tangent``; at the point itself without.
@@ -135,9 +136,10 @@ def folded(hair: Hair, rng: np.random.Generator) -> bool:
 
     Along a few tangents, as that of a median may be the same by chance.
     """
-    hairs = NEAR / hair.width
+    hairs = max(NEAR / hair.width, 1.0)
     try:
         claimed, tangents = hair.gradient(), [rng.standard_normal(hair.moving.size) for _ in range(SIDES)]
+        tangents.append(-tangents[0])  # so that a single fold is seen from both sides
         nearby = [hair.gradient(v, hairs) for v in tangents]
         jumps = [float(np.linalg.norm(near - claimed)) for near in nearby]
         side = int(np.argmax(jumps))
