@@ -31,6 +31,7 @@ from gradcheck.verdict.hair import CURVED, SAME, Hair, Unknown
 
 __all__ = ["Answer", "bounded", "examine"]
 
+FLAT = 1e3  # times a hair: a leaf with so small a part of the largest gradient, which grows with the hair, has none
 STEEP = 1e-2  # beyond this, curvature hides the folds
 APART = 1e-5  # radians between two folds that can be told apart, or, if that is more,
 HAIRS = 64.0  # so many hairs: by as much a fold may be bent
@@ -99,7 +100,7 @@ class _Folds:
         self.claimed, self.base, self.opposite = (hair.gradient(v) for v in (None, self.first, -self.first))
         sizes = np.maximum.reduce([hair.norms(g) for g in (self.claimed, self.base, self.opposite)])
         curved = hair.gradient(self.first, 2.0) - self.base
-        flat = sizes <= CURVED * hair.norms(curved)  # what there is of its gradient is none at the point
+        flat = sizes <= np.minimum(CURVED * hair.norms(curved), FLAT * hair.width * sizes.max())
         sizes = np.maximum(sizes, NEGLIGIBLE * sizes.max())
         self.weights = np.divide(1.0, sizes, out=np.zeros(sizes.size), where=~flat & (sizes > 0))
         self.same = CURVED * self._size(curved) + SAME

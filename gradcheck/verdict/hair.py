@@ -89,15 +89,18 @@ class Hair:
         return gradient
 
     def slope(self, tangent: Array, gradient: Array) -> Estimate:
-        """Measure the slope of φ from the point along ``tangent``, to that side alone.
+        """Measure the slope of φ along ``tangent``, from a hair beside the point on, to that side alone.
+
+        From the point itself a kink within the hair would show as a slope that changes with the step.
 
         Raises:
             Unknown: φ jumps within a hair by more than the ``gradient`` there explains.
         """
-        ray = _Ray(self.pairing, lambda t: self._moved(t * tangent))
+        start = float(self.pairing(self._moved(self.width * tangent)))
         explained = self.width * float(np.linalg.norm(gradient * tangent))
-        if abs(ray(np.array([self.width]))) > LEAP * (explained + self.pairing.rounding):
+        if abs(start) > LEAP * (explained + self.pairing.rounding):
             raise Unknown(LEAPS)
+        ray = _Ray(self.pairing, lambda t: self._moved((self.width + t) * tangent), start)
         return central_difference(ray, np.zeros(1))(np.ones(1))
 
     def norms(self, gradient: Array) -> Array:
@@ -113,11 +116,11 @@ class Hair:
 
 @dataclass(frozen=True)
 class _Ray:
-    """φ along a tangent, as differences take it, and to one side of the point alone."""
+    """φ along a tangent, as differences take it, and to one side alone."""
 
     pairing: Pairing
     place: Callable[[float], Array]
-    origin: float = 0.0
+    origin: float
 
     @property
     def rounding(self) -> float:
