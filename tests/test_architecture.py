@@ -32,7 +32,18 @@ LEVELS = {
     3: (
         *(
             f"verdict.{part}"
-            for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour", "exactness", "jumps")
+            for part in (
+                "judge",
+                "search",
+                "locate",
+                "kinks",
+                "crossexamine",
+                "behaviour",
+                "exactness",
+                "jumps",
+                "hair",
+                "folds",
+            )
         ),
         *(f"explanation.{part}" for part in ("evidence", "suspicion", "suspects", "explain")),
         *(f"blindness.{part}" for part in ("mutations", "variations", "roles", "mutants")),

@@ -7,7 +7,6 @@ disagree, are not sharp enough, or would be dominated by an argument that has ne
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 
@@ -42,9 +41,6 @@ COARSE = 100.0  # unless the arguments have so little precision: so many of thei
 TOGETHER = 4  # joint probes at most
 HALVED = 8  # leaves or more that joint probes do not settle are probed in two groups, the weak and the strong
 ALONE = 6  # probes of one argument at most
-FOLD = 5  # tangents, and all sums of two of them, along which a slope has to be additive before it refutes a claim
-FOLD_STEP = 1e-5  # of the point: a small step, at which most smooth functions are as good as linear
-KINKED = 1e-3  # slopes that miss additivity by less than this part are additive
 SIZING = 8  # probes from which the size of an error is estimated
 WEAK = 1e-5  # an argument with this part of the largest effect is probed alone
 SEEN = 1e5  # times the rounding of the output is a change that can be seen
@@ -207,8 +203,6 @@ def _kinked(probes: list[Probe]) -> int:
 
 def _disputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     """Say whether a leaf is wrong whose probes disagree, or only inexact, or no derivative contradicts it."""
-    if not _additive(case, leaf):
-        return _at_a_kink(case.layout.shapes[leaf])
     if case.tol == 0:
         return _refuted(case, leaf, probes)
     weight = weigh(case, leaf, probes)
@@ -261,32 +255,6 @@ def _inexact(case: Case, leaf: int, weight: Weight, above: float, below: float) 
         f"{len(weight.probes)} probes, too near to {limit} to tell on which side: choose another tol, or mend it"
     )
     return Finding(Verdict.INCONCLUSIVE, shape, error, bound, reason=reason)
-
-
-def _additive(case: Case, leaf: int) -> bool:
-    """Whether the slope along a sum of two tangents is the sum of the slopes.
-
-    At a kink it is not, even where both sides of every line have one slope, as with the median of three ties. Where
-    differences at one small step add up, that is all; noise or curvature may spoil these, and the oracle is asked.
-    """
-    tangents = [case.tangent([(leaf, 1.0)]) for _ in range(FOLD)]
-    pairs = list(itertools.combinations(range(FOLD), 2))
-    size = case.pairing.length(case.point, tangents[0])
-    cheap = [_slope(case, v, FOLD_STEP * size) for v in tangents]
-    if all(_sums(cheap[i], cheap[j], _slope(case, tangents[i] + tangents[j], FOLD_STEP * size)) for i, j in pairs):
-        return True
-    slopes = [case.pushforward(v) for v in tangents]
-    for i, j in pairs:
-        both = case.pushforward(tangents[i] + tangents[j])
-        spread = sum(slope.error + slope.kink for slope in (slopes[i], slopes[j], both))
-        if not _sums(slopes[i].value, slopes[j].value, both.value, spread):
-            return False
-    return True
-
-
-def _sums(here: float, there: float, both: float, spread: float = 0.0) -> bool:
-    """Whether the slope along a sum is the sum of the slopes, but for a small part of the largest and ``spread``."""
-    return abs(here + there - both) <= spread + KINKED * max(abs(here), abs(there), abs(both))
 
 
 def _vindicated(case: Case, leaf: int, probes: list[Probe]) -> bool:

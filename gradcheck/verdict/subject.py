@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
-from gradcheck.oracles import Oracle, central_difference
+from gradcheck.oracles import Oracle
 from gradcheck.pairing import Pairing, call
 from gradcheck.report import Finding, Verdict
 from gradcheck.trees import Array, is_discrete, leaves, norm, rebuild, rounding_unit
@@ -19,7 +19,7 @@ from gradcheck.verdict.behaviour import Watched, answers, breaches
 from gradcheck.verdict.case import Case
 from gradcheck.verdict.crossexamine import cross_examine
 from gradcheck.verdict.judge import KINK, judge
-from gradcheck.verdict.kinks import beside, outside_the_slopes
+from gradcheck.verdict.kinks import JUMPING, Settled, at_folds, beside, settle
 from gradcheck.verdict.laws import Claims, coarse, match_gradients, read
 from gradcheck.verdict.memory import shared
 from gradcheck.verdict.returned import answered
@@ -33,6 +33,7 @@ Forward = Callable[..., tuple[Any, Any]]
 Backward = Callable[[Any, Any], Any]
 Findings = dict[str, Finding]
 
+NEARBY = 3  # points beside a kink are tried until all can be decided there
 SAME = 1e-6  # two forward calls that differ by more than this part of the output are not one function
 EXTREME = 1e100  # outputs that are larger, or all smaller than its inverse, are brought to 1,
 UNEVEN = 2.0**10  # and so is every output that is by more than this smaller than another,
@@ -152,8 +153,8 @@ class Subject:
         case_of = functools.partial(self._case, pairing, claim, rounding)
         cases = {name_of(oracle): replace(case_of(oracle), located=located) for oracle in self.oracles}
         found = {name: _judged(case, claims) for name, case in cases.items()}
-        failed = any(finding.verdict is Verdict.FAIL for one in found.values() for finding in one.values())
-        if failed and central_difference not in self.oracles and _sees_kink(pairing, self.rng):
+        doubtful = any(finding.verdict is not Verdict.PASS for one in found.values() for finding in one.values())
+        if doubtful and at_folds(self.forward, self.backward, arguments, cotangent, self.rng):
             found = {name: _doubted(one) for name, one in found.items()}
         examined = {
             path: cross_examine(leaf, {name: one[path] for name, one in found.items()}, cases)
@@ -163,24 +164,32 @@ class Subject:
 
     @np.errstate(all="ignore")
     def settle_kinks(self, arguments: Arguments, findings: Findings) -> Findings:
-        """Return the findings beside the kinks at this point, and judge the convention at the point itself."""
+        """Return the findings beside the kinks at this point, and whether the gradients at it are conventions."""
         try:
-            nearby = self.measure(self.claim(beside(arguments, self.rng)))
+            nearby = self._nearby(arguments)
         except ValueError:  # not finite there: nothing more can be said
             return findings
-        conventions = sum(finding.conventions for finding in findings.values())
-        settled = {}
-        for leaf, (path, finding) in enumerate(nearby.items()):
-            if findings[path].verdict is Verdict.FAIL and math.isnan(findings[path].error):
-                settled[path] = findings[path]
-                continue
-            outside = outside_the_slopes(self.forward, self.backward, arguments, leaf, self.rng)
-            if finding.verdict is Verdict.PASS and outside:
-                settled[path] = replace(finding, verdict=Verdict.FAIL, error=math.inf, reason=outside)
-            else:
-                reason = f"{KINK}; measured beside it" if finding.reason in (None, KINK) else finding.reason
-                settled[path] = replace(finding, reason=reason, conventions=conventions)
+        settled, conventions = dict(findings), sum(finding.conventions for finding in findings.values())
+        broken = {path for path, one in findings.items() if one.verdict is Verdict.FAIL and math.isnan(one.error)}
+        for path in nearby.keys() - broken:
+            settled[path] = replace(nearby[path], conventions=conventions)
+        passed = [i for i, path in enumerate(arguments.layout.paths) if settled[path].verdict is Verdict.PASS]
+        if not passed:
+            return settled
+        cotangent = self.claim(arguments).cotangent
+        found = settle(self.forward, self.backward, arguments, cotangent, passed, self.rng)
+        for leaf in passed:
+            path = arguments.layout.paths[leaf]
+            settled[path] = _settled(settled[path], found, leaf)
         return settled
+
+    def _nearby(self, arguments: Arguments) -> Findings:
+        """Return what is found beside a point, where something is."""
+        for _ in range(NEARBY):
+            nearby = self.measure(self.claim(beside(arguments, self.rng)))
+            if all(finding.verdict is not Verdict.INCONCLUSIVE for finding in nearby.values()):
+                break
+        return nearby
 
     def _case(
         self, pairing: Pairing, claim: Claim, rounding: Callable[[], tuple[Array, Array]], oracle: Oracle
@@ -268,17 +277,22 @@ def _normal_like(leaf: Any, rng: np.random.Generator, scale: float) -> Any:
     return drawn.astype(leaf.dtype, copy=False) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)
 
 
-def _sees_kink(pairing: Pairing, rng: np.random.Generator) -> bool:
-    """Whether a difference sees a kink at the point, of which the other oracles know nothing."""
-    point = pairing.arguments.point
-    return bool(central_difference(pairing, point)(rng.standard_normal(point.size)).kink)
+def _settled(finding: Finding, found: Settled, leaf: int) -> Finding:
+    """Return the finding about a leaf that is right beside the point, with what was found at the point."""
+    if leaf in found.wrong:
+        reason, entries = found.wrong[leaf]
+        worst = next(iter(entries), None)
+        return replace(finding, verdict=Verdict.FAIL, error=math.inf, reason=reason, worst=worst, wrong_entries=entries)
+    if found.sentence is None:
+        return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=JUMPING)
+    return replace(finding, reason="; ".join(filter(None, [found.sentence, finding.reason])))
 
 
 def _doubted(findings: Findings) -> Findings:
-    """Call the failures undecided."""
+    """Call undecided what is not right by its numbers."""
     return {
         path: replace(finding, verdict=Verdict.INCONCLUSIVE, reason=KINK, conventions=1)
-        if finding.verdict is Verdict.FAIL and not math.isnan(finding.error)
+        if finding.verdict is not Verdict.PASS and not math.isnan(finding.error)
         else finding
         for path, finding in findings.items()
     }
