@@ -13,9 +13,10 @@ import numpy as np
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.trees import Array, leaves, rounding_unit
 
-__all__ = ["Pairing", "blocks", "call"]
+__all__ = ["Pairing", "blocks", "call", "norm"]
 
 BLOCK = 1 << 16  # entries
+SQUARES = (1e-140, 1e140)  # norms between these come from squares that float64 holds
 ASIDE = 1 + math.sqrt(2) / 1000  # takes round numbers to others that are not
 
 
@@ -87,15 +88,19 @@ class Pairing:
 
     def length(self, x: Array, v: Array) -> float:
         """Return how far along ``v`` the first of the leaves that move changes by its own length; 0.0 if none moves."""
+        return self.span(x, v)[0]
+
+    def span(self, x: Array, v: Array) -> tuple[float, float]:
+        """Return how far along ``v`` the first and the last of the leaves that move changes by its own length."""
         lengths = []
         for part in self.arguments.layout.slices:
-            speed = float(np.linalg.norm(v[part]))
+            speed = norm(v[part])
             if speed:
                 moves = v[part] != 0
                 moving = x[part] if moves.all() else x[part][moves]
-                lengths.append((float(np.linalg.norm(moving)), math.sqrt(moving.size), speed))
-        own = [length / speed for length, _, speed in lengths if length]
-        return min(own or [one / speed for _, one, speed in lengths], default=0.0)
+                lengths.append((norm(moving) / speed, math.sqrt(moving.size) / speed))
+        own = [length for length, _ in lengths if length] or [one for _, one in lengths]
+        return min(own, default=0.0), max(own, default=0.0)
 
     @property
     def unit(self) -> float:
@@ -120,7 +125,7 @@ class Pairing:
     @cached_property
     def _sizes(self) -> tuple[float, ...]:
         pairs = zip(self.cotangent, self.primal, strict=True)
-        return tuple(math.hypot(*(_norm(bar * y) for bar, y in blocks(*pair))) for pair in pairs)
+        return tuple(math.hypot(*(norm(bar * y) for bar, y in blocks(*pair))) for pair in pairs)
 
     def excursion(self, leaf: int) -> float:
         """Return how much the output changes when leaf number ``leaf`` goes to zero; 0.0 where f has no value there.
@@ -131,8 +136,10 @@ class Pairing:
         vector[self.arguments.layout.slices[leaf]] = 0.0
         try:
             with np.errstate(all="ignore"):
-                change = math.hypot(*(_norm(y_bar * change) for y_bar, change in self._changes(vector)))
-        except Exception:  # noqa: BLE001  (f may refuse zero; then nothing is known)
+                change = math.hypot(*(norm(y_bar * change) for y_bar, change in self._changes(vector)))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001  (f may refuse zero in any way; then nothing is known)
             return 0.0
         return change if math.isfinite(change) else 0.0
 
@@ -162,7 +169,9 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
     try:
         with np.errstate(all="ignore"):
             aside = [np.asarray(y) for _, y in leaves(function(*arguments.at(arguments.point * ASIDE)), "out")]
-    except Exception:  # noqa: BLE001  (it may refuse the other point; its dtype is all that is known then)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  (it may refuse the other point; its dtype is all that is known then)
         return units
     for i, (here, there) in enumerate(zip(out, aside, strict=True)):
         for lower in (np.float32, np.float16):
@@ -177,8 +186,12 @@ def _fits(y: Array, lower: type) -> bool:
         return all(np.array_equal(part.astype(lower).astype(np.float64), part) for (part,) in blocks(y))
 
 
-def _norm(array: Array) -> float:
+def norm(array: Array) -> float:
     """Return the norm of ``array`` without overflow or underflow of its squares."""
+    with np.errstate(all="ignore"):
+        plain = float(np.linalg.norm(array))
+    if SQUARES[0] < plain < SQUARES[1]:
+        return plain
     largest = float(np.max(np.abs(array), initial=0.0))
     return largest * float(np.linalg.norm(array / largest)) if largest and math.isfinite(largest) else largest
 
