@@ -185,8 +185,8 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Differences:
         limits = _again(line, scales, found, None if claimed is None else claimed * length) if found else None
         if limits is None:
             limits, reason = _ladder(line, scales)
-            settled = all(_is_settled(limit, scale.floor) for limit, scale in zip(limits, scales, strict=True))
-            found[:] = limits if settled else []
+            pairs = enumerate(zip(limits, floors, strict=True))
+            found[:] = limits if all(_is_settled(line, i, limit, floor) for i, (limit, floor) in pairs) else []
         value, error, kink = (np.reshape([limit[k] for limit in limits], origin.shape)[()] for k in (0, 1, 4))
         wide = any(not limit.error <= WIDE * abs(limit.value) for limit in limits)
         return Estimate(value / length, error / length, kink / length, reason if wide else None)
@@ -293,7 +293,7 @@ def _finer(line: Line, samples: Samples, limits: list[Limit], scales: list[Scale
     for entry, (limit, scale) in enumerate(zip(limits, scales, strict=True)):
         _, right, left = finer.of(entry)
         quietest = max(map(abs, right[: min(moved, 2)] + left[: min(moved, 2)]), default=math.inf)
-        if limit.noise > max(DROWNED * scale.floor, FADED * quietest):
+        if scale.floor and limit.noise > max(DROWNED * scale.floor, FADED * quietest):
             limits[entry] = Limit(math.nan, math.inf, scale.floor)
     return samples, limits
 
@@ -303,10 +303,15 @@ def _is_clear(limit: Limit, floor: float) -> bool:
     return 0 < limit.error <= CLEAR * abs(limit.value) and limit.noise <= PLAIN * floor and not limit.kink
 
 
-def _is_settled(limit: Limit, floor: float) -> bool:
-    """Whether the step that suited this direction may suit others."""
-    lost = limit.error > abs(limit.value) and 0 < LOUD * floor < limit.noise
-    return math.isfinite(limit.error) and limit.step > 0 and not lost
+def _is_settled(line: Line, entry: int, limit: Limit, floor: float) -> bool:
+    """Whether the step that suited this direction may suit others: it does not where it shows nothing but noise."""
+    if not math.isfinite(limit.error) or not limit.step:
+        return False
+    if limit.error <= abs(limit.value):
+        return True
+    if not floor:  # f is 0 at the point, and what is rounded is its change
+        floor = EPS / 2 * abs(line.change(STEPS[FIRST][-1])[entry])
+    return limit.noise <= LOUD * floor
 
 
 def _limits(samples: Samples, scales: list[Scale], known: list[Limit] | None = None) -> list[Limit]:

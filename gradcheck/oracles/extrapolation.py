@@ -309,6 +309,12 @@ def _least(residues: Sequence[list[float]]) -> list[float]:
 
 
 def _kink(h: Sequence[float], even: Sequence[float], noise: Sequence[float], rung: int) -> float:
-    """Return half the jump of the slope at 0 as seen from ``rung``; 0.0 where the slopes meet as h shrinks."""
-    here, finer = abs(even[rung]) / h[rung], abs(even[rung - 1]) / h[rung - 1]
-    return here if abs(even[rung]) > 8 * noise[rung] and finer > here / 2 else 0.0
+    """Return half the jump of the slope at 0 as seen up to ``rung``; 0.0 where the slopes meet as h shrinks."""
+    half = [e / t for e, t in zip(even[: rung + 1], h, strict=False)]
+    curvature = 2 * abs(half[rung]) / h[rung]
+    if all(abs(half[k]) <= curvature * h[k] + 8 * noise[k] / h[k] for k in range(rung)):
+        return 0.0
+    jump, error, _ = _grow(h, _columns(h, half, 3, power=1), noise, [], [0.0] * (rung + 1))  # less what is curvature
+    if abs(jump) > error:
+        return abs(jump)
+    return abs(half[rung]) if abs(even[rung]) > 8 * noise[rung] and abs(half[rung - 1]) > abs(half[rung]) / 2 else 0.0

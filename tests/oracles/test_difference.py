@@ -405,3 +405,12 @@ def test_a_wide_bound_has_a_reason_along_every_direction(f, reason):
     pushforward = central_difference(f, np.array([0.1, 0.2, 0.3]))
     for v in np.random.default_rng(0).standard_normal((3, 3)):
         assert pushforward(v).reason == reason
+
+
+@pytest.mark.parametrize("curvature", [1e-3, 1.0, 10.0, 1e3])
+def test_a_kink_under_curvature_is_reported_with_half_its_jump(curvature):
+    x, v = np.array([1.0, 0.0, -2.0]), np.array([0.3, 1.0, 0.5])
+    f = lambda u: curvature * (u**2).sum() + np.maximum(u[1], 0)  # noqa: E731  (a formula)
+    value, error, kink, _ = central_difference(f, x)(v)
+    assert kink == pytest.approx(0.5, rel=1e-3)
+    assert abs(value - (2 * curvature * (x @ v) + 0.5)) <= error
