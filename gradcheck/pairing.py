@@ -93,20 +93,25 @@ class Pairing:
         """φ(x₀), which is zero whatever f is."""
         return 0.0
 
-    @np.errstate(all="ignore")
     def length(self, x: Array, v: Array) -> float:
         """Return how far along ``v`` the first of the leaves that move changes by its own length; 0.0 if none moves."""
-        own = one = math.inf
+        return self.span(x, v)[0]
+
+    @np.errstate(all="ignore")
+    def span(self, x: Array, v: Array) -> tuple[float, float]:
+        """Return how far along ``v`` the first and the last of the leaves that move changes by its own length."""
+        own: list[float] = []
+        ones: list[float] = []
         for part in self.arguments.layout.slices:
             here, along = x[part], v[part]
             moving = np.count_nonzero(along)
             if moving:
                 speed = norm(along)
                 length = norm(here if moving == along.size else here[along != 0])
-                one = min(one, math.sqrt(moving) / speed)
-                own = min(own, length / speed if length else math.inf)
-        least = own if own < math.inf else one
-        return least if least < math.inf else 0.0
+                ones.append(math.sqrt(moving) / speed)
+                own += [length / speed] if length else []
+        lengths = own or ones or [0.0]
+        return min(lengths), max(lengths)
 
     @property
     def unit(self) -> float:
@@ -178,7 +183,9 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
     try:
         with np.errstate(all="ignore"):
             aside = [np.asarray(y) for _, y in leaves(function(*arguments.at(arguments.point * ASIDE)), "out")]
-    except Exception:  # noqa: BLE001  (it may refuse the other point; its dtype is all that is known then)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  (it may refuse the other point; its dtype is all that is known then)
         return units
     for i, (here, there) in enumerate(zip(out, aside, strict=True)):
         for lower in (np.float32, np.float16):

@@ -5,6 +5,7 @@ import pytest
 
 from gradcheck.arguments import Arguments
 from gradcheck.pairing import Pairing, blocks, call
+from gradcheck.trees import norm
 
 DOUBLE, SINGLE, HALF = (float(np.finfo(dtype).eps) for dtype in (np.float64, np.float32, np.float16))
 
@@ -193,3 +194,19 @@ def test_a_primal_that_is_known_is_shared_and_costs_no_call():
 def test_at_the_point_itself_a_pairing_is_zero():
     pairing = Pairing.at_point(lambda x: (np.sin(x), None), Arguments.of(lambda x: x, (np.ones(3),)), np.ones(3))
     assert pairing(np.ones(3)) == pairing.origin == 0
+
+
+def test_the_span_is_that_of_the_first_and_the_last_leaf_that_changes_by_its_own_length():
+    phi = pairing_of(lambda a, b: a.sum() + b.sum(), np.full(4, 1e-3), np.full(4, 1e3))
+    x, v = np.repeat([1e-3, 1e3], 4), np.ones(8)
+    assert phi.span(x, v) == pytest.approx((1e-3, 1e3))
+    assert phi.span(x, np.zeros(8)) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1.0, 1e160, 1e300])
+def test_a_norm_is_that_of_its_numbers_where_their_squares_leave_the_range_of_float64(size):
+    assert norm(np.array([3 * size, 4 * size])) == pytest.approx(5 * size)
+
+
+def test_the_norm_of_nothing_is_zero():
+    assert norm(np.zeros(0)) == 0.0
