@@ -38,7 +38,7 @@ def test_what_is_right_to_seven_digits_passes_and_the_remark_says_how_exact_it_i
     for error in (diffuse(part), lambda true: part * true):
         finding = examined(error, np.sign(SIZES) if part > 1e-8 else SIZES, seed=seed)
         assert finding.verdict is Verdict.PASS
-        assert finding.error == pytest.approx(part, rel=0.6)
+        assert finding.error == pytest.approx(part, rel=0.8)
         assert finding.error < finding.bound <= INEXACT
         assert finding.remark.startswith(f"right to {finding.error:.1e} and not exact")
 
