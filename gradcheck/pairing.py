@@ -183,9 +183,7 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
     try:
         with np.errstate(all="ignore"):
             aside = [np.asarray(y) for _, y in leaves(function(*arguments.at(arguments.point * ASIDE)), "out")]
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001  (it may refuse the other point; its dtype is all that is known then)
+    except Exception:  # noqa: BLE001  (it may refuse the other point; its dtype is all that is known then)
         return units
     for i, (here, there) in enumerate(zip(out, aside, strict=True)):
         for lower in (np.float32, np.float16):

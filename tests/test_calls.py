@@ -84,7 +84,9 @@ def test_what_would_be_green_breaks_a_law(said):
             GREEN[said]()
         return backward(dy, x)
 
-    assert examine_backward(forward, once, (X,), seed=0).broken == (
+    report = examine_backward(forward, once, (X,), seed=0)
+    assert report.verdict is Verdict.FAIL
+    assert report.broken == (
         "once must give the same gradients when it is called again with the same cache, but it raised NoReturnError. "
         "Leave the cache as it is.",
     )
@@ -230,8 +232,9 @@ def test_the_thread_sees_the_context_of_the_caller():
 
 @pytest.mark.parametrize("timeout", [0, -1, "2", float("nan")])
 def test_a_time_limit_must_be_positive(timeout):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises((TypeError, ValueError)) as caught:
         examine_backward(forward, backward, (X,), timeout=timeout)
+    came = "a str" if isinstance(timeout, str) else timeout
     assert str(caught.value) == (
-        f"timeout must be a positive number of seconds, but it is {timeout!r}. Leave it out to wait for ever."
+        f"timeout must be a positive number of seconds, but it is {came}. Leave it out to wait for ever."
     )

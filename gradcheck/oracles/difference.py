@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.calls import answering
 from gradcheck.oracles.estimate import Estimate
 from gradcheck.oracles.extrapolation import EPS, LOUD, Limit, Scale, one_sided, rough, two_sided
 from gradcheck.oracles.jumps import past_jumps
@@ -130,11 +131,10 @@ class Line(NamedTuple):
 
     def _at(self, u: Array) -> list[float]:
         try:
-            values = np.asarray(self.f(u), dtype=np.float64).ravel().tolist()
+            with answering("f"):
+                values = np.asarray(self.f(u), dtype=np.float64).ravel().tolist()
             return [now - before for now, before in zip(values, self.origin, strict=True)]
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # noqa: BLE001  (f may refuse a point in any way; at x itself it was heard)
+        except Exception:  # noqa: BLE001  (f may refuse a point in any way; at x itself it was heard)
             return [math.nan] * len(self.origin)
 
 
