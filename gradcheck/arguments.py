@@ -7,15 +7,23 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from gradcheck.trees import Array, Layout, describe, entry_name, is_float, leaves, rebuild
 
-__all__ = ["Arguments", "Chosen", "by_name", "name_of"]
+__all__ = ["Arguments", "Chosen", "Completing", "by_name", "name_of"]
 
 Chosen = Sequence[str | int] | str | int | None
+
+
+@runtime_checkable
+class Completing(Protocol):
+    """A forward that knows more of its arguments than it is given: those of the layer behind it, say."""
+
+    def as_arguments(self, args: Sequence[Any], /) -> tuple[Any, ...]:
+        """Return the arguments to call it with; those that are complete as they are."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Arguments:
                 f"args must be a tuple of the arguments of {who}, but it is {describe(args)}. "
                 "Write args=(x,) for a single argument."
             )
+        args = function.as_arguments(args) if isinstance(function, Completing) else args
         names = _names(function, len(args))
         values = tuple(
             rebuild(value, (_to_numpy(path, leaf) for path, leaf in leaves(value, name)))
@@ -193,7 +202,10 @@ def _to_numpy(path: str, leaf: Any) -> Any:
             f"{path} must be a NumPy array, but it is {describe(leaf)}. "
             "Pass x.detach().numpy(), and wrap a torch.autograd.Function with from_autograd_function."
         )
-    return np.array(leaf) if hasattr(leaf, "__array_namespace__") else leaf
+    if not hasattr(leaf, "__array_namespace__"):
+        return leaf
+    numeric = isinstance(getattr(leaf, "dtype", np.dtype(float)), np.dtype)  # not so a random key of JAX, which stays
+    return np.array(leaf) if numeric else leaf
 
 
 def _must_be_usable(who: str, path: str, array: Array) -> None:
