@@ -62,7 +62,7 @@ class _Run:
     """A copy of a layer after one forward and one backward.
 
     ``renewed`` are the names of what the forward put another array in the place of, ``written`` of what the backward
-    changed.
+    changed, and ``forwarded`` of all arrays that the copy held in between.
     """
 
     who: str
@@ -73,6 +73,7 @@ class _Run:
     out: Any
     renewed: frozenset[str]
     written: frozenset[str]
+    forwarded: frozenset[str]
 
     @classmethod
     def of(cls, who: str, layer_map: Map, inputs: Sequence[Any], pairs: Pairs) -> _Run:
@@ -81,7 +82,7 @@ class _Run:
         start = _held(layer, layer_map)
         try:
             out = copied(call(layer.forward, tuple(copied(inputs))))
-            middle = _held(layer, layer_map)
+            middle, forwarded = _held(layer, layer_map), frozenset(place.name for place in Map(layer).places)
             call(layer.backward, (rebuild(out, (_normal_like(leaf, rng) for _, leaf in leaves(out, ""))),))
         finally:
             changed = _put_back(layer_map, before)
@@ -93,7 +94,7 @@ class _Run:
         end = _held(layer, layer_map)
         renewed = frozenset(name for name in start if not _unchanged(start[name], middle[name]))
         written = frozenset(name for name in start if not _unchanged(middle[name], end[name]))
-        return cls(who, layer_map, inputs, pairs, layer, out, renewed, written)
+        return cls(who, layer_map, inputs, pairs, layer, out, renewed, written, forwarded)
 
     def gradient(self, place: Place) -> Path | None:
         """Return the path to the gradient of an array, None if no habit leads to one.
@@ -161,7 +162,9 @@ class _Run:
     def must_be_whole(self) -> None:
         """Raise a ValueError unless the layer had its parameters before its first forward; later ones never move."""
         known = {text(path) for place in self.map.places for path in place.paths}
-        late = [p for p in Map(self.layer).places if known.isdisjoint(map(text, p.paths)) and self._by_habit(p.paths)]
+        own = {id(place.array) for place in self.map.places}  # which a class may still hold
+        new = [p for p in Map(self.layer).places if known.isdisjoint(map(text, p.paths)) and id(p.array) not in own]
+        late = [place for place in new if self._by_habit(place.paths)]
         if not late:
             return
         before = {place.name: (place.array, np.array(place.array)) for place in late}
@@ -174,13 +177,13 @@ class _Run:
             )
 
     def unclaimed(self, place: Place) -> str | None:
-        """Return the name of what may be the gradient of an array: the one of its shape that the run left beside it."""
-        owner, kept = place.paths[0][:-1], {other.name for other in self.map.places} - self.written
+        """Return the name of what may be the gradient of an array: what the backward left of its shape beside it."""
+        owner, kept = place.paths[0][:-1], self.forwarded - self.written
         near = {
             path[-1][1]
             for other in Map(self.layer).places
             for path in other.paths
-            if path[:-1] == owner and text(path) not in kept and other.array.shape == place.array.shape
+            if path[:-1] == owner and other.name not in kept and other.array.shape == place.array.shape
         }
         return near.pop() if len(near) == 1 else None
 

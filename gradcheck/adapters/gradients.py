@@ -44,7 +44,8 @@ def same(some: Any, other: Any) -> bool:
 
 def aside(array: Any, rng: np.random.Generator) -> Any:
     """Return an array near ``array`` in which every finite number is another one."""
-    return array + (ASIDE * (1 + np.abs(array)) * rng.standard_normal(array.shape)).astype(array.dtype)
+    size = np.where(np.isfinite(array), 1 + np.abs(array), 0)
+    return array + (ASIDE * size * rng.standard_normal(array.shape)).astype(array.dtype)
 
 
 def pass_on(before: Any, after: Any, given: Any) -> None:

@@ -148,6 +148,29 @@ def test_an_average_that_is_read_and_not_renewed_is_refused_until_it_is_called_a
     assert moved(BatchNorm(3), x(), False, parameters={"mean": None}) == ["['gamma']", "['beta']"]
 
 
+def test_infinities_of_a_mask_are_nothing_that_an_output_could_depend_on():
+    class Masked(Dense):
+        def __init__(self):
+            super().__init__()
+            self.mask = np.array([-np.inf, np.inf])
+
+        def forward(self, x):
+            return np.clip(super().forward(x), *self.mask)
+
+    assert moved(Masked()) == ["['W']", "['b']"]
+
+
+def test_a_class_that_keeps_its_instances_is_no_trouble():
+    class Registered(Sequential):
+        instances = []  # noqa: RUF012  (shared, which is the point)
+
+        def __init__(self, *layers):
+            super().__init__(*layers)
+            self.instances.append(self)
+
+    assert moved(Registered(Dense())) == ["['layers[0].W']", "['layers[0].b']"]
+
+
 def test_a_state_that_the_forward_moves_on_stays():
     class Cell:
         def __init__(self):
