@@ -46,8 +46,8 @@ def discovered(who: str, layer_map: Map, inputs: Sequence[Any], pairs: Pairs) ->
     run.must_be_whole()
     if unmoved := [text(path) for path in layer_map.others if text(path) not in run.renewed and run.has_gradient(path)]:
         raise ValueError(
-            f"{who} must keep its parameters in arrays of real floats to have them moved, but {listed(unmoved)} has a "
-            "gradient and holds none. Make it with dtype=float, or split its real and imaginary part."
+            f"{who} must keep its parameters in NumPy arrays of real floats to have them moved, but {listed(unmoved)} "
+            "has a gradient and is none. Make it with dtype=float, or split its real and imaginary part."
         )
     found = [
         Parameter(place.paths[0], paired[place.name])
@@ -230,7 +230,7 @@ def _held(layer: Any, layer_map: Map) -> dict[str, list[tuple[Any, Any]]]:
 def _unchanged(before: Sequence[tuple[Any, Any]], after: Sequence[tuple[Any, Any]]) -> bool:
     pairs = zip(before, after, strict=True)
     return all(
-        here is there and same(now, then) if isinstance(here, np.ndarray) else here == there
+        here is there and same(np.asarray(now), np.asarray(then)) if hasattr(here, "shape") else here == there
         for (here, then), (there, now) in pairs
     )
 

@@ -116,4 +116,4 @@ def _as_long(primals: Any, gradients: Any) -> bool:
 
 
 def _can_be_gradient(value: Any) -> bool:
-    return value is None or is_float(value) or isinstance(value, int | float | np.number | np.ndarray)
+    return value is None or isinstance(value, int | float | np.number) or hasattr(value, "dtype")

@@ -35,6 +35,7 @@ def from_layer(layer: Any, *, parameters: Pairs | None = None) -> Pair:
     ``params`` itself where that holds them all. It follows the last input without a default, ``forward(x,
     params, train=True)``, and comes before ``*inputs``. A layer without parameters, such as a ReLU, has none.
 
+    >>> import numpy as np
     >>> class Scale:
     ...     def __init__(self):
     ...         self.W, self.dW = np.array([2.0, 3.0]), None

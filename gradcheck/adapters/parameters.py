@@ -88,7 +88,7 @@ class Parameters:
     def arrays(self) -> Any:
         """Return the layer's own parameters; a single number as an array, so that it moves."""
         values = self.values(self.map.thing)
-        return rebuild(values, (np.array(leaf) if isinstance(leaf, float) else leaf for _, leaf in leaves(values, "")))
+        return rebuild(values, (leaf if isinstance(leaf, np.ndarray) else np.array(leaf) for _, leaf in leaves(values, "")))
 
     def copy(self, params: Any) -> Any:
         """Return a deep copy of the layer with the arrays of ``params`` in the places of its own.
@@ -127,7 +127,7 @@ class Parameters:
             held = stored(layer, gradient)
             if isinstance(held, np.ndarray):
                 held[...] = 0
-            elif isinstance(held, float):
+            elif isinstance(held, float | np.floating):
                 assign(layer, gradient, 0.0)
 
     def gradients(self, layer: Any) -> Any:

@@ -53,7 +53,7 @@ class Map:
     Attributes:
         places: the float arrays, outermost first.
         numbers: the paths to single floats that are no arrays.
-        others: the paths to arrays of whole or complex numbers, which cannot move.
+        others: the paths to arrays of whole or complex numbers, or of another library, which cannot move.
     """
 
     def __init__(self, thing: Any) -> None:
@@ -99,8 +99,9 @@ class Map:
                 seen.add(id(part))
                 if is_float(part):
                     self.places.append(found.setdefault(id(part), Place(part, [here])))
-                elif isinstance(part, np.ndarray) and part.dtype.kind in "iuc":
+                elif _cannot_move(part):
                     self.others.append(here)
+                    continue
                 on_class += [here] if of_class else []
                 queue.append((here, part))
         leading = self._leading()
@@ -264,8 +265,8 @@ def _attributes(thing: Any) -> Iterator[tuple[str, Any, bool]]:
         slots = vars(each).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             mangled = f"_{each.__name__.lstrip('_')}{name}" if name[:2] == "__" != name[-2:] else name
-            if mangled not in own and hasattr(thing, mangled):
-                own[mangled] = getattr(thing, mangled)
+            with contextlib.suppress(AttributeError, TypeError):  # nothing was put into it yet, or it is none
+                own.setdefault(mangled, getattr(thing, mangled))
     for name, part in own.items():
         yield name, part, False
     for each in classes:
@@ -273,6 +274,12 @@ def _attributes(thing: Any) -> Iterator[tuple[str, Any, bool]]:
             if name not in own and name[:2] != "__" and _is_data(part):
                 own[name] = part
                 yield name, part, True
+
+
+def _cannot_move(part: Any) -> bool:
+    if isinstance(part, np.ndarray):
+        return part.dtype.kind in "iuc"
+    return hasattr(part, "__array_namespace__") or type(part).__module__.partition(".")[0] == "torch"
 
 
 def _is_data(part: Any) -> bool:

@@ -278,9 +278,27 @@ def test_whole_numbers_with_a_gradient_are_refused():
     layer = Dense()
     layer.W = np.array([[1, 2], [3, 4], [5, 6]])
     assert refusal(Sequential(layer)) == (
-        "Sequential must keep its parameters in arrays of real floats to have them moved, but layers[0].W has a "
-        "gradient and holds none. Make it with dtype=float, or split its real and imaginary part."
+        "Sequential must keep its parameters in NumPy arrays of real floats to have them moved, but layers[0].W has a "
+        "gradient and is none. Make it with dtype=float, or split its real and imaginary part."
     )
+
+
+def test_arrays_of_another_library_with_a_gradient_are_refused():
+    torch = pytest.importorskip("torch")
+
+    class Torch(Dense):
+        def __init__(self):
+            self.W = torch.eye(3, dtype=torch.float64)
+
+        def forward(self, x):
+            self.x = torch.from_numpy(x)
+            return (self.x @ self.W).numpy()
+
+        def backward(self, dout):
+            self.dW = self.x.T @ torch.from_numpy(dout)
+            return (torch.from_numpy(dout) @ self.W.T).numpy()
+
+    assert "but W has a gradient and is none" in refusal(Torch())
 
 
 def test_a_copy_that_reaches_the_layer_itself_is_refused_and_nothing_is_changed():
