@@ -38,7 +38,8 @@ def discovered(who: str, layer_map: Map, inputs: Sequence[Any], pairs: Pairs) ->
         ValueError: the output depends on an array whose gradient is not found, or on one that a copy cannot hold.
     """
     run = _Run.of(who, layer_map, inputs, pairs)
-    paired = {place.name: gradient for place in layer_map.places if (gradient := run.gradient(place))}
+    paired = {place.name: gradients for place in layer_map.places if (gradients := run.gradients(place))}
+    # What has a gradient may be a cache if it is renewed; what has none may be a parameter if it is not.
     asked = [p for p in layer_map.places if (p.name in paired) == (p.name in run.renewed) and not run.is_constant(p)]
     depends = {place.name: place for place in run.reacting(asked)}
     if unknown := [place for name, place in depends.items() if name not in paired]:
@@ -50,7 +51,7 @@ def discovered(who: str, layer_map: Map, inputs: Sequence[Any], pairs: Pairs) ->
             "has a gradient and is none. Make it with dtype=float, or split its real and imaginary part."
         )
     found = [
-        Parameter(place.paths[0], paired[place.name])
+        run.parameter(place, paired[place.name])
         for place in layer_map.places
         if place.name in paired and (place.name in depends or place.name not in run.renewed)
     ]
@@ -96,26 +97,27 @@ class _Run:
         written = frozenset(name for name in start if not _unchanged(middle[name], end[name]))
         return cls(who, layer_map, inputs, pairs, layer, out, renewed, written, forwarded)
 
-    def gradient(self, place: Place) -> Path | None:
-        """Return the path to the gradient of an array, None if no habit leads to one.
+    def gradients(self, place: Place) -> list[Path]:
+        """Return the paths to the gradient of an array, none if no habit leads to one."""
+        if self.is_constant(place):
+            return []
+        found = self._by_habit(place.paths) or self._by_habit(_properties(self.layer, place))
+        return [path for path in found if np.shape(follow(self.layer, path)) == place.array.shape] or found
+
+    def parameter(self, place: Place, gradients: Sequence[Path]) -> Parameter:
+        """Return an array with its gradient.
 
         Raises:
-            ValueError: there are several, and they differ.
+            ValueError: there are several gradients, and they differ.
         """
-        if self.is_constant(place):
-            return None
-        found = self._by_habit(place.paths) or self._by_habit(_properties(self.layer, place))
-        shaped = [path for path in found if np.shape(follow(self.layer, path)) == place.array.shape]
-        if not found:
-            return None
-        first, *others = shaped or found
+        first, *others = gradients
         if differing := [path for path in others if not _alike(self.layer, first, path)]:
             raise ValueError(
                 f"{self.who} must keep one gradient of each parameter, but for {place.name} "
                 f"{listed(map(text, [first, *differing]))} differ. Add them into one, or name the one that counts: "
                 f'from_layer(layer, parameters={{"{place.name}": "{text(first)}"}}).'
             )
-        return first
+        return Parameter(place.paths[0], first)
 
     def _by_habit(self, paths: Sequence[Path]) -> list[Path]:
         named = {name: gradient for name, gradient in self.pairs.items() if gradient is not None}

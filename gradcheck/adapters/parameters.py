@@ -88,7 +88,9 @@ class Parameters:
     def arrays(self) -> Any:
         """Return the layer's own parameters; a single number as an array, so that it moves."""
         values = self.values(self.map.thing)
-        return rebuild(values, (leaf if isinstance(leaf, np.ndarray) else np.array(leaf) for _, leaf in leaves(values, "")))
+        return rebuild(
+            values, (leaf if isinstance(leaf, np.ndarray) else np.array(leaf) for _, leaf in leaves(values, ""))
+        )
 
     def copy(self, params: Any) -> Any:
         """Return a deep copy of the layer with the arrays of ``params`` in the places of its own.

@@ -236,6 +236,17 @@ def test_two_gradients_of_one_parameter_that_differ_are_refused():
     )
 
 
+def test_caches_of_an_earlier_use_may_have_gradients_that_differ():
+    class Caching(Inputs):
+        def backward(self, dout):
+            self.grad_x = 0 * self.x
+            return super().backward(dout)
+
+    net = Sequential(Caching(3, 4), Caching(4, 2))
+    net.backward(net.forward(x()))
+    assert moved(net) == ["['layers[0].W']", "['layers[0].b']", "['layers[1].W']", "['layers[1].b']"]
+
+
 @pytest.mark.parametrize("adds", [True, False])
 def test_a_layer_that_is_used_twice_has_one_gradient_which_must_add_up(adds):
     class Adding:
