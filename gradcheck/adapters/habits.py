@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters.gradients import spellings
-from gradcheck.adapters.places import MISSING, Path, Step, follow, member
+from gradcheck.adapters.places import MISSING, Path, Step, follow, member, parsed, text
 from gradcheck.trees import is_container, is_float
 
 __all__ = ["gradients_of", "stored"]
@@ -25,8 +25,11 @@ PRIMAL = ("data", "value")  # which array of an object its gradient belongs to, 
 def gradients_of(thing: Any, path: Path, pairs: Mapping[str, str]) -> list[Path]:
     """Return the paths to what a habit calls the gradient of the array at ``path`` in ``thing``, the nearest first.
 
-    ``pairs`` are habits of the user's own: the name of the gradient for each name of an array.
+    ``pairs`` are habits of the user's own: the name of the gradient for each name of an array, or its path for a path.
     """
+    for end in range(len(path), 0, -1):
+        if (name := text(path[:end])) in pairs and (own := list(_alike(thing, parsed(pairs[name]), path[end:]))):
+            return [each for each in own if follow(thing, each) is not MISSING] or own
     found = []
     for depth in reversed(range(len(path))):
         above, (_, name), below = path[:depth], path[depth], path[depth + 1 :]

@@ -53,10 +53,10 @@ def from_layer(layer: Any, *, parameters: Pairs | None = None) -> Pair:
 
     Args:
         layer: The layer. It must be possible to ``copy.deepcopy`` it.
-        parameters: Which attribute holds the gradient of which: ``{"W": "dW", "b": "db"}``. Names that
-            lead to something from the layer itself, also dotted (``"layers[0].W"``) or to a dict or list
-            of arrays, are all its parameters. Otherwise they are habits, for arrays of this name in any
-            object below it and beside the known ones: ``{"weights": "dW", "mask": None}``, None for a constant.
+        parameters: Which attribute holds the gradient of which, beside the known habits: ``{"W": "dW"}`` for
+            arrays of this name in any object, ``{"layers[0].W": "layers[0].dW"}`` for one, which may be a dict
+            or list of arrays; ``{"mask": None}`` for a constant. If names that all lead to something from the
+            layer itself are handed in as ``params``, they alone move.
 
     Raises:
         TypeError: ``layer`` has no ``forward`` and ``backward``; ``parameters`` is no dict, or names no array.
@@ -84,13 +84,14 @@ class _Adapted:
 
     def __init__(self, who: str, layer_map: Map, named: Pairs | None) -> None:
         self.who, self.map = who, layer_map
-        self.known, self.habits = _read(who, layer_map, named)
+        self.named, self.habits = _read(who, layer_map, named)
+        self.known: Parameters | None = None
         inputs = list(signature_of(layer_map.thing.forward).parameters.values())
         self.names = inspect.Signature(inputs)
         needed = sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in inputs)
         spread = any(p.kind is p.VAR_POSITIONAL for p in inputs)
         self.position = 0 if spread else needed
-        self.may_have = bool(layer_map.places or layer_map.numbers) if self.known is None else bool(self.known.found)
+        self.may_have = bool(layer_map.places or layer_map.numbers)
         if self.may_have:
             kind = inspect.Parameter.POSITIONAL_ONLY if spread else inspect.Parameter.POSITIONAL_OR_KEYWORD
             own = inspect.Parameter("params", kind, default=inspect.Parameter.empty if spread else None)
@@ -103,6 +104,8 @@ class _Adapted:
         if len(given) < self.position:
             return tuple(given)
         handed = self.may_have and len(given) > self.position and is_container(given[self.position])
+        if handed and self.named and self.named.mirrored_by(given[self.position]):
+            return tuple(given)
         if self.known is None:
             inputs = [*given[: self.position], *given[self.position + 1 :]] if handed else given
             self.known = discovered(self.who, self.map, inputs, self.habits)
@@ -110,11 +113,18 @@ class _Adapted:
             given.insert(self.position, self.known.arrays())
         return tuple(given)
 
+    def parameters_of(self, args: Sequence[Any]) -> Parameters | None:
+        """Return whose arrays the complete ``args`` hold as ``params``: the named parameters, all, or None for none."""
+        if self.named and len(args) > self.position and self.named.mirrored_by(args[self.position]):
+            return self.named
+        return self.known if self.known and self.known.found else None
+
     def forward(self, args: Sequence[Any]) -> tuple[Any, Any]:
         args = self.as_arguments(args)
         used = copied(args)
         inputs = list(used)
-        own = self.known.copy(inputs.pop(self.position)) if self.known and self.known.found else self.map.copy()
+        parameters = self.parameters_of(args)
+        own = parameters.copy(inputs.pop(self.position)) if parameters else self.map.copy()
         out = copied(own.forward(*inputs))
         pass_on(args, used, args)
         return out, (own, used, args)
@@ -123,16 +133,17 @@ class _Adapted:
         before, used, args = cache
         own, held = self.map.again(before, used)
         given = list(held)
-        if not (self.known and self.known.found):
+        parameters = self.parameters_of(args)
+        if parameters is None:
             gradients = _one_per_input(self.who, own.backward(dout), self._named(given))
             pass_on(used, held, args)
             return tuple(gradients)
         params = given.pop(self.position)
-        self.known.clear(own)
+        parameters.clear(own)
         gradients = _one_per_input(self.who, own.backward(dout), self._named(given))
-        gradients.insert(self.position, self.known.gradients(own))
+        gradients.insert(self.position, parameters.gradients(own))
         pass_on(used, held, args)
-        pass_on(params, self.known.values(own), args[self.position])
+        pass_on(params, parameters.values(own), args[self.position])
         return tuple(gradients)
 
     def _named(self, given: Sequence[Any]) -> dict[str, Any]:
@@ -140,7 +151,7 @@ class _Adapted:
 
 
 def _read(who: str, layer_map: Map, named: Pairs | None) -> tuple[Parameters | None, Pairs]:
-    """Return the parameters that ``named`` gives, or None and the habits that it adds to the known ones.
+    """Return the parameters that ``named`` gives from the layer itself, None if not all, and it as habits.
 
     Raises:
         TypeError: it is no dict, or names what neither the layer nor an object in it has.
@@ -154,7 +165,7 @@ def _read(who: str, layer_map: Map, named: Pairs | None) -> tuple[Parameters | N
         )
     pairs = {name: gradient for name, gradient in named.items() if gradient is not None}
     if len(pairs) == len(named) and all(follow(layer_map.thing, parsed(name)) is not MISSING for name in pairs):
-        return Parameters.named(who, layer_map, pairs), {}
+        return Parameters.named(who, layer_map, pairs), named
     inside = {step[1] for path in layer_map.paths for step in path} | {text(path) for path in layer_map.paths}
     if unknown := [name for name in named if name not in inside]:
         Parameters.named(who, layer_map, dict.fromkeys(unknown, ""))

@@ -92,6 +92,11 @@ class Parameters:
             values, (leaf if isinstance(leaf, np.ndarray) else np.array(leaf) for _, leaf in leaves(values, ""))
         )
 
+    def mirrored_by(self, params: Any) -> bool:
+        """Whether ``params`` is a container with the paths of the layer's parameters."""
+        own = {path for path, _ in leaves(self.values(self.map.thing), "")}
+        return is_container(params) and {path for path, _ in leaves(params, "")} == own
+
     def copy(self, params: Any) -> Any:
         """Return a deep copy of the layer with the arrays of ``params`` in the places of its own.
 
@@ -99,7 +104,7 @@ class Parameters:
             ValueError: ``params`` does not mirror the parameters, two of them are one array, or the layer gives copies.
         """
         own, given = list(leaves(self.values(self.map.thing), "params")), dict(leaves(params, "params"))
-        if set(given) != {path for path, _ in own} or not is_container(params):
+        if not self.mirrored_by(params):
             raise ValueError(
                 f"{self.who}.forward must be given params that mirror the layer's ({listed(p for p, _ in own)}), "
                 f"but was given {describe(params)}. Pass the layer's own arrays in such a container, or leave them out."

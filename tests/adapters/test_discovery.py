@@ -236,6 +236,21 @@ def test_two_gradients_of_one_parameter_that_differ_are_refused():
     )
 
 
+def test_naming_some_parameters_leaves_none_of_the_others_out():
+    net = Sequential(Dense(3, 4), Dense(4, 2))
+    every = ["['layers[0].W']", "['layers[0].b']", "['layers[1].W']", "['layers[1].b']"]
+    assert moved(net, parameters={"layers[0].W": "layers[0].dW"}) == every
+    assert moved(net, x(), {"layers[0].W": net.layers[0].W}, parameters={"layers[0].W": "layers[0].dW"}) == every[:1]
+
+
+def test_the_gradient_that_is_named_is_the_one_that_counts():
+    layer = Dense()
+    layer.grad_W = np.zeros((3, 2))
+    assert "differ" in refusal(layer)
+    assert str(examined(layer, parameters={"W": "dW"}).verdict) == "pass"
+    assert str(examined(layer, parameters={"W": "grad_W"}).verdict) == "fail"
+
+
 def test_caches_of_an_earlier_use_may_have_gradients_that_differ():
     class Caching(Inputs):
         def backward(self, dout):
