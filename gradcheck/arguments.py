@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from gradcheck.trees import (
     is_float,
 )
 
-__all__ = ["CONSTANT", "Arguments", "Chosen", "Leaf", "by_name", "can_move", "instead_of", "name_of"]
+__all__ = ["CONSTANT", "Arguments", "Chosen", "Completing", "Leaf", "by_name", "can_move", "instead_of", "name_of"]
 
 Chosen = Sequence[str | int] | str | int | None
 CONSTANT = LEAVES - {np.ndarray}  # types of which no call can change an instance: they need not be copied
@@ -45,6 +45,14 @@ class Slot(NamedTuple):
     part: slice
     shape: tuple[int, ...]
     kind: type
+
+
+@runtime_checkable
+class Completing(Protocol):
+    """A forward that knows more of its arguments than it is given: those of the layer behind it, say."""
+
+    def as_arguments(self, args: Sequence[Any], /) -> tuple[Any, ...]:
+        """Return the arguments to call it with; those that are complete as they are."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,7 @@ class Arguments:
                 f"args must be a tuple of the arguments of {who}, but it is {describe(args)}. "
                 "Write args=(x,) for a single argument."
             )
+        args = function.as_arguments(args) if isinstance(function, Completing) else args
         names = _names(function, len(args))
         given = cls(who, names, tuple(args), (), Layout((), (), ()))
         _must_be_trees(who, given.leaves)

@@ -10,20 +10,23 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, name_of, names_of, pair, signature_of
-from gradcheck.trees import describe, leaves, rebuild
+from gradcheck.trees import describe, entry_name, leaves, rebuild
 
 __all__ = ["from_custom_vjp"]
+
+SAME_PRIMAL = 1e-6  # how far rule and function may differ, relative to the largest output; oracles.autodiff likewise
 
 
 @dataclass(frozen=True)
 class _Rules:
-    """The two functions of a custom_vjp, and the positions of the arguments that ``bwd`` gets first."""
+    """The two rules of a custom_vjp, where the arguments are that ``bwd`` gets first, and the function itself."""
 
     fwd: Callable[..., Any]
     bwd: Callable[..., Any]
     nondiff: tuple[int, ...]
     name: str
     signature: inspect.Signature
+    primal: Callable[..., Any] | None = None
 
 
 def from_custom_vjp(fwd: Callable[..., Any], bwd: Callable[..., Any] | None = None) -> Pair:
@@ -35,8 +38,8 @@ def from_custom_vjp(fwd: Callable[..., Any], bwd: Callable[..., Any] | None = No
     become None. JAX reads None as zero; a check does not: return zeros, or leave the argument out of
     ``wrt=``.
 
-    What is judged is ``fwd`` with ``bwd``. Whether ``fwd`` computes the same as the decorated function
-    ``f`` is another question: pass ``reference=f.__wrapped__`` to the check to ask it.
+    What is judged is ``fwd`` with ``bwd``; of a decorated function ``f`` also whether ``fwd`` computes
+    what ``f`` does, at the first point. A ``reference`` must be ``f.__wrapped__``, as ``f`` has the rule to judge.
 
     Args:
         fwd: ``fwd(*args) -> (out, residuals)``; or a function decorated with ``jax.custom_vjp`` whose
@@ -47,22 +50,26 @@ def from_custom_vjp(fwd: Callable[..., Any], bwd: Callable[..., Any] | None = No
         ImportError: JAX is not installed.
         TypeError: A rule is not callable, ``fwd`` returns no pair or ``bwd`` no tuple.
         ValueError: The rules of a ``custom_vjp`` are not set, take symbolic zeros, or ``bwd`` returns a
-            tuple of another length.
+            tuple of another length; or ``fwd`` returns something else than ``f``.
     """
     jax = _jax()
     rules = _rules(jax, fwd, bwd)
+    primal = rules.primal  # None once it has been compared
 
     def forward(*args: Any) -> tuple[Any, Any]:
+        nonlocal primal
         with jax.enable_x64(True):
-            returned = rules.fwd(
-                *(a if i in rules.nondiff else _to_jax(jax, a) for i, a in enumerate(_with_defaults(rules, args)))
-            )
+            every = [a if i in rules.nondiff else _to_jax(jax, a) for i, a in enumerate(_with_defaults(rules, args))]
+            returned = rules.fwd(*every)
             if not isinstance(returned, tuple | list) or len(returned) != 2:
                 raise TypeError(
                     f"{name_of(rules.fwd)} must return a pair (out, residuals), but returned {describe(returned)}. "
                     "Return None as the residuals if there are none."
                 )
             out, residuals = returned
+            if primal is not None:
+                _must_compute_the_same(rules.name, _to_numpy(out), _to_numpy(primal(*every)))
+                primal = None
             return _to_numpy(out), (args, out, residuals)
 
     def backward(dout: Any, cache: Any) -> tuple[Any, ...]:
@@ -93,6 +100,11 @@ def _jax() -> Any:
 
 
 def _rules(jax: Any, fwd: Any, bwd: Any) -> _Rules:
+    if bwd is None:
+        inner = fwd  # jax.jit(f) is f to its caller, and has no rules to be seen
+        while not isinstance(inner, jax.custom_vjp) and hasattr(inner, "__wrapped__"):
+            inner = inner.__wrapped__
+        fwd = inner if isinstance(inner, jax.custom_vjp) else fwd
     if not isinstance(fwd, jax.custom_vjp):
         must_be_callable("from_custom_vjp", "fwd", fwd)
         must_be_callable("from_custom_vjp", "bwd (or a jax.custom_vjp alone)", bwd)
@@ -110,7 +122,28 @@ def _rules(jax: Any, fwd: Any, bwd: Any) -> _Rules:
             f"{name} must have rules that take arrays, but they are set with symbolic_zeros=True. "
             "Pass two functions that take arrays: from_custom_vjp(fwd, bwd)."
         )
-    return _Rules(fwd.fwd, fwd.bwd, tuple(fwd.nondiff_argnums), name, signature_of(fwd))
+    return _Rules(fwd.fwd, fwd.bwd, tuple(fwd.nondiff_argnums), name, signature_of(fwd), fwd.__wrapped__)
+
+
+def _must_compute_the_same(who: str, out: Any, primal: Any) -> None:
+    """Raise a ValueError unless the forward rule returns what the function returns."""
+    rule = f"{who}'s forward rule must return what {who} returns"
+    found, expected = list(leaves(out, "out")), list(leaves(primal, "out"))
+    if [path for path, _ in found] != [path for path, _ in expected]:
+        raise ValueError(f"{rule}, but returned {describe(out)} and not {describe(primal)}. Return the same.")
+    for (path, here), (_, there) in zip(found, expected, strict=True):
+        if np.shape(here) != np.shape(there):
+            raise ValueError(
+                f"{rule}, but {path} has shape {np.shape(here)} and not {np.shape(there)}. Compare the two."
+            )
+        a, b = np.asarray(here, dtype=np.complex128), np.asarray(there, dtype=np.complex128)
+        apart = np.where(np.isnan(a) & np.isnan(b) | (a == b), 0.0, np.abs(a - b))
+        if not np.all(apart <= SAME_PRIMAL * np.max(np.abs(b), initial=0.0)):
+            worst = int(np.argmax(np.where(np.isnan(apart), np.inf, apart)))
+            raise ValueError(
+                f"{rule}, but {entry_name(path, a.shape, worst)} is {np.ravel(here)[worst]:.10g} and not "
+                f"{np.ravel(there)[worst]:.10g}. Compute the same in both."
+            )
 
 
 def _with_defaults(rules: _Rules, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -149,7 +182,7 @@ def _to_numpy(tree: Any) -> Any:
 
 
 def _leaf_to_numpy(leaf: Any) -> Any:
-    if not hasattr(leaf, "dtype"):
+    if not hasattr(leaf, "dtype") or not isinstance(leaf.dtype, np.dtype):  # a key has a dtype of its own kind
         return leaf
     array = np.array(leaf)
     return None if array.dtype.names == ("float0",) else array

@@ -9,12 +9,17 @@ import numpy as np
 
 from gradcheck.trees import is_float, leaves, rebuild
 
-__all__ = ["by_key", "copied", "holds_floats", "scaled", "spellings"]
+__all__ = ["aside", "by_key", "copied", "holds_floats", "pass_on", "same", "scaled", "spellings"]
+
+ASIDE = 1e-3  # by what part of its size, and by how much, a number is changed to see whether something depends on it
 
 
 def spellings(name: Hashable) -> tuple[Hashable, ...]:
     """Return the keys under which the gradient of ``name`` is found in the wild, the plain one first."""
-    return (name, f"d{name}", f"grad_{name}", f"{name}_grad", f"grad{name}")
+    before, after = ("d", "d_", "grad_", "grad", "gradient_", "nabla_", "g", "dL_d", "dLd"), ("_grad", "_gradient")
+    capital = (f"grad{name[:1].upper()}{name[1:]}",) if isinstance(name, str) else ()
+    spelled = (*(f"{prefix}{name}" for prefix in before), *(f"{name}{suffix}" for suffix in after), *capital)
+    return (name, *dict.fromkeys(spelled))
 
 
 def by_key(gradients: Mapping[Any, Any], names: Iterable[Hashable]) -> dict[Hashable, Any]:
@@ -30,6 +35,29 @@ def by_key(gradients: Mapping[Any, Any], names: Iterable[Hashable]) -> dict[Hash
 def copied(tree: Any) -> Any:
     """Return ``tree`` with every NumPy array copied, so that no later call can disturb it."""
     return rebuild(tree, (np.array(leaf) if isinstance(leaf, np.ndarray) else leaf for _, leaf in leaves(tree, "")))
+
+
+def same(some: Any, other: Any) -> bool:
+    """Whether two arrays hold the same numbers, bit by bit but for the sign of zero; NaN is the same as NaN."""
+    return np.array_equal(some, other) or np.array_equal(some, other, equal_nan=True)
+
+
+def aside(array: Any, rng: np.random.Generator) -> Any:
+    """Return an array near ``array`` in which every finite number is another one."""
+    size = np.where(np.isfinite(array), 1 + np.abs(array), 0)
+    return array + (ASIDE * size * rng.standard_normal(array.shape)).astype(array.dtype)
+
+
+def pass_on(before: Any, after: Any, given: Any) -> None:
+    """Write into the arrays of ``given`` what changed between ``before`` and ``after``, all trees of one form.
+
+    What a function does to the copies that it was handed is so seen by a law that looks at what the caller handed in.
+    """
+    rows = zip(*([leaf for _, leaf in leaves(tree, "")] for tree in (before, after, given)), strict=False)
+    for then, now, target in rows:
+        can_take = isinstance(target, np.ndarray) and target.flags.writeable and target.shape == np.shape(now)
+        if can_take and is_float(target) and not same(np.asarray(then), np.asarray(now)):
+            target[...] = now
 
 
 def scaled(gradients: Any, dout: Any) -> Any:

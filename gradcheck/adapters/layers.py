@@ -1,24 +1,22 @@
-"""Layers: objects with ``forward(x)``, ``backward(dout)`` and attributes for parameters and gradients. Level 1."""
+"""Layers: objects with ``forward(x)``, ``backward(dout)`` and, at any depth, parameters and gradients. Level 1."""
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from gradcheck.adapters.gradients import by_key, copied, holds_floats, spellings
+from gradcheck.adapters.discovery import Pairs, discovered
+from gradcheck.adapters.gradients import copied, holds_floats, pass_on
+from gradcheck.adapters.parameters import Parameters
+from gradcheck.adapters.places import MISSING, Map, follow, parsed, text
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, names_of, pair, signature_of
-from gradcheck.trees import describe, is_container, leaves
+from gradcheck.trees import describe, is_container
 
 __all__ = ["from_layer"]
 
 
-def from_layer(layer: Any, *, parameters: Mapping[str, str] | None = None) -> Pair:
+def from_layer(layer: Any, *, parameters: Pairs | None = None) -> Pair:
     """Return the pair of a layer: ``forward(x, params)``, whose backward returns ``(dx, dparams)``.
 
     ``layer.forward(x)`` returns the output and remembers what it needs; ``layer.backward(dout)`` returns
@@ -27,9 +25,17 @@ def from_layer(layer: Any, *, parameters: Mapping[str, str] | None = None) -> Pa
     stood; the layer itself never changes. Stored gradients are set to zero before ``backward`` runs, so
     that a layer may add to them.
 
-    ``params`` follows the last input without a default: ``forward(x, params, train=True)``. A layer
-    without parameters, such as a ReLU, has no argument ``params``.
+    A check needs no ``params``: it moves the layer's own. They are looked for in the whole tree of
+    objects (layers in lists, dicts and attributes, objects with ``data`` and ``grad``) while a copy
+    runs once forward and backward. A parameter has its gradient beside it, ``W`` and ``dW`` (or
+    ``grad_W``, ``W_grad``, ``gradW``), or in ``grads`` under its key. What the output depends on and has no
+    gradient is refused, unless the forward renews it, as a mask or a running average.
 
+    ``params`` is a dict with the path to each parameter, such as ``layers[0].W``, and it is the layer's
+    ``params`` itself where that holds them all. It follows the last input without a default, ``forward(x,
+    params, train=True)``, and comes before ``*inputs``. A layer without parameters, such as a ReLU, has none.
+
+    >>> import numpy as np
     >>> class Scale:
     ...     def __init__(self):
     ...         self.W, self.dW = np.array([2.0, 3.0]), None
@@ -40,157 +46,130 @@ def from_layer(layer: Any, *, parameters: Mapping[str, str] | None = None) -> Pa
     ...         self.dW = dout * self.x
     ...         return dout * self.W
     >>> layer = Scale()
-    >>> forward, backward = from_layer(layer, parameters={"W": "dW"})
+    >>> forward, backward = from_layer(layer)
     >>> out, cache = forward(np.array([1.0, 10.0]), {"W": layer.W})
     >>> backward(np.array([1.0, 1.0]), cache)
     (array([2., 3.]), {'W': array([ 1., 10.])})
 
     Args:
         layer: The layer. It must be possible to ``copy.deepcopy`` it.
-        parameters: Which attribute holds the gradient of which: ``{"W": "dW", "b": "db"}``; names may be
-            dotted (``"linear.W"``), and the attributes may be dicts or lists of arrays. ``params`` is then
-            a dict with these names. Without it two habits are recognised: attributes ``params`` and
-            ``grads``, both dicts or both lists (``params`` is then such a dict or list); or every float
-            array ``W`` of the layer has an attribute ``dW``, ``grad_W``, ``W_grad`` or ``gradW``.
+        parameters: Which attribute holds the gradient of which, beside the known habits: ``{"W": "dW"}`` for
+            arrays of this name in any object, ``{"layers[0].W": "layers[0].dW"}`` for one, which may be a dict
+            or list of arrays; ``{"mask": None}`` for a constant. If names that all lead to something from the
+            layer itself are handed in as ``params``, they alone move.
 
     Raises:
-        TypeError: ``layer`` has no ``forward`` and ``backward``, or takes ``*args``; ``parameters`` is no
-            dict, or names an attribute that holds no array.
-        ValueError: The parameters cannot be found, are copies, or two are one array; ``params`` does not mirror
-            them; or ``backward`` returns another number of gradients than ``forward`` has moving inputs.
+        TypeError: ``layer`` has no ``forward`` and ``backward``; ``parameters`` is no dict, or names no array.
+        ValueError (also when the pair is used): the gradient of an array is not found, two parameters are one
+            array, the layer gives copies of them, ``params`` does not mirror them, or ``backward`` returns
+            another number of gradients than ``forward`` has moving inputs.
     """
     who = type(layer).__name__
     for method in ("forward", "backward"):
         must_be_callable("from_layer", f"{who}.{method}", getattr(layer, method, None))
-    inputs = list(signature_of(layer.forward).parameters.values())
-    if any(p.kind is p.VAR_POSITIONAL for p in inputs):
-        raise TypeError(
-            f"{who}.forward must name its inputs, but takes *args. Give from_layer an object whose forward names them."
-        )
-    slots = _slots(who, layer, parameters, {p.name for p in inputs})
-    position = sum(p.default is p.empty and p.kind is not p.KEYWORD_ONLY for p in inputs)
-    names = names_of(inspect.Signature(inputs), len(inputs))
+    adapted = _Adapted(who, Map(layer), parameters)
 
     def forward(*args: Any) -> tuple[Any, Any]:
-        given = list(copied(args))
-        params = given.pop(position) if slots and len(given) > position else None
-        own = slots.replaced(layer, params) if slots else copy.deepcopy(layer)
-        return copied(own.forward(*given)), (own, given)
+        return adapted.forward(args)
 
     def backward(dout: Any, cache: Any) -> tuple[Any, ...]:
-        own, given = copy.deepcopy(cache)
-        if slots:
-            slots.clear(own)
-        gradients = _one_per_input(who, own.backward(dout), dict(zip(names, given, strict=False)))
-        if slots:
-            gradients.insert(position, slots.gradients(own))
+        return adapted.backward(dout, cache)
+
+    names = (f"{who}.forward", f"{who}.backward")
+    return pair(forward, backward, names=names, parameters=adapted.signature, as_arguments=adapted.as_arguments)
+
+
+class _Adapted:
+    """A layer with its parameters, which are found when it is first given inputs, unless they are named."""
+
+    def __init__(self, who: str, layer_map: Map, named: Pairs | None) -> None:
+        self.who, self.map = who, layer_map
+        self.named, self.habits = _read(who, layer_map, named)
+        self.known: Parameters | None = None
+        inputs = list(signature_of(layer_map.thing.forward).parameters.values())
+        self.names = inspect.Signature(inputs)
+        needed = sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in inputs)
+        spread = any(p.kind is p.VAR_POSITIONAL for p in inputs)
+        self.position = 0 if spread else needed
+        self.may_have = bool(layer_map.places or layer_map.numbers)
+        if self.may_have:
+            kind = inspect.Parameter.POSITIONAL_ONLY if spread else inspect.Parameter.POSITIONAL_OR_KEYWORD
+            own = inspect.Parameter("params", kind, default=inspect.Parameter.empty if spread else None)
+            inputs.insert(self.position, own)
+        self.signature = inputs
+
+    def as_arguments(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the arguments of the forward: those given, and the layer's own ``params`` if these are left out."""
+        given = list(args)
+        if len(given) < self.position:
+            return tuple(given)
+        handed = self.may_have and len(given) > self.position and is_container(given[self.position])
+        if handed and self.named and self.named.mirrored_by(given[self.position]):
+            return tuple(given)
+        if self.known is None:
+            inputs = [*given[: self.position], *given[self.position + 1 :]] if handed else given
+            self.known = discovered(self.who, self.map, inputs, self.habits)
+        if self.known.found and not handed:
+            given.insert(self.position, self.known.arrays())
+        return tuple(given)
+
+    def parameters_of(self, args: Sequence[Any]) -> Parameters | None:
+        """Return whose arrays the complete ``args`` hold as ``params``: the named parameters, all, or None for none."""
+        if self.named and len(args) > self.position and self.named.mirrored_by(args[self.position]):
+            return self.named
+        return self.known if self.known and self.known.found else None
+
+    def forward(self, args: Sequence[Any]) -> tuple[Any, Any]:
+        args = self.as_arguments(args)
+        used = copied(args)
+        inputs = list(used)
+        parameters = self.parameters_of(args)
+        own = parameters.copy(inputs.pop(self.position)) if parameters else self.map.copy()
+        out = copied(own.forward(*inputs))
+        pass_on(args, used, args)
+        return out, (own, used, args)
+
+    def backward(self, dout: Any, cache: Any) -> tuple[Any, ...]:
+        before, used, args = cache
+        own, held = self.map.again(before, used)
+        given = list(held)
+        parameters = self.parameters_of(args)
+        if parameters is None:
+            gradients = _one_per_input(self.who, own.backward(dout), self._named(given))
+            pass_on(used, held, args)
+            return tuple(gradients)
+        params = given.pop(self.position)
+        parameters.clear(own)
+        gradients = _one_per_input(self.who, own.backward(dout), self._named(given))
+        gradients.insert(self.position, parameters.gradients(own))
+        pass_on(used, held, args)
+        pass_on(params, parameters.values(own), args[self.position])
         return tuple(gradients)
 
-    if slots:
-        inputs.insert(position, inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD))
-    return pair(forward, backward, names=(f"{who}.forward", f"{who}.backward"), parameters=inputs)
+    def _named(self, given: Sequence[Any]) -> dict[str, Any]:
+        return dict(zip(names_of(self.names, len(given)), given, strict=True))
 
 
-@dataclass(frozen=True)
-class _Slots:
-    """Where a layer keeps its parameters and their gradients: attribute names, maybe dotted.
+def _read(who: str, layer_map: Map, named: Pairs | None) -> tuple[Parameters | None, Pairs]:
+    """Return the parameters that ``named`` gives from the layer itself, None if not all, and it as habits.
 
-    ``bare`` says that the one parameter attribute is itself the container that ``params`` mirrors.
+    Raises:
+        TypeError: it is no dict, or names what neither the layer nor an object in it has.
     """
-
-    who: str
-    names: Mapping[str, str]
-    bare: bool
-
-    def values(self, layer: Any) -> Any:
-        """The parameters of ``layer``, in the container of ``params``."""
-        found = {name: attrgetter(name)(layer) for name in self.names}
-        return next(iter(found.values())) if self.bare else found
-
-    def replaced(self, layer: Any, params: Any) -> Any:
-        """A deep copy of ``layer`` with the arrays of ``params`` in place of its own."""
-        own = list(leaves(self.values(layer), "params"))
-        given = dict(leaves(params, "params"))
-        if set(given) != {path for path, _ in own} or not is_container(params):
-            raise ValueError(
-                f"{self.who}.forward must be given params that mirror the layer's ({listed(p for p, _ in own)}), "
-                f"but was given {describe(params)}. Pass the layer's own arrays in such a container."
-            )
-        # deepcopy looks here first, so the new array stands wherever the layer refers to the old one,
-        # under two names as well as under one, and in any precision.
-        memo = {id(old): given[path] for path, old in own}
-        if len(memo) < len(own):
-            raise ValueError(
-                f"{self.who} must hold each parameter in an array of its own, but two of "
-                f"{listed(p for p, _ in own)} are the same array. Copy one of them, or name only one in parameters=."
-            )
-        replaced = copy.deepcopy(layer, memo)
-        unmoved = [path for path, leaf in leaves(self.values(replaced), "params") if leaf is not given[path]]
-        if unmoved:
-            raise ValueError(
-                f"{self.who} must hold the very arrays it names as its parameters, but gives copies or views of "
-                f"{listed(unmoved)}, or keeps them on the class. Name the attributes of the instance in parameters=."
-            )
-        return replaced
-
-    def clear(self, layer: Any) -> None:
-        """Set the stored gradients of ``layer`` to zero."""
-        for name in self.names.values():
-            for _, leaf in leaves(_attribute(layer, name), ""):
-                if isinstance(leaf, np.ndarray):
-                    leaf[...] = 0
-
-    def gradients(self, layer: Any) -> Any:
-        """The gradients of ``layer``, in the container of ``params``; None where there is none."""
-        found = {}
-        for name, gradient in self.names.items():
-            primal, stored = attrgetter(name)(layer), _attribute(layer, gradient)
-            both_dicts = isinstance(primal, Mapping) and isinstance(stored, Mapping)
-            found[name] = by_key(stored, primal) if both_dicts else stored
-        return next(iter(found.values())) if self.bare else found
-
-
-def _attribute(layer: Any, name: str) -> Any:
-    """The attribute ``name``, maybe dotted, of ``layer``; None if the layer has not made it yet."""
-    for part in name.split("."):
-        layer = getattr(layer, part, None)
-    return layer
-
-
-def _slots(who: str, layer: Any, parameters: Mapping[str, str] | None, inputs: set[str]) -> _Slots | None:
-    if parameters is not None and not isinstance(parameters, Mapping):
+    if named is None:
+        return None, {}
+    if not isinstance(named, Mapping):
         raise TypeError(
-            f"from_layer must be given parameters as a dict, but was given {describe(parameters)}. "
+            f"from_layer must be given parameters as a dict, but was given {describe(named)}. "
             'Name the pairs: parameters={"W": "dW"}.'
         )
-    if parameters is not None:
-        slots = _Slots(who, dict(parameters), bare=False)
-    elif is_container(getattr(layer, "params", None)) and is_container(getattr(layer, "grads", None)):
-        slots = _Slots(who, {"params": "grads"}, bare=True)
-    else:
-        slots = _recognised(who, layer, inputs)
-    for name in slots.names:
-        for path, leaf in leaves(_attribute(layer, name), f"{who}.{name}"):
-            if not isinstance(leaf, np.ndarray):
-                raise TypeError(
-                    f"{path} must be an array to be a parameter, but is {describe(leaf)}. "
-                    f'Name the attributes that hold arrays: from_layer(layer, parameters={{"W": "dW"}}).'
-                )
-    return slots if any(True for _ in leaves(slots.values(layer), "")) else None
-
-
-def _recognised(who: str, layer: Any, inputs: set[str]) -> _Slots:
-    """Find ``dW`` for every float array ``W`` of the layer, or refuse: a part of them is never checked for all."""
-    attributes = getattr(layer, "__dict__", {})
-    stored = {spelling for name in attributes for spelling in spellings(name)[1:]}
-    primals = [n for n, value in attributes.items() if holds_floats(value) and n not in stored | inputs]
-    found = {name: [s for s in spellings(name)[1:] if s in attributes] for name in primals}
-    if all(len(gradients) == 1 for gradients in found.values()):
-        return _Slots(who, {name: str(gradients[0]) for name, gradients in found.items()}, bare=False)
-    raise ValueError(
-        f"{who} must have one attribute for the gradient of each of its float arrays ({listed(primals)}), but has the "
-        f'attributes {listed(attributes)}. Name the pairs: from_layer(layer, parameters={{"W": "dW"}}).'
-    )
+    pairs = {name: gradient for name, gradient in named.items() if gradient is not None}
+    if len(pairs) == len(named) and all(follow(layer_map.thing, parsed(name)) is not MISSING for name in pairs):
+        return Parameters.named(who, layer_map, pairs), named
+    inside = {step[1] for path in layer_map.paths for step in path} | {text(path) for path in layer_map.paths}
+    if unknown := [name for name in named if name not in inside]:
+        Parameters.named(who, layer_map, dict.fromkeys(unknown, ""))
+    return None, named
 
 
 def _one_per_input(who: str, returned: Any, given: Mapping[str, Any]) -> list[Any]:
@@ -202,11 +181,11 @@ def _one_per_input(who: str, returned: Any, given: Mapping[str, Any]) -> list[An
     if len(moving) == 1 and (is_container(given[moving[0]]) or not several):
         gradients = [returned]
     else:
-        gradients = list(returned) if several else [returned]
+        gradients = list(returned) if several else [returned] if moving or returned is not None else []
     if len(gradients) != len(moving):
         raise ValueError(
             f"{who}.backward must return one gradient per moving input ({listed(moving)}), but returned "
-            f"{describe(returned)}. Return a tuple in the order of the inputs."
+            f"{describe(returned)}. Return a tuple in their order, and pass floats where there is a gradient."
         )
     found = dict(zip(moving, gradients, strict=True))
     return [found.get(name) for name in given]

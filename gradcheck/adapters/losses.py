@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gradcheck.adapters.gradients import by_key, copied, scaled
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, name_of, names_of, pair, signature_of
+from gradcheck.adapters.swapped import Swapped
 from gradcheck.trees import describe
 
 __all__ = ["from_loss_and_grad", "from_value_and_gradient"]
@@ -41,14 +42,16 @@ def from_loss_and_grad(f: Callable[..., Any], *, params: MutableMapping[str, Any
 
     Args:
         f: The function, or a bound method such as ``net.loss``.
-        params: The dict in which the object behind ``f`` keeps its parameters (``net.params``). Then the
-            forward takes a first argument ``params``, a dict with the same keys; each call puts its
-            values into the object's dict and takes them out again, also when ``f`` raises. ``f`` must
-            read its parameters from that dict. ``grads`` is then a dict keyed like it.
+        params: The dict in which the object behind ``f`` keeps its parameters (``net.params``), or which
+            holds the very arrays that its layers keep. Then the forward takes a first argument ``params``,
+            a dict with the same keys. ``f`` runs on a copy of its object that holds these values; where it
+            has no object, they are put into the dict and its arrays for one call, and everything is put
+            back as it was, also when ``f`` raises. ``grads`` is then a dict keyed like it.
 
     Raises:
         TypeError: ``f`` is not callable or returns something else; ``params`` is no dict.
-        ValueError: The loss is not a scalar, or the keys of a dict of gradients or parameters fit nothing.
+        ValueError: The loss is not a scalar or does not react to ``params``, or the keys of a dict of
+            gradients or parameters fit nothing.
     """
     must_be_callable("from_loss_and_grad", "f", f)
     who, signature = name_of(f), signature_of(f)
@@ -56,14 +59,11 @@ def from_loss_and_grad(f: Callable[..., Any], *, params: MutableMapping[str, Any
     if params is not None:
         parameters = [_params_parameter(who, params, signature), *parameters]
     names = inspect.Signature(parameters)
+    swapped = None if params is None else Swapped(who, f, params)
 
     def forward(*args: Any) -> tuple[Any, Any]:
-        if params is None:
-            returned = f(*args)
-        else:
-            with _swapped(who, params, args[0] if args else None):
-                returned = f(*args[1:])
-        loss, grads = _loss_and_grads(who, returned)
+        read = functools.partial(_loss_and_grads, who)
+        loss, grads = read(f(*args)) if swapped is None else swapped(read, args[0] if args else None, args[1:])
         return loss, _placed(who, grads, dict(zip(names_of(names, len(args)), args, strict=False)))
 
     def backward(dout: Any, cache: Any) -> Any:
@@ -99,17 +99,38 @@ def from_value_and_gradient(f: Callable[..., Any], grad: Callable[..., Any], *, 
     who = name_of(f)
     extra = tuple(args)
 
+    def as_arguments(given: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the arguments with a point that is a list of numbers, or whole numbers, as floats, as SciPy does."""
+        return (_as_point(given[0]), *given[1:]) if given else ()
+
     def forward(*given: Any) -> tuple[Any, Any]:
+        given = as_arguments(given)
         return _scalar(who, f(*given, *extra)), copied(given)
 
     def backward(dout: Any, cache: Any) -> Any:
         return scaled(grad(*copied(cache), *extra), dout)
 
-    parameters = list(signature_of(f).parameters.values())
-    moved = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    if not any(p.kind is p.VAR_POSITIONAL for p in moved):
-        moved = moved[: len(moved) - len(extra)]
-    return pair(forward, backward, names=(who, name_of(grad)), parameters=moved)
+    parameters = _before(list(signature_of(f).parameters.values()), len(extra))
+    return pair(forward, backward, names=(who, name_of(grad)), parameters=parameters, as_arguments=as_arguments)
+
+
+def _before(parameters: list[inspect.Parameter], extra: int) -> list[inspect.Parameter]:
+    """Return the parameters of a function that come before its ``extra`` fixed arguments.
+
+    The fixed ones fill those without a default, which come first; at least one is left for the point.
+    """
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if not extra or any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return [p for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
+    needed = sum(p.default is p.empty for p in positional)
+    return positional[: max(needed - extra, 1)]
+
+
+def _as_point(x: Any) -> Any:
+    """Return a list of numbers, or an array of whole ones, as an array of floats; anything else as it is."""
+    numbers = isinstance(x, list | tuple) and all(isinstance(each, int | float | np.number) for each in x)
+    whole = isinstance(x, np.ndarray) and x.dtype.kind in "iu"
+    return np.array(x, dtype=np.float64) if numbers or whole else x
 
 
 def _params_parameter(who: str, params: object, signature: inspect.Signature) -> inspect.Parameter:
@@ -126,27 +147,6 @@ def _params_parameter(who: str, params: object, signature: inspect.Signature) ->
     return inspect.Parameter("params", inspect.Parameter.POSITIONAL_ONLY)
 
 
-@contextmanager
-def _swapped(who: str, params: MutableMapping[str, Any], given: Any) -> Iterator[None]:
-    """Hold the values of ``given`` in ``params`` for the length of one call.
-
-    Entries are exchanged, not written into: the object's arrays may be of another precision.
-    """
-    if not isinstance(given, Mapping) or set(given) != set(params):
-        came = describe(given)
-        raise ValueError(
-            f"{who} must be given params with the keys {listed(map(repr, params))}, but was given {came}. "
-            "Pass the object's own dict, or a copy of it, as the first argument."
-        )
-    own = dict(params)
-    params.update(given)
-    try:
-        yield
-    finally:
-        params.clear()
-        params.update(own)
-
-
 def _loss_and_grads(who: str, returned: object) -> tuple[Any, Any]:
     if not isinstance(returned, tuple | list) or len(returned) < 2:
         raise TypeError(
@@ -161,7 +161,9 @@ def _loss_and_grads(who: str, returned: object) -> tuple[Any, Any]:
 
 def _scalar(who: str, loss: Any) -> Any:
     array = np.asarray(loss)
-    if array.size != 1 or (array.dtype.kind not in "fciub" and array.dtype.name != "bfloat16"):
+    if array.dtype.kind in "iub":  # a sum of no terms: loss = 0
+        array = array.astype(np.float64)
+    if array.size != 1 or (array.dtype.kind not in "fc" and array.dtype.name != "bfloat16"):
         raise ValueError(
             f"{who} must return a scalar loss, but returned {describe(loss)}. "
             "Sum or average it, or write a backward that takes the upstream gradient dout."
@@ -183,7 +185,7 @@ def _placed(who: str, grads: Any, arguments: Mapping[str, Any]) -> Any:
     keys = [f"{n} (keys {listed(map(repr, v))})" if isinstance(v, Mapping) else n for n, v in arguments.items()]
     raise ValueError(
         f"{who} must return a dict of gradients keyed by its arguments or like one dict among them, {listed(keys)}, "
-        f"but returned {describe(grads)}. Rename the keys, or return a tuple in the order of the arguments."
+        f"but returned {describe(grads)}. Rename the keys, return a tuple in order, or pass params=net.params."
     )
 
 

@@ -41,7 +41,7 @@ def names_of(signature: inspect.Signature, count: int) -> tuple[str, ...]:
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
             names += [f"{parameter.name}[{i}]" for i in range(count - len(names))]
-        elif parameter.kind is not parameter.KEYWORD_ONLY:
+        elif parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
             names.append(parameter.name)
     return tuple(names[:count])
 
@@ -63,8 +63,11 @@ def pair(
     *,
     names: tuple[str, str],
     parameters: Sequence[inspect.Parameter],
+    as_arguments: Callable[[Sequence[Any]], tuple[Any, ...]] | None = None,
 ) -> Pair:
     """Return ``(forward, backward)`` under the user's names and with the user's parameters.
+
+    ``as_arguments(args)`` completes what a check is given to what it moves: :class:`gradcheck.arguments.Completing`.
 
     Not ``functools.wraps``: its ``__wrapped__`` would lead whoever unwraps the pair to a function of
     another convention.
@@ -72,4 +75,6 @@ def pair(
     for function, name in zip((forward, backward), names, strict=True):
         function.__name__ = function.__qualname__ = name
     forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    if as_arguments is not None:
+        forward.as_arguments = as_arguments  # type: ignore[attr-defined]
     return forward, backward

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.oracles.estimate import Estimate, Oracle, OracleError, Pushforward
+from gradcheck.oracles.rules import must_have_no_rule
 from gradcheck.pairing import Pairing
 from gradcheck.trees import Array, entry_name, leaves, rebuild
 
@@ -30,7 +31,7 @@ def autodiff(reference: Callable[..., Any]) -> Oracle:
     """Return the oracle that differentiates ``reference(*args) -> out`` with JAX.
 
     Raises (when the oracle is used):
-        OracleError: JAX is not installed, or cannot trace ``reference``.
+        OracleError: JAX is not installed, cannot trace ``reference``, or would call a rule that its author wrote.
         ValueError: ``reference`` and the forward do not agree on the primal.
     """
     compiled: dict[Hashable, Callable[..., Any]] = {}
@@ -76,15 +77,18 @@ def _pull(
     moving = {path: leaf for path, leaf in flat if path in arguments.layout.paths}
     fixed = {path: leaf for path, leaf in flat if path not in moving and isinstance(leaf, np.ndarray)}
 
-    def pull(moving: dict[str, Any], fixed: dict[str, Any], cotangent: list[Any]) -> Any:
-        def function(moving: dict[str, Any]) -> list[Any]:
-            values = iter([{**moving, **fixed}.get(path, leaf) for path, leaf in flat])
-            return [leaf for _, leaf in leaves(reference(*(rebuild(arg, values) for arg in args)), "out")]
+    def function(moving: dict[str, Any], fixed: dict[str, Any]) -> list[Any]:
+        values = iter([{**moving, **fixed}.get(path, leaf) for path, leaf in flat])
+        return [leaf for _, leaf in leaves(reference(*(rebuild(arg, values) for arg in args)), "out")]
 
-        out, pullback = jax.vjp(function, moving)
+    def pull(moving: dict[str, Any], fixed: dict[str, Any], cotangent: list[Any]) -> Any:
+        out, pullback = jax.vjp(lambda moving: function(moving, fixed), moving)
         return out, pullback([c.astype(o.dtype).reshape(o.shape) for c, o in zip(cotangent, out, strict=True)])[0]
 
+    known = len(compiled)
     jitted = _jitted(jax, arguments, flat, set(moving) | set(fixed), pull, compiled)
+    if jitted is pull or len(compiled) > known:
+        must_have_no_rule(jax, reference, lambda moving: function(moving, fixed), moving)
     cotangent = [jax.numpy.asarray(c) for c in f.cotangent]
     try:
         try:

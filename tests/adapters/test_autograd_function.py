@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradcheck import GradientError, check_backward
+from gradcheck import GradientError, check_backward, examine_backward
 from gradcheck.adapters import from_autograd_function
 
 
@@ -154,9 +154,17 @@ def test_a_function_without_differentiable_output_has_no_gradients():
 
 def test_a_bfloat16_argument_reaches_the_function_in_its_precision():
     ml_dtypes = pytest.importorskip("ml_dtypes")
-    forward, backward = from_autograd_function(InPlaceDouble)
+    seen = []
+
+    class Doubling(InPlaceDouble):
+        @staticmethod
+        def forward(ctx, x):
+            seen.append(x.dtype)
+            return InPlaceDouble.forward(ctx, x)
+
+    forward, backward = from_autograd_function(Doubling)
     out, cache = forward(np.array([1.5], dtype=ml_dtypes.bfloat16))
-    assert (out.dtype, cache[0][0].dtype) == (np.float32, torch.bfloat16)
+    assert (out.dtype, seen) == (np.float32, [torch.bfloat16])
     np.testing.assert_array_equal(backward(np.ones(1), cache)[0], [2.0])
 
 
@@ -165,3 +173,150 @@ def test_without_torch_the_error_says_what_to_install(monkeypatch):
     with pytest.raises(ImportError, match="must be able to import torch") as error:
         from_autograd_function(ScaledExp)
     assert str(error.value).endswith("Install gradcheck[torch].")
+
+
+def function_of(forward, backward):
+    return type("F", (torch.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+
+
+def sine_forward(ctx, x):
+    ctx.save_for_backward(x)
+    return x.sin()
+
+
+def sine_backward(ctx, dout):
+    return dout * ctx.saved_tensors[0].cos()
+
+
+def broken_law(function, *args):
+    return examine_backward(*from_autograd_function(function), args, seed=0).broken
+
+
+def test_a_backward_that_writes_into_its_grad_output_breaks_a_law():
+    function = function_of(sine_forward, lambda ctx, dout: dout.mul_(ctx.saved_tensors[0].cos()))
+    assert broken_law(function, x(4)) == (
+        "F.backward must not write into the cotangent, but it changed dout. Work on a copy.",
+    )
+
+
+def test_a_forward_that_writes_into_its_input_undeclared_breaks_a_law():
+    def forward(ctx, x):
+        ctx.save_for_backward(x.clone())
+        out = x.sin()
+        x.zero_()
+        return out
+
+    assert broken_law(function_of(forward, sine_backward), x(4)) == (
+        "F.forward must not write into its arguments, but it changed x.",
+    )
+
+
+def test_a_backward_that_writes_into_an_argument_breaks_a_law():
+    def forward(ctx, x):
+        ctx.x = x
+        return x.sin()
+
+    def backward(ctx, dout):
+        dx = dout * ctx.x.cos()
+        with torch.no_grad():
+            ctx.x.zero_()
+        return dx
+
+    assert broken_law(function_of(forward, backward), x(4)) == (
+        "F.backward must not write into the forward's arguments, but it changed x.",
+    )
+
+
+def test_none_for_an_argument_that_asks_for_a_gradient_fails():
+    def forward(ctx, x, w, k):
+        ctx.save_for_backward(w)
+        return x * w * k
+
+    function = function_of(forward, lambda ctx, dout: (3 * dout * ctx.saved_tensors[0], None, None))
+    report = examine_backward(*from_autograd_function(function), (x(4), x(4) + 1, 3), seed=0)
+    assert [str(finding.verdict) for finding in report.arguments.values()] == ["pass", "fail"]
+    assert "because w moves, but returned None" in report.arguments["w"].reason
+
+
+@pytest.mark.parametrize(("handles", "raised"), [(True, None), (False, "unsupported operand")])
+def test_the_cotangent_of_an_output_that_is_not_used_may_be_none(handles, raised):
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        ctx.set_materialize_grads(False)
+        return x.sin(), x.cos()
+
+    def backward(ctx, dsin, dcos):
+        (x,) = ctx.saved_tensors
+        zero = torch.zeros_like(x)
+        dsin, dcos = (zero if handles and d is None else d for d in (dsin, dcos))
+        return dsin * x.cos() - dcos * x.sin()
+
+    pair = from_autograd_function(function_of(forward, backward))
+    if handles:
+        check_backward(*pair, (x(4),))
+    else:
+        with pytest.raises(ValueError, match=raised) as error:
+            check_backward(*pair, (x(4),))
+        assert "must give the gradients of each output where the others are not used, but then it raised" in str(
+            error.value
+        )
+
+
+def test_an_output_alone_must_give_its_part_of_the_gradient():
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        ctx.set_materialize_grads(False)
+        return x.sin(), x.cos()
+
+    def backward(ctx, dsin, dcos):
+        (x,) = ctx.saved_tensors
+        return torch.zeros_like(x) if dsin is None or dcos is None else dsin * x.cos() - dcos * x.sin()
+
+    with pytest.raises(ValueError, match="but then dx is another"):
+        check_backward(*from_autograd_function(function_of(forward, backward)), (x(4),))
+
+
+def test_an_argument_that_asks_alone_must_get_the_same_gradient():
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        return x * y
+
+    def backward(ctx, dout):
+        x, y = ctx.saved_tensors
+        return dout * y, dout * x if ctx.needs_input_grad[0] else None
+
+    with pytest.raises(ValueError, match="asks") as error:
+        check_backward(*from_autograd_function(function_of(forward, backward)), (x(4), x(4) + 1))
+    assert str(error.value).partition("\n")[0] == (
+        "F.backward must give the same dy where no other argument asks for a gradient, but then it is another. "
+        "Look at what ctx.needs_input_grad is asked for."
+    )
+
+
+def test_a_function_that_draws_is_not_compared_with_another_run():
+    def forward(ctx, x, y):
+        noise = torch.rand_like(x)
+        ctx.save_for_backward(x, y, noise)
+        return x * y * noise
+
+    def backward(ctx, dout):
+        x, y, noise = ctx.saved_tensors
+        return dout * y * noise, dout * x * noise
+
+    forward, backward = from_autograd_function(function_of(forward, backward))
+    _, cache = forward(x(4), x(4))
+    assert len(backward(np.ones(4), cache)) == 2
+
+
+def test_the_cotangent_keeps_the_strides_of_the_array():
+    seen = []
+
+    def backward(ctx, dout):
+        seen.append(dout.stride())
+        return sine_backward(ctx, dout)
+
+    forward, backward = from_autograd_function(function_of(sine_forward, backward))
+    _, cache = forward(x(2, 3))
+    for dout in (np.ones((3, 2)).T, np.broadcast_to(np.ones(3), (2, 3)), np.ones((2, 3))[::-1, ::-1]):
+        backward(dout, cache)
+    assert seen == [(1, 2), (0, 1), (3, 1)]

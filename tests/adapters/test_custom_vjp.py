@@ -166,3 +166,46 @@ def test_without_jax_the_error_says_what_to_install(monkeypatch):
     with pytest.raises(ImportError, match="must be able to import jax") as error:
         from_custom_vjp(gather_fwd, gather_bwd)
     assert str(error.value).endswith("Install gradcheck[jax].")
+
+
+def sine_with(primal):
+    @jax.custom_vjp
+    def sine(x):
+        return primal(x)
+
+    sine.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),))
+    return sine
+
+
+@pytest.mark.parametrize(
+    ("primal", "came"),
+    [
+        (lambda x: 2 * jnp.sin(x), "out[3] is 0.75 and not 1.5. Compute the same in both."),
+        (lambda x: jnp.sin(x).sum(), "out has shape (4,) and not (). Compare the two."),
+        (lambda x: (jnp.sin(x), 1), "returned a float64 array of shape (4,) and not a tuple of 2. Return the same."),
+    ],
+)
+def test_a_forward_rule_that_returns_something_else_than_the_function_is_refused(primal, came):
+    point = np.arcsin([0.25, -0.5, 0.125, 0.75])
+    with pytest.raises(ValueError, match="forward rule") as error:
+        check_backward(*from_custom_vjp(sine_with(primal)), (point,))
+    assert str(error.value).partition("\n")[0] == f"sine's forward rule must return what sine returns, but {came}"
+
+
+def test_a_function_with_rules_passes_also_under_jit():
+    forward, _ = from_custom_vjp(jax.jit(sine_with(jnp.sin)))
+    assert forward.__name__ == "sine"
+    check_backward(*from_custom_vjp(jax.jit(sine_with(jnp.sin))), (args()[0],))
+
+
+def test_keys_dtypes_and_devices_stay():
+    @jax.custom_vjp
+    def noisy(x, key, dtype, device):
+        return x * jax.random.normal(key, x.shape, dtype)
+
+    noisy.defvjp(
+        lambda x, key, dtype, device: (noisy.__wrapped__(x, key, dtype, device), key),
+        lambda key, g: (g * jax.random.normal(key, g.shape, g.dtype), key, None, None),
+    )
+    point = (args()[0], jax.random.key(0), jnp.float64, jax.devices()[0])
+    assert list(check_backward(*from_custom_vjp(noisy), point).arguments) == ["x"]

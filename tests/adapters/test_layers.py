@@ -3,7 +3,7 @@ import inspect
 import numpy as np
 import pytest
 
-from gradcheck import GradientError, check_backward
+from gradcheck import GradientError, check_backward, examine_backward
 from gradcheck.adapters import from_layer
 
 
@@ -141,15 +141,9 @@ def test_an_earlier_cache_survives_a_later_forward_and_backward():
         np.testing.assert_allclose(backward(np.ones((4, 2)), cache)[1]["W"][:, 0], expected)
 
 
-def test_a_float_array_without_a_gradient_is_refused_with_what_was_found():
-    layer = Affine()
-    del layer.db
-    with pytest.raises(ValueError, match="gradient") as error:
-        from_layer(layer)
-    assert str(error.value) == (
-        "Affine must have one attribute for the gradient of each of its float arrays (W, b), but has the attributes "
-        'W, b, dW, x. Name the pairs: from_layer(layer, parameters={"W": "dW"}).'
-    )
+def test_the_layers_own_parameters_move_where_none_are_given():
+    report = check_backward(*from_layer(Affine()), (x(4, 3),))
+    assert list(report.arguments) == ["x", "params['W']", "params['b']"]
 
 
 def test_parameters_that_are_no_arrays_or_one_array_are_refused():
@@ -163,7 +157,7 @@ def test_parameters_that_are_no_arrays_or_one_array_are_refused():
     with pytest.raises(TypeError, match="parameters as a dict, but was given a list of 1"):
         from_layer(layer, parameters=["W"])
     layer.b = layer.W
-    forward, _ = from_layer(layer)
+    forward, _ = from_layer(layer, parameters={"W": "dW", "b": "db"})
     with pytest.raises(ValueError, match="are the same array"):
         forward(x(4, 3), params(layer))
 
@@ -174,10 +168,8 @@ def test_params_that_do_not_mirror_the_layer_are_refused():
         forward(x(4, 3), {"W": np.ones((3, 2))})
     assert str(error.value) == (
         "Affine.forward must be given params that mirror the layer's (params['W'], params['b']), but was given a dict "
-        "with the keys 'W'. Pass the layer's own arrays in such a container."
+        "with the keys 'W'. Pass the layer's own arrays in such a container, or leave them out."
     )
-    with pytest.raises(ValueError, match="but was given None"):
-        forward(x(4, 3))
 
 
 def test_too_few_input_gradients_are_refused():
@@ -190,21 +182,102 @@ def test_too_few_input_gradients_are_refused():
         backward(np.ones(3), forward(x(3), x(3))[1])
     assert str(error.value) == (
         "Short.backward must return one gradient per moving input (x, y), but returned a float64 array of shape (3,). "
-        "Return a tuple in the order of the inputs."
+        "Return a tuple in their order, and pass floats where there is a gradient."
     )
 
 
-def test_an_object_without_backward_or_with_nameless_inputs_is_refused():
+def test_an_object_without_backward_is_refused():
     with pytest.raises(TypeError) as error:
         from_layer(np.ones(2))
     assert str(error.value) == "from_layer must be given a callable ndarray.forward, but was given None."
 
-    class Nameless(Product):
-        def forward(self, *inputs):
-            return inputs
 
-    with pytest.raises(TypeError, match="must name its inputs"):
-        from_layer(Nameless())
+class Sum:
+    """Of any number of inputs, each times the same matrix."""
+
+    def __init__(self, factor=1):
+        self.W, self.dW, self.factor = x(3, 2), None, factor
+
+    def forward(self, *inputs, **_settings):
+        self.inputs = inputs
+        return sum(each @ self.W for each in inputs)
+
+    def backward(self, dout):
+        self.dW = self.factor * sum(each.T @ dout for each in self.inputs)
+        return [dout @ self.W.T for _ in self.inputs]
+
+
+def test_parameters_come_before_any_number_of_inputs():
+    layer = Sum()
+    for args in [(x(4, 3), x(4, 3) + 1), ({"W": layer.W}, x(4, 3), x(4, 3) + 1)]:
+        report = check_backward(*from_layer(layer), args)
+        assert list(report.arguments) == ["params['W']", "inputs[0]", "inputs[1]"]
+    with pytest.raises(GradientError):
+        check_backward(*from_layer(Sum(factor=2)), (x(4, 3),))
+
+
+class Dropping(Affine):
+    """With a setting after the input."""
+
+    def forward(self, x, train=False):
+        self.mask = np.arange(2.0) if train else np.ones(2)
+        return super().forward(x) * self.mask
+
+    def backward(self, dout):
+        return super().backward(dout * self.mask)
+
+
+def test_a_setting_follows_the_input_with_and_without_params():
+    layer = Dropping()
+    for args in [(x(4, 3), True), (x(4, 3), params(layer), True), (x(4, 3),)]:
+        assert len(check_backward(*from_layer(layer), args).arguments) == 3
+
+
+def test_an_input_of_whole_numbers_may_have_no_gradient():
+    class Embedding:
+        def __init__(self):
+            self.W, self.dW = x(5, 3), None
+
+        def forward(self, index):
+            self.index = index
+            return self.W[index]
+
+        def backward(self, dout):
+            self.dW = np.zeros_like(self.W)
+            np.add.at(self.dW, self.index, dout)
+
+    assert list(check_backward(*from_layer(Embedding()), (np.array([0, 2, 2]),)).arguments) == ["params['W']"]
+
+
+def test_what_a_layer_writes_into_its_input_or_its_parameters_breaks_a_law():
+    class InPlace(Affine):
+        def forward(self, x):
+            out = super().forward(x.copy())
+            x *= 0
+            return out
+
+    class Stepping(Affine):
+        def backward(self, dout):
+            dx = super().backward(dout)
+            self.W = self.W - 0.1 * self.dW
+            return dx
+
+    def broken(layer):
+        return examine_backward(*from_layer(layer), (x(4, 3),), seed=0).broken
+
+    assert broken(InPlace()) == ("InPlace.forward must not write into its arguments, but it changed x.",)
+    assert broken(Stepping()) == (
+        "Stepping.backward must not write into the forward's arguments, but it changed params['W'].",
+    )
+
+
+def test_an_exit_in_a_forward_passes_through():
+    class Leaving(Affine):
+        def forward(self, x):
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        check_backward(*from_layer(Leaving()), (x(4, 3),))
 
 
 def test_a_gradient_per_input_may_be_none_for_an_input_that_stays():
@@ -249,9 +322,12 @@ def test_a_parameter_that_the_layer_only_gives_a_copy_of_is_refused():
 
     layer = Private()
     forward, _ = from_layer(layer)
-    with pytest.raises(ValueError, match="very arrays") as error:
+    with pytest.raises(ValueError, match="none is found for W"):
         forward(x(4, 3), layer.params)
+    forward, _ = from_layer(layer, parameters={"params": "grads"})
+    with pytest.raises(ValueError, match="very arrays") as error:
+        forward(x(4, 3), {"params": layer.params})
     assert str(error.value) == (
-        "Private must hold the very arrays it names as its parameters, but gives copies or views of params[0], "
-        "or keeps them on the class. Name the attributes of the instance in parameters=."
+        "Private must hold the very arrays it names as its parameters, but gives copies or views of "
+        "params['params'][0]. Name the attributes that hold them in parameters=."
     )

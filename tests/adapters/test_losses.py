@@ -171,7 +171,7 @@ def test_gradient_keys_that_fit_nothing_are_refused_with_what_would_fit():
     assert message(error) == (
         "<lambda> must return a dict of gradients keyed by its arguments or like one dict among them, "
         "x, params (keys 'W'), but returned a dict with the keys 'W', 'w2'. "
-        "Rename the keys, or return a tuple in the order of the arguments."
+        "Rename the keys, return a tuple in order, or pass params=net.params."
     )
 
 
@@ -234,3 +234,114 @@ def test_gradients_gathered_in_a_defaultdict_pass():
         return (params["W"] ** 2).sum(), collections.defaultdict(float, W=2 * params["W"])
 
     check_backward(*from_loss_and_grad(loss), ({"W": rng().normal(size=3)},))
+
+
+class Layer:
+    """Keeps the arrays that it is given, as those of a net with a dict of all parameters do."""
+
+    def __init__(self, W):
+        self.W = W
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+
+    def backward(self, dout):
+        self.dW = self.x.T @ dout
+        return dout @ self.W.T
+
+
+class Layered:
+    """``params`` holds the arrays of the layers, which read their own."""
+
+    factor = 1
+
+    def __init__(self, dtype=np.float64, *, copies=False):
+        self.params = {"W1": rng().normal(size=(3, 4)).astype(dtype), "W2": rng().normal(size=(4, 2)).astype(dtype)}
+        self.first, self.second = (Layer(W.copy() if copies else W) for W in self.params.values())
+
+    def loss(self, X):
+        y = self.second.forward(self.first.forward(X))
+        self.first.backward(self.second.backward(self.factor * y))
+        return 0.5 * (y**2).sum(), {"W1": self.first.dW, "W2": self.second.dW}
+
+
+class Tripled(Layered):
+    factor = 3
+
+
+class WithProperty(Layered):
+    """``params`` is made each time it is asked for."""
+
+    def __init__(self, dtype=np.float64):
+        self.first, self.second = Layer(rng().normal(size=(3, 4)).astype(dtype)), Layer(np.ones((4, 2), dtype))
+
+    @property
+    def params(self):
+        return {"W1": self.first.W, "W2": self.second.W}
+
+
+def held(net):
+    return [(id(array), array.tobytes()) for array in (*net.params.values(), net.first.W, net.second.W)]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kind", [Layered, WithProperty])
+def test_the_arrays_that_the_layers_hold_are_moved_and_left_as_they_were(kind, dtype):
+    net = kind(dtype)
+    before = held(net)
+    args = (net.params, rng().normal(size=(5, 3)))
+    report = check_backward(*from_loss_and_grad(net.loss, params=net.params), args, wrt="params")
+    assert list(report.arguments) == ["params['W1']", "params['W2']"]
+    assert held(net) == before
+    assert not hasattr(net.first, "x")
+
+
+def test_a_wrong_gradient_of_the_arrays_that_the_layers_hold_fails():
+    net = Tripled()
+    with pytest.raises(GradientError):
+        check_backward(
+            *from_loss_and_grad(net.loss, params=net.params), (net.params, rng().normal(size=(5, 3))), wrt="params"
+        )
+
+
+def test_a_loss_that_does_not_react_to_params_is_refused():
+    net = Layered(copies=True)
+    forward, _ = from_loss_and_grad(net.loss, params=net.params)
+    with pytest.raises(ValueError, match="must read") as error:
+        forward(net.params, np.eye(3))
+    loss, _ = net.loss(np.eye(3))
+    assert message(error) == (
+        f"Layered.loss must read its parameters from params, but its loss stays {loss} when they change. "
+        "Pass the dict whose arrays it reads, with float64 arrays, or use from_layer."
+    )
+
+
+def test_a_default_after_the_extra_arguments_keeps_its_default():
+    def f(x, a, b, scale=1.0):
+        return scale * (a * x**2 + b * x).sum()
+
+    forward, backward = from_value_and_gradient(f, lambda x, a, b, scale=1.0: scale * (2 * a * x + b), args=(2.0, 3.0))
+    assert str(inspect.signature(forward)) == "(x)"
+    check_backward(forward, backward, (np.ones(3),))
+
+
+@pytest.mark.parametrize("x0", [[1.0, 2.0, -1.0], (1, 2.0, np.float64(3)), np.array([1, 2, 3])])
+def test_a_point_of_numbers_moves_as_an_array_of_floats(x0):
+    pair = from_value_and_gradient(lambda x: (x**3).sum(), lambda x: 3 * x**2)
+    assert list(check_backward(*pair, (x0,)).arguments) == ["x"]
+    pair = from_value_and_gradient(lambda x: (x**3).sum(), lambda x: 2 * x**2)
+    with pytest.raises(GradientError):
+        check_backward(*pair, (x0,))
+
+
+def test_a_loss_that_is_a_whole_number_is_a_float():
+    def hinge(x):
+        loss = 0
+        for each in x:
+            loss += max(0, each)
+        return loss, (x > 0) * 1.0
+
+    check_backward(*from_loss_and_grad(hinge), (np.array([-1.0, 2.0]),))
+    loss, _ = from_loss_and_grad(hinge)[0](np.array([-1.0]))
+    assert (loss, loss.dtype) == (0.0, np.float64)
