@@ -5,7 +5,7 @@
     python -m benchmarks.fuzz --only 1234        one case, in full
 
 A case is made from its number alone: a random function (benchmarks/fuzzing/functions.py, adapted.py), an entry
-(entries.py) and up to two changes (changes.py, oddities.py) of arguments, settings, and of what the functions do. Its
+(entries.py) and up to two changes (changes.py) of arguments, settings, and of what the functions do. Its
 outcome has to be one of these:
 
 a verdict          a report or its like, which can be shown, pickled, and written as strict JSON
@@ -31,15 +31,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import numpy as np
 
 import gradcheck
 from benchmarks.fuzzing import outcome
-from benchmarks.fuzzing.changes import Case
+from benchmarks.fuzzing.case import Case
 from benchmarks.fuzzing.entries import make
 
 CASES = 3000
@@ -164,9 +164,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"         python -m benchmarks.fuzz --only {case.seed:<6} {case.entry}: {case.did}")
     count = sum(map(len, faults.values()))
     slowest = max(results, key=lambda r: r.seconds)
-    print(
-        f"{count} faults of {len(faults)} causes in {len(results)} cases; the slowest took {slowest.seconds:.1f} s ({slowest.seed})"
-    )
+    print(f"{count} faults of {len(faults)} causes in {len(results)} cases")
+    print(f"the slowest took {slowest.seconds:.1f} s ({slowest.seed})")
     return int(count > 0)
 
 

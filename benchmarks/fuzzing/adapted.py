@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 import gradcheck
-from benchmarks.fuzzing.changes import _GRADIENTS, pick
-from benchmarks.fuzzing.oddities import VALUES
+from benchmarks.fuzzing.case import pick
+from benchmarks.fuzzing.oddities import VALUES, there
+from benchmarks.fuzzing.returns import GRADIENTS
 
 
 def from_vjp(rng, forward, backward, args):
@@ -68,7 +69,7 @@ class Net:
 
 def from_loss_and_grad(rng, _forward, _backward, _args):
     x, W = rng.standard_normal((4, 3)), rng.standard_normal((3, 2))
-    net, returns = Net(rng), _GRADIENTS[pick(rng, _GRADIENTS)]
+    net, returns = Net(rng), GRADIENTS[pick(rng, GRADIENTS)]
     value = VALUES[pick(rng, VALUES)](rng)
 
     def loss(W, x):
@@ -260,7 +261,7 @@ def from_custom_vjp(rng, _forward, _backward, _args):
     import jax.numpy as jnp
 
     x, value = rng.standard_normal(3), VALUES[pick(rng, VALUES)](rng)
-    returns = _GRADIENTS[pick(rng, _GRADIENTS)]
+    returns = GRADIENTS[pick(rng, GRADIENTS)]
 
     def fwd(x, y):
         return jnp.sin(x) * y, (x, y)
@@ -284,7 +285,7 @@ def from_custom_vjp(rng, _forward, _backward, _args):
         "decorated": lambda: ((decorated,), (x, x + 1)),
         "decorated and a rule": lambda: ((decorated, bwd), (x, x + 1)),
         "without rules": lambda: ((without,), (x, x + 1)),
-        "a key as an argument": lambda: ((lambda x, k: fwd(x, x)[:1] + ((x, x),), bwd), (x, jax.random.key(0))),
+        "a key as an argument": lambda: ((lambda x, k: (*fwd(x, x)[:1], (x, x)), bwd), (x, jax.random.key(0))),
         "an odd argument": lambda: (
             (lambda x, v: (jnp.sin(x), (x, v)), lambda r, g: (g * jnp.cos(r[0]), None)),
             (x, value),
@@ -294,7 +295,7 @@ def from_custom_vjp(rng, _forward, _backward, _args):
         "odd gradients": lambda: ((fwd, lambda r, g: returns(bwd(r, g))), (x, x + 1)),
         "a list as gradients": lambda: ((fwd, lambda r, g: list(bwd(r, g))), (x, x + 1)),
         "none": lambda: ((fwd, lambda r, g: (bwd(r, g)[0], None)), (x, x + 1)),
-        "no pair": lambda: ((lambda x: jnp.sin(x), lambda r, g: (g,)), (x,)),
+        "no pair": lambda: ((jnp.sin, lambda r, g: (g,)), (x,)),
         "no functions": lambda: ((value, bwd), (x, x)),
         "int argument": lambda: (
             (lambda x, n: (x**n, (x, n)), lambda r, g: (g * r[1] * r[0] ** (r[1] - 1), None)),
@@ -306,7 +307,9 @@ def from_custom_vjp(rng, _forward, _backward, _args):
     return lambda: gradcheck.from_custom_vjp(*functions), args, name
 
 
-def from_autograd_function(rng, _forward, _backward, _args):
+def from_autograd_function(rng, forward, backward, args):
+    if not there("torch"):
+        return from_vjp(rng, forward, backward, args)
     import torch
 
     x, value = rng.standard_normal((3, 2)), VALUES[pick(rng, VALUES)](rng)
@@ -345,16 +348,31 @@ def from_autograd_function(rng, _forward, _backward, _args):
         "not a tensor": lambda: (variant(backward=lambda ctx, g: (3.0, "x")), (x, x + 1)),
         "numpy": lambda: (variant(backward=lambda ctx, g: (g.numpy(), g.numpy())), (x, x + 1)),
         "nan": lambda: (variant(backward=lambda ctx, g: (g * torch.nan, g)), (x, x + 1)),
-        "writes into its input": lambda: (variant(forward=lambda ctx, x, y: (ctx.save_for_backward(x, y), x.mul_(2))[1]), (x, x)),
+        "writes into its input": lambda: (
+            variant(forward=lambda ctx, x, y: (ctx.save_for_backward(x, y), x.mul_(2))[1]),
+            (x, x),
+        ),
         "no output": lambda: (variant(forward=lambda ctx, x, y: None), (x, x + 1)),
-        "an integer beside": lambda: (variant(forward=lambda ctx, x, y: (Sine.forward(ctx, x, y), torch.arange(3)), backward=lambda ctx, g, _: Sine.backward(ctx, g)), (x, x + 1)),
-        "an odd argument": lambda: (variant(forward=lambda ctx, x, v: (ctx.save_for_backward(x), torch.sin(x))[1], backward=lambda ctx, g: (g * torch.cos(ctx.saved_tensors[0]), None)), (x, value)),
+        "an integer beside": lambda: (
+            variant(
+                forward=lambda ctx, x, y: (Sine.forward(ctx, x, y), torch.arange(3)),
+                backward=lambda ctx, g, _: Sine.backward(ctx, g),
+            ),
+            (x, x + 1),
+        ),
+        "an odd argument": lambda: (
+            variant(
+                forward=lambda ctx, x, v: (ctx.save_for_backward(x), torch.sin(x))[1],
+                backward=lambda ctx, g: (g * torch.cos(ctx.saved_tensors[0]), None),
+            ),
+            (x, value),
+        ),
         "an odd class": lambda: (value, (x, x)),
         "its apply": lambda: (Sine.apply, (x, x)),
         "an instance": lambda: (Sine(), (x, x)),
         "raises": lambda: (variant(backward=lambda ctx, g: 1 / 0), (x, x + 1)),
         "one of the arguments is complex": lambda: (Sine, (x, x + 1j)),
-    }  # fmt: skip
+    }
     name = pick(rng, odd)
     function, args = odd[name]()
     return lambda: gradcheck.from_autograd_function(function), args, name
@@ -362,6 +380,12 @@ def from_autograd_function(rng, _forward, _backward, _args):
 
 ADAPTERS = {
     function.__name__: function
-    for function in (from_vjp, from_loss_and_grad, from_value_and_gradient, from_layer, from_custom_vjp,
-                     from_autograd_function)
-}  # fmt: skip
+    for function in (
+        from_vjp,
+        from_loss_and_grad,
+        from_value_and_gradient,
+        from_layer,
+        from_custom_vjp,
+        from_autograd_function,
+    )
+}

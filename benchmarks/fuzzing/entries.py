@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import tempfile
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import gradcheck
 from benchmarks.fuzzing.adapted import ADAPTERS
-from benchmarks.fuzzing.changes import Case, change, pick, watch
+from benchmarks.fuzzing.case import Case, pick, watch
+from benchmarks.fuzzing.changes import change
 from benchmarks.fuzzing.functions import PAIRS
 from benchmarks.fuzzing.oddities import VALUES
 from gradcheck.__main__ import main as command_line
@@ -42,7 +44,9 @@ def make(seed: int) -> tuple[Case, Callable[[], Any]]:
     case = Case(seed, entry, forward, backward, args)
     if entry in SEEDS:
         case.settings["seed"] = int(rng.integers(1000))
-    return case, globals()[f"_{entry}"](rng, case)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is odd may be deprecated
+        return case, globals()[f"_{entry}"](rng, case)
 
 
 def _changed(rng: np.random.Generator, case: Case, most: int = 2) -> None:
@@ -152,14 +156,27 @@ def _judge_equation(rng, case):
     structure = pick(rng, ({}, {"n": (1, 2)}, {"n": ()}, {"n": 3}, None)) if rng.random() < 0.3 else {}
     statement = {
         "Definition": lambda: gradcheck.Definition(
-            lambda *a: case.forward(*a)[0], lambda *a: case.forward(*a)[0], lambda d, a: case.backward(d, case.forward(*a)[1]), lambda r, **k: drawn, structure
+            lambda *a: case.forward(*a)[0],
+            lambda *a: case.forward(*a)[0],
+            lambda d, a: case.backward(d, case.forward(*a)[1]),
+            lambda r, **k: drawn,
+            structure,
         ),
-        "Gradient": lambda: gradcheck.Gradient(case.forward, case.backward, pick(rng, ("x", ("x",), "nothing")), lambda r, **k: drawn, structure),
-        "Update": lambda: gradcheck.Update(case.forward, lambda c: -0.1 * case.backward(1.0, c), pick(rng, (0.1, 0.0, np.nan)), "x", lambda r, **k: drawn, structure),
+        "Gradient": lambda: gradcheck.Gradient(
+            case.forward, case.backward, pick(rng, ("x", ("x",), "nothing")), lambda r, **k: drawn, structure
+        ),
+        "Update": lambda: gradcheck.Update(
+            case.forward,
+            lambda c: -0.1 * case.backward(1.0, c),
+            pick(rng, (0.1, 0.0, np.nan)),
+            "x",
+            lambda r, **k: drawn,
+            structure,
+        ),
         "Claim": lambda: gradcheck.Claim(lambda r: pick(rng, ((True, "held"), (False, "not"), value))),
         "none": lambda: None,
         "odd": lambda: value,
-    }[kind]()  # fmt: skip
+    }[kind]()
     case.labels.append(kind)
     equation = gradcheck.Equation("id", "document", "place", "claims", "latex", statement)
     return lambda: gradcheck.judge_equation(equation, pick(rng, (0, 7)))
@@ -239,7 +256,7 @@ def _main(rng, case):
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             error = stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
             try:
-                code = command_line([os.path.join(folder, "out.json") if word == "OUT" else word for word in argv])
+                code = command_line([str(Path(folder) / "out.json") if word == "OUT" else word for word in argv])
             except SystemExit as end:
                 code = end.code
             if code not in (0, 1, 2) or (code == 2 and not error.getvalue().strip()):

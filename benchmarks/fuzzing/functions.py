@@ -7,13 +7,20 @@ functions is the user's own: the fuzzer tells it by this file's name in the trac
 from __future__ import annotations
 
 import functools
-from collections import namedtuple
+import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-Parameters = namedtuple("Parameters", ["W", "b"])
+
+class Parameters(NamedTuple):
+    """Parameters of a layer."""
+
+    W: Any
+    b: Any
+
+
 Maker = Callable[[np.random.Generator], tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]]
 
 
@@ -233,7 +240,7 @@ def list_of_layers(rng):
         return dout, gradients
 
     sizes = [int(k) for k in rng.integers(1, 4, size=int(rng.integers(2, 5)))]
-    layers = [(rng.standard_normal((i, o)), rng.standard_normal(o)) for i, o in zip(sizes, sizes[1:], strict=False)]
+    layers = [(rng.standard_normal((i, o)), rng.standard_normal(o)) for i, o in itertools.pairwise(sizes)]
     return forward, backward, (rng.standard_normal((int(rng.integers(1, 4)), sizes[0])), layers)
 
 

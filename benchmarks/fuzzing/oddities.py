@@ -1,4 +1,4 @@
-"""Odd values for the fuzzer: arguments, settings, and what the user's functions may return or raise.
+"""Odd values for the fuzzer's arguments, and odd layouts of an array.
 
 Every table maps a name to a function of a random generator, so that no case shares its objects with another.
 """
@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import fractions
+import importlib.util
 import math
 import threading
 import types
-import unittest
-import warnings
 import weakref
 from typing import Any
 
 import numpy as np
-import pytest
-
-from gradcheck import autodiff, central_difference, complex_step
 
 
 @dataclasses.dataclass
@@ -144,23 +140,29 @@ def _sparse(rng):
     return scipy.sparse.csr_array(rng.standard_normal((3, 3)))
 
 
+def there(package: str) -> bool:
+    """Whether an optional package is installed; what it makes is None without it, so that a number keeps its case."""
+    return importlib.util.find_spec(package) is not None
+
+
 def _frame(rng):
+    numbers = rng.standard_normal((3, 2))
+    if not there("pandas"):
+        return None
     import pandas as pd
 
-    return pd.DataFrame(rng.standard_normal((3, 2)), columns=["a", "b"])
-
-
-def _torch(rng):
-    import torch
-
-    return torch.from_numpy(rng.standard_normal((3, 2)))
+    return pd.DataFrame(numbers, columns=["a", "b"])
 
 
 def _torch_thing(name):
-    def make(_rng):
+    def make(rng):
+        numbers = rng.standard_normal((3, 2))
+        if not there("torch"):
+            return None
         import torch
 
-        return {"device": torch.device("cpu"), "dtype": torch.float32, "generator": torch.Generator()}[name]
+        things = {"device": torch.device("cpu"), "dtype": torch.float32, "generator": torch.Generator()}
+        return torch.from_numpy(numbers) if name == "tensor" else things[name]
 
     return make
 
@@ -201,7 +203,7 @@ VALUES: dict[str, Any] = {
     "complex": lambda r: 1 + 2j,
     "fraction": lambda r: fractions.Fraction(1, 3),
     "decimal": lambda r: decimal.Decimal("0.1"),
-    "date": lambda r: datetime.date(2020, 1, 1),
+    "date": lambda r: dt.date(2020, 1, 1),
     "float64 scalar": lambda r: np.float64(0.5),
     "float32 scalar": lambda r: np.float32(0.5),
     "longdouble scalar": lambda r: np.longdouble(0.5),
@@ -287,7 +289,7 @@ VALUES: dict[str, Any] = {
     "random state": lambda r: np.random.RandomState(0),
     "sparse": _sparse,
     "data frame": _frame,
-    "tensor": _torch,
+    "tensor": _torch_thing("tensor"),
     "torch device": _torch_thing("device"),
     "torch dtype": _torch_thing("dtype"),
     "torch generator": _torch_thing("generator"),
@@ -327,133 +329,3 @@ LAYOUTS: dict[str, Any] = {
     "complex": lambda a: a.astype(complex),
     "empty": lambda a: a[:0] if a.ndim else a,
 }
-
-
-def _raises(_calls, _total):
-    raise RuntimeError("progress was not wanted")
-
-
-_THINGS = ("none", "string", "int", "bool", "float", "nan float", "complex", "int array", "nan array", "empty list",
-           "empty dict", "module", "unprintable", "dataclass", "itself", "huge int", "generator", "class")  # fmt: skip
-SETTINGS: dict[str, dict[str, Any]] = {
-    "tol": {
-        **{name: VALUES[name] for name in _THINGS},
-        **{str(tol): lambda r, tol=tol: tol for tol in (0, 0.0, 1e-12, 1e-4, 0.5, 0.999, 1, -1e-3, 1e300, 5e-324)},
-        "float32": lambda r: np.float32(1e-3),
-        "0-d": lambda r: np.array(1e-3),
-        "one": lambda r: [1e-3],
-    },
-    "wrt": {
-        **{name: VALUES[name] for name in _THINGS},
-        **{str(wrt): lambda r, wrt=wrt: wrt for wrt in ("x", "W", ("x",), ["x", "W"], 0, -1, (0, 1), 7, (0, 0), "x.W",
-                                                         ("x", "x"), (), "params['W']", "nonsense", (None,), {"x"}, ((0,),))},
-        "np.int64": lambda r: np.int64(0),
-        "generator of names": lambda r: (name for name in ["x"]),
-    },  # fmt: skip
-    "seed": {
-        **{name: VALUES[name] for name in _THINGS},
-        **{str(seed): lambda r, seed=seed: seed for seed in (0, 1, 2**32, 2**64, 10**30, -1, 1.0)},
-        "np.int64": lambda r: np.int64(3),
-        "np.uint8": lambda r: np.uint8(3),
-        "rng": lambda r: np.random.default_rng(0),
-    },
-    "oracle": {
-        **{name: VALUES[name] for name in _THINGS},
-        "difference": lambda r: central_difference,
-        "complex step": lambda r: complex_step,
-        "two": lambda r: (central_difference, complex_step),
-        "twice": lambda r: [central_difference, central_difference],
-        "name": lambda r: "central_difference",
-        "autodiff unmade": lambda r: autodiff,
-        "autodiff of numpy": lambda r: autodiff(lambda *a: np.sin(a[0])),
-        "wrong kind": lambda r: lambda f, x: lambda v: 0.0,
-        "no pushforward": lambda r: lambda f, x: None,
-        "nested": lambda r: [[central_difference]],
-        "generator of oracles": lambda r: (o for o in [central_difference]),
-    },
-    "progress": {
-        **{name: VALUES[name] for name in ("none", "string", "int", "module", "class", "bool", "empty list")},
-        "good": lambda r: lambda calls, total: None,
-        "print-less": lambda r: lambda *a, **k: 3,
-        "one argument": lambda r: lambda calls: None,
-        "raises": lambda r: _raises,
-    },
-    "hints": {name: VALUES[name] for name in ("none", "string", "int", "bool", "nan array", "empty list", "unprintable")}
-    | {"False": lambda r: False},
-    "strict": {name: VALUES[name] for name in ("none", "string", "int", "bool", "nan array", "empty list", "unprintable")}
-    | {"False": lambda r: False},
-    "reference": {
-        **{name: VALUES[name] for name in _THINGS},
-        "numpy": lambda r: lambda *a: np.sin(a[0]),
-        "nothing": lambda r: lambda *a: None,
-        "other shape": lambda r: lambda *a: 0.0,
-        "raises": lambda r: lambda *a: 1 / 0,
-    },
-}  # fmt: skip
-
-
-class Base(BaseException):
-    """An exception that is no Exception."""
-
-
-class Own(Exception):
-    """An exception of the user's with a constructor of its own."""
-
-    def __init__(self, code, *, why):
-        super().__init__(code, why)
-
-
-class Mute(Exception):
-    """An exception that cannot be shown."""
-
-    def __str__(self):
-        raise RuntimeError("no message")
-
-
-EXCEPTIONS: dict[str, Any] = {
-    "ValueError": lambda: ValueError("the user's own"),
-    "TypeError": lambda: TypeError("the user's own"),
-    "ZeroDivisionError": lambda: ZeroDivisionError("the user's own"),
-    "KeyError": lambda: KeyError("the user's own"),
-    "IndexError": lambda: IndexError("the user's own"),
-    "AttributeError": lambda: AttributeError("the user's own"),
-    "RuntimeError": lambda: RuntimeError("the user's own"),
-    "NotImplementedError": lambda: NotImplementedError("the user's own"),
-    "RecursionError": lambda: RecursionError("the user's own"),
-    "MemoryError": lambda: MemoryError("the user's own"),
-    "StopIteration": lambda: StopIteration("the user's own"),
-    "StopAsyncIteration": lambda: StopAsyncIteration("the user's own"),
-    "AssertionError": lambda: AssertionError("the user's own"),
-    "FloatingPointError": lambda: FloatingPointError("the user's own"),
-    "LinAlgError": lambda: np.linalg.LinAlgError("the user's own"),
-    "OSError": lambda: OSError(2, "the user's own"),
-    "UnicodeDecodeError": lambda: UnicodeDecodeError("utf-8", b"x", 0, 1, "the user's own"),
-    "no message": lambda: ValueError(),
-    "group": lambda: ExceptionGroup("the user's own", [ValueError("one"), KeyError("two")]),
-    "constructor": lambda: Own(3, why="the user's own"),
-    "mute": lambda: Mute(),
-    "warning": lambda: UserWarning("the user's own"),
-    "SkipTest": lambda: unittest.SkipTest("the user's own"),
-    "pytest.skip": lambda: pytest.skip.Exception("the user's own"),
-    "pytest.xfail": lambda: pytest.xfail.Exception("the user's own"),
-    "pytest.fail": lambda: pytest.fail.Exception("the user's own"),
-    "SystemExit 0": lambda: SystemExit(0),
-    "SystemExit": lambda: SystemExit("the user's own"),
-    "GeneratorExit": lambda: GeneratorExit("the user's own"),
-    "KeyboardInterrupt": lambda: KeyboardInterrupt(),
-    "BaseException": lambda: Base("the user's own"),
-}
-GREENISH = (
-    unittest.SkipTest,
-    pytest.skip.Exception,
-    pytest.xfail.Exception,
-    SystemExit,
-)  # what a runner takes for no failure
-
-
-def warned():
-    """Return the context in which every warning is an error."""
-    context = warnings.catch_warnings()
-    context.__enter__()
-    warnings.simplefilter("error")
-    return context

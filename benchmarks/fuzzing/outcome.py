@@ -20,14 +20,12 @@ from typing import Any
 import numpy as np
 
 import gradcheck
-from benchmarks.fuzzing.changes import Case
-from benchmarks.fuzzing.oddities import EXCEPTIONS, GREENISH
+from benchmarks.fuzzing.case import Case
+from benchmarks.fuzzing.oddities import there
+from benchmarks.fuzzing.settings import GREENISH
 
 HOUSE = str(Path(gradcheck.__file__).parent)
-USERS = {
-    str(Path(__file__).with_name(name))
-    for name in ("functions.py", "oddities.py", "changes.py", "adapted.py", "entries.py")
-}
+USERS = {str(path) for path in Path(__file__).parent.glob("*.py") if path != Path(__file__)}  # the functions of users
 ENCODINGS = ("ascii", "cp1252")  # of consoles that cannot show −, ± or ✓
 RAISE = opcode.opmap["RAISE_VARARGS"]
 FORMS = ((" must ", " but "), ("could not ", " because "))  # of a message of the house
@@ -36,18 +34,9 @@ ERRORS = (TypeError, ValueError, ImportError)
 
 def warm() -> None:
     """Import what a check may import: whoever is imported first changes filters of warnings, once."""
-    for name in (
-        "jax",
-        "torch",
-        "hypothesis",
-        "scipy.sparse",
-        "pandas",
-        "rich",
-        "matplotlib",
-        "ml_dtypes",
-        "derivations",
-    ):
-        importlib.import_module(name)
+    for name in ("jax", "torch", "hypothesis", "scipy.sparse", "pandas", "rich", "matplotlib", "derivations"):
+        if there(name.partition(".")[0]):
+            importlib.import_module(name)
     for name in gradcheck.__all__:
         getattr(gradcheck, name)
 
@@ -180,6 +169,8 @@ def _text(problem: BaseException) -> str:
 def tail(problem: BaseException) -> str:
     """Return where an exception comes from: the last line of the house's in it, and what was raised where."""
     frames = traceback.extract_tb(problem.__traceback__)
+    if not frames:
+        return "nowhere"
     house = [frame for frame in frames if frame.filename.startswith(HOUSE)]
     last, inner = (house or frames)[-1], frames[-1]
     place = f"{Path(last.filename).relative_to(HOUSE) if house else Path(last.filename).name}:{last.lineno} {last.name}"
@@ -193,15 +184,13 @@ def tail(problem: BaseException) -> str:
 def state() -> dict[str, Any]:
     """Return what a check must not change, each in a form that can be compared."""
     import jax
-    import torch
 
     numbers = np.random.get_state()  # noqa: NPY002  (the global one is what is watched)
     return {
         "np.geterr": np.geterr(),
         "np.random": (numbers[1].tobytes(), numbers[2]),
         "random": random.getstate(),
-        "torch's random state": torch.random.get_rng_state().numpy().tobytes(),
-        "torch's defaults": (str(torch.get_default_dtype()), torch.is_grad_enabled()),
+        **(_torch_state() if there("torch") else {}),
         "warnings": (list(warnings.filters), warnings.showwarning),
         "jax x64": jax.config.jax_enable_x64,
         "print options": {**np.get_printoptions()},
@@ -210,6 +199,15 @@ def state() -> dict[str, Any]:
         "hooks": (sys.excepthook, sys.stdout, sys.stderr),
         "folder": Path.cwd(),
         "environment": dict(os.environ),
+    }
+
+
+def _torch_state() -> dict[str, Any]:
+    import torch
+
+    return {
+        "torch's random state": torch.random.get_rng_state().numpy().tobytes(),
+        "torch's defaults": (str(torch.get_default_dtype()), torch.is_grad_enabled()),
     }
 
 
@@ -240,19 +238,3 @@ def snapshot(tree: Any, depth: int = 0) -> list[tuple[str, bytes]]:
 def same(before: list[tuple[str, bytes]], after: list[tuple[str, bytes]]) -> bool:
     """Whether the arguments are as they were."""
     return before == after
-
-
-__all__ = [
-    "EXCEPTIONS",
-    "changes",
-    "kind_of",
-    "of_exception",
-    "render",
-    "restore",
-    "same",
-    "snapshot",
-    "state",
-    "tail",
-    "untrue",
-    "warm",
-]

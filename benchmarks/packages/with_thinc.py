@@ -10,27 +10,62 @@ from thinc.api import NumpyOps
 
 from benchmarks.packages.case import Case, linear, with_vjp
 
-ACTIVATIONS = "relu sigmoid swish mish gelu gelu_approx hard_swish hard_sigmoid hard_tanh dish erf".split()
+ACTIVATIONS = [
+    "relu",
+    "sigmoid",
+    "swish",
+    "mish",
+    "gelu",
+    "gelu_approx",
+    "hard_swish",
+    "hard_sigmoid",
+    "hard_tanh",
+    "dish",
+    "erf",
+]
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
     ops = NumpyOps()
     for dtype, words in ((np.float32, "float32"), (np.float64, "float64")):
         for name in ACTIVATIONS:
-            f, df = getattr(ops, name, None), getattr(ops, f"backprop_{name}", None) or getattr(ops, f"backprop_{name}_", None)
+            f, df = (
+                getattr(ops, name, None),
+                getattr(ops, f"backprop_{name}", None) or getattr(ops, f"backprop_{name}_", None),
+            )
             if f is None or df is None:
                 continue
             x = rng.standard_normal((5, 4)).astype(dtype)
             by_output = name in ("relu", "sigmoid", "softmax")
-            yield Case(f"ops.{name} {words}", lambda x, f=f: (f(np.ascontiguousarray(x)), np.ascontiguousarray(x)), lambda g, x, f=f, df=df, o=by_output: _back(df, g, x, f(x), o), (x,))
+            yield Case(
+                f"ops.{name} {words}",
+                lambda x, f=f: (f(np.ascontiguousarray(x)), np.ascontiguousarray(x)),
+                lambda g, x, f=f, df=df, o=by_output: _back(df, g, x, f(x), o),
+                (x,),
+            )
     x = rng.standard_normal((6, 4)).astype(np.float32)
     layers = {
-        "Linear": api.Linear(3, 4), "Relu": api.Relu(3, 4), "Mish": api.Mish(3, 4), "Swish": api.Swish(3, 4), "Gelu": api.Gelu(3, 4),
-        "HardSwish": api.HardSwish(3, 4), "HardSwishMobilenet": api.HardSwishMobilenet(3, 4), "ClippedLinear": api.ClippedLinear(3, 4), "HardSigmoid": api.HardSigmoid(3, 4),
-        "HardTanh": api.HardTanh(3, 4), "ReluK": api.ReluK(3, 4), "Sigmoid": api.Sigmoid(3, 4), "Softmax_v2": api.Softmax_v2(3, 4), "LayerNorm": api.LayerNorm(4), "Maxout": api.Maxout(3, 4, nP=2),
-        "chain": api.chain(api.Linear(5, 4), api.LayerNorm(5), api.Relu(3, 5)), "residual": api.residual(api.Linear(4, 4)), "Relu normalised": api.Relu(3, 4, normalize=True),
-        "concatenate": api.concatenate(api.Linear(2, 4), api.Mish(3, 4)), "add": api.add(api.Linear(3, 4), api.Linear(3, 4)),
-    }  # fmt: skip
+        "Linear": api.Linear(3, 4),
+        "Relu": api.Relu(3, 4),
+        "Mish": api.Mish(3, 4),
+        "Swish": api.Swish(3, 4),
+        "Gelu": api.Gelu(3, 4),
+        "HardSwish": api.HardSwish(3, 4),
+        "HardSwishMobilenet": api.HardSwishMobilenet(3, 4),
+        "ClippedLinear": api.ClippedLinear(3, 4),
+        "HardSigmoid": api.HardSigmoid(3, 4),
+        "HardTanh": api.HardTanh(3, 4),
+        "ReluK": api.ReluK(3, 4),
+        "Sigmoid": api.Sigmoid(3, 4),
+        "Softmax_v2": api.Softmax_v2(3, 4),
+        "LayerNorm": api.LayerNorm(4),
+        "Maxout": api.Maxout(3, 4, nP=2),
+        "chain": api.chain(api.Linear(5, 4), api.LayerNorm(5), api.Relu(3, 5)),
+        "residual": api.residual(api.Linear(4, 4)),
+        "Relu normalised": api.Relu(3, 4, normalize=True),
+        "concatenate": api.concatenate(api.Linear(2, 4), api.Mish(3, 4)),
+        "add": api.add(api.Linear(3, 4), api.Linear(3, 4)),
+    }
     for name, model in layers.items():
         model.initialize()
         for node in model.walk():
@@ -41,8 +76,18 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
     p, t = rng.dirichlet(np.ones(4), 6).astype(np.float32), np.eye(4, dtype=np.float32)[rng.integers(0, 4, 6)]
     distance = api.L2Distance(normalize=False)
     yield with_vjp("L2Distance", lambda p: distance.get_loss(p, t) / 2, lambda g, p: g * distance.get_grad(p, t), p)
-    yield linear("ops.reduce_mean", lambda x: ops.reduce_mean(x.astype(np.float32), np.array([2, 4], dtype="i")), lambda g: ops.backprop_reduce_mean(g.astype(np.float32), np.array([2, 4], dtype="i")), x)  # fmt: skip
-    yield linear("ops.seq2col", lambda x: ops.seq2col(x.astype(np.float32), 1), lambda g: ops.backprop_seq2col(g.astype(np.float32), 1), x)
+    yield linear(
+        "ops.reduce_mean",
+        lambda x: ops.reduce_mean(x.astype(np.float32), np.array([2, 4], dtype="i")),
+        lambda g: ops.backprop_reduce_mean(g.astype(np.float32), np.array([2, 4], dtype="i")),
+        x,
+    )
+    yield linear(
+        "ops.seq2col",
+        lambda x: ops.seq2col(x.astype(np.float32), 1),
+        lambda g: ops.backprop_seq2col(g.astype(np.float32), 1),
+        x,
+    )
 
 
 def _back(df, g, x, y, by_output):
@@ -77,4 +122,6 @@ def _layer(name, model, x, *, ordered):
         dx = np.array(back(np.array(dout, dtype=np.float32, order="C" if ordered else "K")))
         return dx, [np.array(node.get_grad(key)) for node, key in owned]
 
-    return Case(f"layers.{name} float32", forward, backward, (x, [np.array(node.get_param(key)) for node, key in owned]))
+    return Case(
+        f"layers.{name} float32", forward, backward, (x, [np.array(node.get_param(key)) for node, key in owned])
+    )
