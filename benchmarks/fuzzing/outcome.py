@@ -117,7 +117,8 @@ def of_exception(case: Case, problem: BaseException) -> tuple[str, str, str]:
         )
     if type(problem).__name__ == "Hung":
         return "exception", "hangs", tail(problem)
-    if isinstance(problem, ERRORS) and _is_deliberate(problem):
+    of_house = type(problem).__module__.startswith("gradcheck")
+    if (of_house or isinstance(problem, ERRORS)) and _is_deliberate(problem):
         text = _text(problem)
         if any(all(word in text for word in form) for form in FORMS):
             return "clear error", "", ""
