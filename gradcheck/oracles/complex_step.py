@@ -22,7 +22,9 @@ __all__ = ["complex_step"]
 
 EPS = float(np.finfo(np.float64).eps)
 STEP = 1e-20
-SAFETY = 16.0  # how many times what the last digit of the point does to the value the bound allows for
+BESIDE = 4  # points by the point, to see which digits f loses, of which every entry differs by up to
+DIGITS = 8.0  # rounding units;
+SAFETY = 32.0  # how many times what that does to the value the bound allows for
 SHARP = 1e-6  # a difference that is no better than this, relative to the slope, has not shown that f is analytic
 ROUNDINGS = 64.0  # how many roundings of the value the bound allows for
 
@@ -46,8 +48,9 @@ def complex_step(f: Callable[[Array], Any], x: Array) -> Pushforward:
         h = STEP * length
         value = np.imag(_evaluate(f, x + 1j * h * v)) / h
         if not trusted:
-            beside = [np.imag(_evaluate(f, x * (1 + digit) + 1j * h * v)) / h for digit in (EPS, -EPS)]
-            scatter = length * np.max(np.abs(np.asarray(beside) - value), axis=0)
+            digits = EPS * np.random.default_rng(0).uniform(-DIGITS, DIGITS, (BESIDE, *x.shape))
+            beside = [_beside(f, x * (1 + digit) + 1j * h * v, value * h) / h for digit in digits]
+            scatter = length * np.max(beside, axis=0)
         error = ROUNDINGS * (EPS * np.abs(value) + origin / length) + SAFETY * scatter / length
         if trusted:
             return Estimate(value, error)
@@ -62,11 +65,22 @@ def complex_step(f: Callable[[Array], Any], x: Array) -> Pushforward:
         sharp = np.all(seen.error <= SHARP * np.abs(seen.value) + error)
         trusted = bool(sharp) and not np.any(seen.kink)
         if not sharp:  # then nobody knows whether f is analytic, and the difference is all there is
-            error, reason = np.maximum(error, apart + seen.error), seen.reason
-            return Estimate(value, error, seen.kink, reason)
+            left_open = np.where(np.isfinite(apart), apart + seen.error, np.inf)
+            return Estimate(value, np.maximum(error, left_open)[()], seen.kink, seen.reason)
         return Estimate(value, error, seen.kink)
 
     return pushforward
+
+
+def _beside(f: Callable[[Array], Any], x: Array, here: Any) -> Any:
+    """Return by how much the imaginary part of f at ``x`` differs from ``here``; infinite where f refuses ``x``."""
+    try:
+        apart = np.abs(np.imag(_evaluate(f, x)) - here)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  (f may refuse a point in any way; at the point itself it was heard)
+        apart = np.full(np.shape(here), np.inf)
+    return np.where(np.isfinite(apart), apart, np.inf)
 
 
 def _evaluate(f: Callable[[Array], Any], x: Array) -> Any:

@@ -35,7 +35,8 @@ CLEAR = 1e-9  # this;
 DOUBT = 1e-7  # where all leave a relative bound worse than this, or see a kink, there are finer ones
 FEW = 8  # or where so few steps lie within the domain of f,
 DROWNED = 1e6  # or the noise is more than so many roundings of the output: is it noise, or structure finer than all?
-STILL = 3  # at so many of the finest steps f has to move, or what it does at the others of these is rounding
+STILL = 3  # at so many of the finest steps f has to move where its slope at coarser ones says so,
+STILL_SEEN = 16.0  # by as many roundings of the output; or what it does at the others of these is rounding
 FINER = 8.0  # down to so many rounding units of the point's own length,
 FINEST = 2.0  # or, where it is to be measured and not only seen, of each entry that moves;
 FADED = 8.0  # times as quiet at the finest steps of all is no noise
@@ -284,7 +285,7 @@ def _finer(line: Line, samples: Samples, limits: list[Limit], scales: list[Scale
     below, finest = samples.h[0], FINER * line.grain
     count = math.floor(math.log(below / finest, FACTOR)) if finest < below else 0
     finer = line.sample([below / FACTOR**k for k in range(count, 0, -1)])
-    if not any(map(any, finer.right[:STILL] + finer.left[:STILL])):  # f rounds its argument to something coarser
+    if any(_stands_still(finer, entry, *pair) for entry, pair in enumerate(zip(limits, scales, strict=True))):
         return samples, limits
     moved = sum(t < line.finest() for t in finer.h)
     samples = finer.since(moved).below(samples)
@@ -295,6 +296,14 @@ def _finer(line: Line, samples: Samples, limits: list[Limit], scales: list[Scale
         if scale.floor and limit.noise > max(DROWNED * scale.floor, FADED * quietest):
             limits[entry] = Limit(math.nan, math.inf, scale.floor)
     return samples, limits
+
+
+def _stands_still(finer: Samples, entry: int, limit: Limit, scale: Scale) -> bool:
+    """Whether f does not move at steps at which it would if it were smooth: it rounds to something coarser inside."""
+    h, right, left = (part[:STILL] for part in finer.of(entry))
+    pairs = zip(h, right, left, strict=True)
+    still = [abs(limit.value) * t > STILL_SEEN * scale.floor for t, r, l in pairs if r == l == 0]
+    return any(still) or len(still) == len(h)
 
 
 def _is_clear(limit: Limit, floor: float) -> bool:

@@ -87,3 +87,14 @@ def test_digits_that_the_forward_loses_widen_its_bound():
     true = -(y @ exact @ V @ exact @ b)
     assert abs(estimate.value - true) <= estimate.error + 1e-9 * abs(true)
     assert estimate.error > 1e-13 * abs(true)
+
+
+def test_where_the_next_number_lies_outside_the_domain_it_has_no_bound():
+    x = np.array([1 - 1.1e-16, 0.3])
+
+    def f(u):
+        if np.any(u.real >= 1):
+            raise SystemExit("outside")
+        return np.arcsin(u).sum()
+
+    assert complex_step(f, x)(np.ones(2)).error == np.inf
