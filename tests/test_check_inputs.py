@@ -225,3 +225,18 @@ def test_numbers_of_numpy_are_numbers(settings):
 def test_several_oracles_may_be_given_in_a_list():
     oracles = [gradcheck.central_difference, gradcheck.complex_step]
     assert examine(sine, cosine, X, oracle=oracles).verdict is Verdict.PASS
+
+
+def test_one_wrong_leaf_of_many_is_found_without_asking_each():
+    names = [f"p{i}" for i in range(200)]
+
+    def backward(dy, params):
+        return {name: dy * np.cos(p) * (1.01 if name == "p77" else 1.0) for name, p in params.items()}
+
+    report = examine(
+        lambda params: (np.asarray(sum(np.sin(p) for p in params.values())), params),
+        backward,
+        {name: np.array(number) for name, number in zip(names, RNG.standard_normal(200), strict=True)},
+    )
+    assert [path for path, finding in report.arguments.items() if finding.verdict != "pass"] == ["params['p77']"]
+    assert report.evaluations < 1000

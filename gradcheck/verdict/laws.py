@@ -16,7 +16,7 @@ from gradcheck.arguments import Arguments, by_name
 from gradcheck.hints import Sentence
 from gradcheck.pairing import BLOCK, blocks
 from gradcheck.trees import Array, describe, entry_name, is_discrete, is_float, leaves
-from gradcheck.verdict.returned import MISPLACED, Reading, Uncompared, paired, readings
+from gradcheck.verdict.returned import MISPLACED, Reading, Uncompared, by_leaf, readings
 
 __all__ = ["Claims", "coarse", "match_gradients", "read", "split_forward"]
 
@@ -108,7 +108,7 @@ def _claims(who: str, reading: Reading, arguments: Arguments) -> Claims:
     shapes = arguments.layout.shapes
     for position in arguments.moving:
         value, gradient = arguments.values[position], reading[position]
-        for (path, _, number), claimed in zip(arguments.leaves_of(position), paired(value, gradient), strict=True):
+        for (path, _, number), claimed in by_leaf(position, reading, arguments):
             if number is None:
                 continue
             problem: tuple[str, str] | None

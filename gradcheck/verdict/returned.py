@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.arguments import CONSTANT, Arguments, can_move, instead_of
+from gradcheck.arguments import CONSTANT, Arguments, Leaf, can_move, instead_of
 from gradcheck.containers import LEAVES, Opened, opened
 from gradcheck.trees import describe, flatten, is_container, is_float
 
-__all__ = ["MISPLACED", "Reading", "Uncompared", "answered", "paired", "readings"]
+__all__ = ["MISPLACED", "Reading", "Uncompared", "answered", "by_leaf", "paired", "readings"]
 
 Reading = dict[int, Any]  # the gradients by the position of their argument
 
@@ -29,6 +29,12 @@ class Misplaced:
 
 
 MISPLACED = Misplaced()
+
+
+class Bare(NamedTuple):
+    """The gradient of a single leaf, without the containers around that."""
+
+    array: Any
 
 
 class Uncompared(NamedTuple):
@@ -55,9 +61,15 @@ def readings(returned: Any, arguments: Arguments) -> Iterator[Reading]:
     if len(moving) == 1 and named:
         yield {moving[0]: returned}
     if len(moving) == len(arguments.layout.paths) == 1 and not is_container(returned):
-        found, structure = flatten(values[moving[0]])  # the one leaf that moves, of others that stay
-        mine = [leaf.number is not None for leaf in arguments.leaves_of(moving[0])]
-        yield {moving[0]: structure.unflatten(returned if own else None for own, _ in zip(mine, found, strict=True))}
+        yield {moving[0]: Bare(returned)}  # of the one leaf that moves, among others that stay
+
+
+def by_leaf(position: int, reading: Reading, arguments: Arguments) -> Iterator[tuple[Leaf, Any]]:
+    """Yield the leaves of the argument at ``position`` with the gradient of each."""
+    leaves, gradient = arguments.leaves_of(position), reading[position]
+    if isinstance(gradient, Bare):
+        return ((leaf, None if leaf.number is None else gradient.array) for leaf in leaves)
+    return zip(leaves, paired(arguments.values[position], gradient), strict=True)
 
 
 def paired(value: Any, gradient: Any) -> Iterator[Any]:
@@ -83,9 +95,8 @@ def answered(reading: Reading | None, returned: Any, arguments: Arguments) -> tu
             return arguments, {}
         return arguments.moving_only(p.path for i in plain for p in arguments.leaves_of(i) if p.number is not None), {}
     paths, uncompared = list(arguments.layout.paths), _left_over(reading, returned, arguments)
-    for position, gradient in reading.items():
-        pairs = zip(arguments.leaves_of(position), paired(arguments.values[position], gradient), strict=True)
-        for leaf, claimed in pairs:
+    for position in reading:
+        for leaf, claimed in by_leaf(position, reading, arguments):
             if leaf.number is None and _claims_something(leaf.value, claimed):
                 if _is_usable(leaf.value):
                     paths.append(leaf.path)
@@ -151,7 +162,8 @@ def _within(gradient: Any, value: Any, parts: Opened) -> list[Any]:
 def _left_over(reading: Reading, returned: Any, arguments: Arguments) -> dict[str, Uncompared]:
     """Return the gradients under names that no argument has, or no part of one."""
     found = {}
-    pending = [(arguments.names[i], arguments.values[i], gradient) for i, gradient in reading.items()]
+    given = [(i, gradient) for i, gradient in reading.items() if not isinstance(gradient, Bare)]
+    pending = [(arguments.names[i], arguments.values[i], gradient) for i, gradient in given]
     if isinstance(returned, Mapping) and not any(gradient is returned for gradient in reading.values()):
         known = {f"{prefix}{name}" for name in arguments.names for prefix in ("", "d")}
         extra = {key: gradient for key, gradient in returned.items() if key not in known}
