@@ -7,6 +7,7 @@ import torch
 
 from gradcheck import GradientError, check_backward, examine_backward
 from gradcheck.adapters import from_autograd_function
+from gradcheck.arguments import Arguments
 
 
 class ScaledExp(torch.autograd.Function):
@@ -320,3 +321,13 @@ def test_the_cotangent_keeps_the_strides_of_the_array():
     for dout in (np.ones((3, 2)).T, np.broadcast_to(np.ones(3), (2, 3)), np.ones((2, 3))[::-1, ::-1]):
         backward(dout, cache)
     assert seen == [(1, 2), (0, 1), (3, 1)]
+
+
+def test_a_tensor_is_no_argument_and_what_else_torch_has_stays():
+    def function(x, *rest):
+        return x.sum(), None
+
+    with pytest.raises(TypeError, match=r"rest\[0\] must be a NumPy array, but it is a Tensor"):
+        Arguments.of(function, (np.ones(1), torch.ones(1)))
+    stays = (torch.float32, torch.device("cpu"), torch.Generator(), torch.Size([2]), torch.nn.Linear(1, 1))
+    assert Arguments.of(function, (np.ones(1), *stays)).layout.paths == ("x",)
