@@ -73,7 +73,7 @@ class Hair:
         if not self.pulls:
             raise Unknown(MANY)
         self.pulls -= 1
-        at = self.point if tangent is None else self._moved(hairs * self.width * tangent)
+        at = self.point.copy() if tangent is None else self._moved(hairs * self.width * tangent)
         try:
             with np.errstate(all="ignore"):
                 out, cache = self.forward(*self.arguments.at(at))
