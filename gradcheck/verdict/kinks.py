@@ -147,7 +147,10 @@ class _Inquest:
         everything = self._entries(*self.judged)
         for leaf in itertools.islice(itertools.cycle(self.judged), PARTS * len(self.judged)):
             if self._outputs > 1:
-                yield everything, self._reweighted(min(FEW, self._outputs // 2))
+                yield (
+                    everything,
+                    self._reweighted(max(min(FEW, self._outputs // 2), 2)),
+                )  # one alone could not be confirmed
             entries = self._entries(leaf)
             start = int(self.rng.integers(max(entries.size - FEW, 0) + 1))
             yield entries[start : start + FEW], self.cotangent
