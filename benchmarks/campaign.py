@@ -370,7 +370,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.replay is not None:
         record, report = check(options.replay, options.seed, right=options.right)
         print(json.dumps(record, indent=2))
-        print(report or "no report")
+        print("no report" if report is None else report)
         return int(record["outcome"] in BAD)
     if options.state is None or options.checks < 1 or options.workers < 1:
         parser.error("--state must name a directory, and --checks and --workers must be at least 1. Or pass --replay.")

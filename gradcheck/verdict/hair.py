@@ -62,7 +62,7 @@ class Hair:
         self.point, self.spread = self.arguments.point, spread(self.arguments)[self.moving]
         self.pairing = Pairing.at_point(self.forward, self.arguments, self.cotangent)
         self.width = self.pairing.unit**HAIR
-        self.is_scalar = sum(bar.size for bar in self.pairing.cotangent) == 1
+        self.is_scalar = sum(np.count_nonzero(bar) for bar in self.pairing.cotangent) == 1
 
     def gradient(self, tangent: Array | None = None, hairs: float = 1.0) -> Array:
         """Return the gradient so many hairs from the point along ``tangent``; at the point itself without.

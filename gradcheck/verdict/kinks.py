@@ -35,7 +35,7 @@ PULLS = 600  # pullbacks in all,
 TOGETHER = 260  # of which so many for everything together,
 APART = 220  # and so many for a part
 SAME = 1e-4  # parts of a jump that differ by less are one
-ENTRIES = 1 << 14  # that are looked at together, at most: a jump at every fold has as many numbers
+ENTRIES = 1 << 12  # that are looked at together, at most: a jump at every fold has as many numbers
 FEW = 8  # entries of the output, or of an argument, in a part; half as many after one with too many folds
 PARTS = 4  # of either kind
 SHARE = 0.1  # of what is farthest from a choice is blamed as well
@@ -119,7 +119,7 @@ class _Inquest:
             start = int(self.rng.integers(moving.size - ENTRIES))
             moving = moving[start : start + ENTRIES]
         answer = self._examined(moving, cotangent, pulls)
-        if answer.holds is False and answer.part is not None and not self._confirmed(moving, answer.part):
+        if answer.holds is False and answer.part is not None and not self._confirmed(moving, cotangent, answer.part):
             return Answer(None, COINCIDE)
         return answer
 
@@ -130,14 +130,16 @@ class _Inquest:
         self.pulls += hair.pulls
         return answer
 
-    def _confirmed(self, moving: Array, part: float) -> bool:
-        """Whether an output with another cotangent takes the same part of a jump, out of bounds.
+    def _confirmed(self, moving: Array, cotangent: Any, part: float) -> bool:
+        """Whether the same part of a jump, out of bounds, is taken with another cotangent on the same outputs.
 
         What a code takes of one fold does not depend on the cotangent; what it takes of several that coincide does.
         """
-        if self._outputs == 1:
+        found = [np.asarray(leaf, dtype=np.float64) for _, leaf in leaves(cotangent, "dout")]
+        if sum(np.count_nonzero(leaf) for leaf in found) == 1:
             return not math.isnan(part)
-        again = self._examined(moving, self._reweighted(self._outputs), APART)
+        others = (np.where(leaf, self.rng.standard_normal(leaf.shape), 0.0)[()] for leaf in found)
+        again = self._examined(moving, rebuild(cotangent, others), APART)
         return again.holds is False and (again.part is None or abs(again.part - part) <= SAME)
 
     def _parts(self) -> Iterator[tuple[Array, Any]]:
@@ -145,7 +147,10 @@ class _Inquest:
         everything = self._entries(*self.judged)
         for leaf in itertools.islice(itertools.cycle(self.judged), PARTS * len(self.judged)):
             if self._outputs > 1:
-                yield everything, self._reweighted(min(FEW, self._outputs // 2))
+                yield (
+                    everything,
+                    self._reweighted(max(min(FEW, self._outputs // 2), 2)),
+                )  # one alone could not be confirmed
             entries = self._entries(leaf)
             start = int(self.rng.integers(max(entries.size - FEW, 0) + 1))
             yield entries[start : start + FEW], self.cotangent

@@ -1,13 +1,13 @@
 import inspect
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from gradcheck import GradientError, check_backward
 from gradcheck.adapters import from_custom_vjp
 
-jax = pytest.importorskip("jax")
 jnp = jax.numpy
 
 

@@ -2,12 +2,12 @@ import functools
 import sysconfig
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from gradcheck import OracleError, check_backward, from_custom_vjp
 
-jax = pytest.importorskip("jax")
 jnp = jax.numpy
 
 

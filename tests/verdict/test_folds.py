@@ -10,7 +10,7 @@ RNG = np.random.default_rng
 
 def hair(forward, backward, *args, pulls=200, cotangent=None):
     arguments = Arguments.of(forward, args)
-    out, _ = forward(*args)
+    out, _ = forward(*arguments.fresh())
     cotangent = RNG(5).standard_normal(np.shape(out))[()] if cotangent is None else cotangent
     return Hair(forward, backward, arguments, cotangent, np.arange(arguments.layout.size), pulls)
 
@@ -94,6 +94,16 @@ def test_a_gradient_that_jumps_at_the_point_is_folded(seed):
     assert folded(hair(relu, relu_with(0.0), x), RNG(seed))
     assert not folded(hair(relu, relu_with(0.0), x + 0.1), RNG(seed))
     assert not folded(hair(lambda x: (np.sin(9 * x), x), lambda dy, x: dy * np.cos(9 * x), x), RNG(seed))
+
+
+def test_a_forward_that_writes_into_its_argument_does_not_move_the_point():
+    def forward(x):
+        x *= 2
+        return np.maximum(x, 0), x.copy()
+
+    one = hair(forward, lambda dy, x: 2 * dy * (x > 0), np.array([0.5, -1.0]))
+    assert np.array_equal(one.gradient(), one.gradient())
+    assert np.array_equal(one.point, [0.5, -1.0])
 
 
 # -- choices

@@ -331,3 +331,10 @@ def test_a_kink_costs_a_bounded_number_of_pullbacks():
     calls = 0
     examine_backward(zero_row_net(0.0)[0], counted, (x, *zero_row_args(0)[1:]), seed=0)
     assert calls < 640
+
+
+@pytest.mark.parametrize(("slope", "verdict"), [(0.0, "pass"), (2.0, "fail"), (-1.0, "fail")])
+def test_of_more_folds_than_can_be_told_apart_a_few_at_a_time_are(slope, verdict):
+    x = np.random.default_rng(0).standard_normal(1000)
+    x[::2] = 0
+    assert str(examine_backward(relu, relu_backward_with(slope), (x,), seed=0).verdict) == verdict

@@ -153,7 +153,8 @@ def test_a_gradient_of_what_cannot_move_is_compared_with_nothing(value, gradient
 
 
 def test_a_sparse_matrix_is_to_be_passed_by_its_numbers():
-    sparse = pytest.importorskip("scipy.sparse")
+    from scipy import sparse
+
     matrix = sparse.csr_matrix(W)
     assert "pass the array of its stored numbers, .data" in asked((X, matrix), X, matrix)[1]["p"]
 
