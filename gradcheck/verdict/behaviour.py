@@ -13,7 +13,7 @@ What changes somebody's numbers fails. To refuse a cotangent or a memory order b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,8 @@ __all__ = ["Answers", "Watched", "answers", "breaches", "leaks"]
 UNKNOWN = {"": math.nan}  # an alarm of which nothing is known
 TURNED = "Fortran-ordered arguments"
 SHOWN = 80  # characters of what was raised
-FACTOR = {8: 16.0, 4: 16.0, 2: 2.0}  # by the bytes of a number: clipping bites, and a solver still returns
+ALONE = ("least", "noise")  # the levels of rounding of runs with the same arguments
+FACTOR = {8: -16.0, 4: -16.0, 2: -2.0}  # by the bytes of a number: clipping bites, and a solver still returns
 SUMMED = 12.0  # cotangents, on both sides, of the size of the first one
 MORE = 4.0  # times as large is a cotangent alone as the terms of the sum that showed something
 BENT = 1e-3  # of what was summed: a smaller deviation from a linear map is imprecision, which the oracles judge
@@ -75,7 +76,7 @@ def breaches(trial: Trial, rng: np.random.Generator, watched: Watched | None = N
     alarm, refused = _together(trial, rng, heard) if heard else (UNKNOWN, {})
     found = list(_repeatable(trial)) if alarm else []
     if heard and alarm and not found:  # what is repeatable shows its rounding
-        alarm, refused = _together(trial, rng, heard, measured=True)
+        alarm, refused = _together(trial, rng, heard, (*ALONE, "sensitivity"))
     if alarm and not found:
         refused = {}
         for law in (_linear, _handed, _isolated, _layout):
@@ -153,7 +154,7 @@ def _watched(trial: Trial, rng: np.random.Generator) -> Watched:
 
 
 def _together(
-    trial: Trial, rng: np.random.Generator, heard: Answers, *, measured: bool = False
+    trial: Trial, rng: np.random.Generator, heard: Answers, levels: Sequence[str] = ALONE[:1]
 ) -> tuple[dict[str, float], Refused]:
     """Return in which leaves repeatable, linear, isolated and layout do not hold at once, and what was refused.
 
@@ -179,7 +180,7 @@ def _together(
         return dict.fromkeys(trial.sketches, np.nan), refused
     parts = {path: trial.sketches[path] + heard.total[path] for path in heard.total}
     missing = dict.fromkeys(trial.sketches.keys() - (parts if same else {}), np.inf)
-    return missing | dict(trial.differing(parts, total, factor, runs=SUMMED * factor, measured=measured)), refused
+    return missing | dict(trial.differing(parts, total, factor, runs=SUMMED * abs(factor), levels=levels)), refused
 
 
 def _undecided(trial: Trial, alarm: Mapping[str, float]) -> Iterator[Breach]:
@@ -248,14 +249,14 @@ def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
     factor, bent = MORE * _factor(trial), _bent(trial)
     scaled = trial.ask(each(lambda leaf: np.multiply(leaf, factor), trial.cotangent))
     if isinstance(scaled, Exception):
-        refused[f"a cotangent {factor:.0f} times as large"] = scaled
+        refused[f"a cotangent multiplied by {factor:.0f}"] = scaled
         scaled = {path: factor * gradient for path, gradient in trial.sketches.items()}
-    broken = dict(trial.differing(trial.sketches, scaled, factor, bent=bent, runs=2 * factor))
+    broken = dict(trial.differing(trial.sketches, scaled, factor, bent=bent, runs=2 * abs(factor), levels=ALONE))
     changed = dict(trial.differing(scaled, trial.sketches, bent=bent))
     for path in broken:
         what = (
             f"{factor:.0f} times the cotangent does not give {factor:.0f} times d{path}. "
-            "Look for clipping, normalising or a constant that is added"
+            "Look for clipping, normalising, an absolute value or a constant that is added"
             if path in changed
             else f"d{path} does not depend on it. Multiply by the cotangent"
         )
@@ -265,7 +266,7 @@ def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
     if isinstance(total, Exception) or isinstance(parts, Exception):
         return
     sums = {path: trial.sketches[path] + parts[path] for path in parts}
-    for path, _ in trial.differing(sums, total, bent=bent, runs=4):
+    for path, _ in trial.differing(sums, total, bent=bent, runs=4, levels=ALONE):
         if path not in broken:
             yield Breach(path, f"{trial.who} must be additive in the cotangent, but d{path} of a sum is not the sum.")
 
@@ -288,7 +289,7 @@ def _handed(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
             continue
         sums = {path: factor * trial.sketches[path] + found[path] for path in trial.sketches if path in found}
         off = dict.fromkeys(trial.sketches.keys() - sums, np.inf)
-        off |= trial.differing(sums, both, bent=bent, runs=4 * max(factor, 1.0))
+        off |= trial.differing(sums, both, bent=bent, runs=4 * max(factor, 1.0), levels=ALONE)
         for path in off.keys() - told:
             told.add(path)
             what = f"differs by {off[path]:.2g} of its norm from what others imply" if path in sums else "is not finite"
@@ -358,7 +359,7 @@ def _same_in(
     except Exception as error:  # noqa: BLE001  (as above)
         refused[what] = error
         return
-    for path, off in trial.differing(expected, found, runs=1):
+    for path, off in trial.differing(expected, found, runs=1, levels=(*ALONE, "sensitivity")):
         yield Breach(
             path,
             f"{trial.who} must give the same gradients in every memory order, but with {what} d{path} differs by "
@@ -381,8 +382,8 @@ def _bent(trial: Trial) -> float:
 
 
 def _factor(trial: Trial) -> float:
-    """Return by what a cotangent is scaled: so that clipping bites, and no number overflows."""
-    return min((FACTOR[min(gradient.dtype.itemsize, 8)] for gradient in trial.gradients.values()), default=1.0)
+    """Return by what a cotangent is scaled: so that clipping bites, an absolute value shows, and nothing overflows."""
+    return max((FACTOR[min(gradient.dtype.itemsize, 8)] for gradient in trial.gradients.values()), default=1.0)
 
 
 def _ratio(one: Any, other: Any) -> float:
