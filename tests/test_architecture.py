@@ -30,7 +30,10 @@ LEVELS = {
         *("verdict.cotangents", "verdict.memory"),
     ),
     3: (
-        *(f"verdict.{part}" for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour")),
+        *(
+            f"verdict.{part}"
+            for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour", "repeatable")
+        ),
         *(f"explanation.{part}" for part in ("shrink", "evidence", "suspicion", "suspects", "explain")),
         *(f"blindness.{part}" for part in ("mutations", "variations", "roles", "mutants")),
     ),

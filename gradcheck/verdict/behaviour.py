@@ -21,11 +21,11 @@ import numpy as np
 from gradcheck.arguments import Arguments, by_name, name_of
 from gradcheck.report import Verdict
 from gradcheck.trees import leaves, rebuild
-from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain
+from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain, ratio, summed
 from gradcheck.verdict.laws import match_gradients
 from gradcheck.verdict.memory import shared
-from gradcheck.verdict.sketch import Sketch, sketch
-from gradcheck.verdict.trial import Breach, Sketches, Trial, apart, close, each, is_array, run
+from gradcheck.verdict.repeatable import repeatable
+from gradcheck.verdict.trial import Breach, Sketches, Trial, close, each, is_array, run
 
 __all__ = ["Answers", "Watched", "answers", "breaches", "leaks"]
 
@@ -38,9 +38,6 @@ SUMMED = 12.0  # cotangents, on both sides, of the size of the first one
 MORE = 4.0  # times as large is a cotangent alone as the terms of the sum that showed something
 BENT = 1e-3  # of what was summed: a smaller deviation from a linear map is imprecision, which the oracles judge
 SPARE = 2.0  # times a tolerance may be the deviation, which inexact gradients on both sides add up to
-DRIFT = 1e-9  # of the output: two calls of one forward that differ by more are not the same
-GROWN = 1e-2  # of a gradient: what is added to it with every call, where that is its own size, is more
-
 
 Refused = dict[str, Exception]  # by what was refused
 
@@ -74,15 +71,15 @@ def breaches(trial: Trial, rng: np.random.Generator, watched: Watched | None = N
     if any(breach.verdict is Verdict.FAIL for breach in broken):
         return list(broken)
     alarm, refused = _together(trial, rng, heard) if heard else (UNKNOWN, {})
-    found = list(_repeatable(trial)) if alarm else []
+    found = list(repeatable(trial)) if alarm else []
     if heard and alarm and not found:  # what is repeatable shows its rounding
         alarm, refused = _together(trial, rng, heard, (*ALONE, "sensitivity"))
     if alarm and not found:
         refused = {}
         for law in (_linear, _handed, _isolated, _layout):
             found += _first_of_each(law(trial, rng, refused), {breach.path for breach in found})
-        if not found:
-            found += _undecided(trial, alarm)
+        if all(breach.path for breach in found):
+            found += _first_of_each(_undecided(trial, alarm), {breach.path for breach in found})
     return [*broken, *found, *_refusals(trial, refused)]
 
 
@@ -174,7 +171,7 @@ def _together(
             del out
             if _holds_arrays(cache):
                 _disturb(trial, rng)
-            total = _answer(trial, _sum(trial, factor, heard.seed), cache, "Fortran-ordered", refused)
+            total = _answer(trial, summed(trial.cotangent, factor, heard.seed), cache, "Fortran-ordered", refused)
             del cache
     except Exception:  # noqa: BLE001  (one by one it will show what the code refuses; that is no wrong number)
         return dict.fromkeys(trial.sketches, np.nan), refused
@@ -193,55 +190,6 @@ def _undecided(trial: Trial, alarm: Mapping[str, float]) -> Iterator[Breach]:
                 "of their gradients. No law by itself shows why.",
                 Verdict.INCONCLUSIVE,
             )
-
-
-def _repeatable(trial: Trial) -> Iterator[Breach]:
-    """Call the backward again: with a fresh cache, and twice more with that."""
-    who = f"{trial.who} must give the same gradients when it is called again with the same cache"
-    try:
-        if _steps(trial):
-            yield Breach(
-                None,
-                f"{trial.who} must leave what the forward reads as it is, but after it was called the same arguments "
-                "give another output. Return the gradients, and change the weights outside of it.",
-            )
-            return
-        with np.errstate(all="ignore"):
-            _, cache = trial.forward(*trial.arguments.fresh())
-        first, again, third = (trial.answer(each(np.copy, trial.cotangent), cache) for _ in range(3))
-    except Exception as error:  # noqa: BLE001  (whatever another call raises, the first did not)
-        yield Breach(None, f"{who}, but it raised {type(error).__name__}. Leave the cache as it is.")
-        return
-    for path, off in trial.differing(trial.sketches, again):
-        if path in first and path in again and path in third and _grows(first[path], again[path], third[path]):
-            what = (
-                "grows by as much with every call, so it is added to what earlier calls left. "
-                "Set the accumulator to zero first, or assign to it"
-            )
-        else:
-            what = (
-                f"differs by {off:.2g} of its norm. Look for an accumulator that is not reset, a changed cache, or "
-                "random numbers"
-            )
-        yield Breach(path, f"{who}, but d{path} {what}.")
-
-
-def _steps(trial: Trial) -> bool:
-    """Whether the forward is what it was from call to call, and another than it was before the backward was called."""
-    now, again = (trial.forward(*trial.arguments.fresh())[0] for _ in range(2))
-    return not _is_kept(now, trial.out) and _is_kept(again, now)
-
-
-def _is_kept(now: Any, before: Any) -> bool:
-    pairs = zip(leaves(now, "out"), leaves(before, "out"), strict=True)
-    return all(off <= DRIFT * size for off, size in (apart(sketch(a), sketch(b)) for (_, a), (_, b) in pairs))
-
-
-def _grows(first: Sketch, again: Sketch, third: Sketch) -> bool:
-    """Whether each of three gradients is the one before plus the same, and that is no small part of it."""
-    more, still = again.numbers - first.numbers, third.numbers - again.numbers
-    added = float(np.linalg.norm(more))
-    return added > GROWN * first.norm and float(np.linalg.norm(still - more)) <= GROWN * added
 
 
 def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterator[Breach]:
@@ -280,7 +228,7 @@ def _handed(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
     told: set[str] = set()
     for words, _, cotangent in handed(trial.cotangent, int(rng.integers(2**63))):
         own = plain(trial.cotangent, cotangent)
-        factor = _ratio(own, trial.cotangent)
+        factor = ratio(own, trial.cotangent)
         found = trial.ask(own)
         both = trial.ask(each(lambda leaf, more, c=factor: leaf + c * np.asarray(more), own, trial.cotangent))
         if isinstance(found, Exception):
@@ -384,27 +332,6 @@ def _bent(trial: Trial) -> float:
 def _factor(trial: Trial) -> float:
     """Return by what a cotangent is scaled: so that clipping bites, an absolute value shows, and nothing overflows."""
     return max((FACTOR[min(gradient.dtype.itemsize, 8)] for gradient in trial.gradients.values()), default=1.0)
-
-
-def _ratio(one: Any, other: Any) -> float:
-    """Return about how many times as large as another cotangent one is, a power of two; 1 where it is zero."""
-    size, unit = (math.hypot(*(sketch(leaf).norm for _, leaf in leaves(tree, ""))) for tree in (one, other))
-    return 2.0 ** round(math.log2(size / unit)) if size and unit else 1.0
-
-
-def _sum(trial: Trial, factor: float, seed: int) -> Any:
-    """Return ``factor`` times the sum of the cotangent and of those that real code hands down, Fortran-ordered."""
-    total = each(lambda leaf: fortran(leaf) * factor, trial.cotangent)
-    for _, _, cotangent in handed(trial.cotangent, seed):
-        total = each(lambda leaf, more: _add(leaf, factor * more), total, cotangent)
-    return total
-
-
-def _add(leaf: Any, more: Any) -> Any:
-    if is_array(leaf) and leaf.ndim:
-        leaf += more
-        return leaf
-    return np.asarray(leaf + more)
 
 
 def _holds_arrays(cache: Any) -> bool:
