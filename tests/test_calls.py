@@ -84,7 +84,9 @@ def test_what_would_be_green_breaks_a_law(said):
             GREEN[said]()
         return backward(dy, x)
 
-    assert examine_backward(forward, once, (X,), seed=0).broken == (
+    report = examine_backward(forward, once, (X,), seed=0)
+    assert report.verdict is Verdict.FAIL
+    assert report.broken == (
         "once must give the same gradients when it is called again with the same cache, but it raised NoReturnError. "
         "Leave the cache as it is.",
     )
