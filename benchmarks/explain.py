@@ -116,13 +116,13 @@ def examine(case: Case, seed: int) -> tuple[Outcome, Report | None]:
         case.draw,
         case.source,
         case.ids,
-        tuple((each.mistake, each.verified) for each in report.explanations) if report else (),
+        tuple((each.mistake, each.verified) for each in report.explanations) if report is not None else (),
         bool(truth.revealed),
-        bool(report) and named_exactly(report, truth),
+        report is not None and named_exactly(report, truth),
         located_exactly(found, truth),
         truth.size,
         (spent, passing[0]),
-        (report.evaluations if report else 0, passing[1].evaluations),
+        (0 if report is None else report.evaluations, passing[1].evaluations),
         raised,
     )
     return outcome, report

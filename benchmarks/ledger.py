@@ -88,7 +88,7 @@ def judge(name: str, count: int) -> Row:
     with jax.disable_jit():
         for seed, each in enumerate(held):
             ruling = judge_statement(each, seed, generic=False, hints=False)
-            oracles.update(dict.fromkeys(ruling.report.oracles if ruling.report else ()))
+            oracles.update(dict.fromkeys(() if ruling.report is None else ruling.report.oracles))
             if ruling.verdict != Verdict.PASS:
                 failures.append(f"{name}, seed {seed}, {_sizes(each)}: {ruling.verdict}, {ruling.found}")
     shapes = 0 if isinstance(statement, Claim) else len(held)

@@ -259,7 +259,7 @@ def _command(options: argparse.Namespace, seed: int) -> str:
     words += ["--examples", str(options.examples)] if options.only is None else ["--only", str(options.only)]
     for oracle in options.oracle or []:
         words += ["--oracle", oracle]
-    return shlex.join(words + (["--tol", repr(options.tol)] if options.tol else []))
+    return shlex.join(words + (["--tol", repr(options.tol)] if options.tol is not None else []))
 
 
 def _replay(outcome: Outcome, seed: int, tol: float | None) -> str:
@@ -267,7 +267,7 @@ def _replay(outcome: Outcome, seed: int, tol: float | None) -> str:
     trial = outcome.trial
     number = "real" if trial.number is None else str(trial.number)
     words = ["python", "-m", "gradcheck", "check", trial.target, "--seed", str(seed), "--only", number]
-    return shlex.join([*words, "--oracle", trial.oracle, *(["--tol", repr(tol)] if tol else [])])
+    return shlex.join([*words, "--oracle", trial.oracle, *(["--tol", repr(tol)] if tol is not None else [])])
 
 
 if __name__ == "__main__":

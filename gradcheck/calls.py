@@ -36,10 +36,10 @@ class Calls:
         purpose: what the calls are for now, in words.
     """
 
-    def __init__(self, progress: Callable[[int, int], None] | None = None, most: int = 0) -> None:
+    def __init__(self, progress: Callable[[int, int], None] | None = None, likely: int = 0) -> None:
         self.count = 0
         self.purpose = "what the pair gives at the point"
-        self._progress, self._most = progress, most
+        self._progress, self._likely = progress, likely
         self._running: tuple[str, float] | None = None  # the function that is being called, and since when
         self._abandoned = False
 
@@ -51,10 +51,12 @@ class Calls:
         def counted(*args: Any) -> Any:
             returned = called(*args)
             self.count += 1
+            if self.count > self._likely:
+                self._likely = max(self._likely + self._likely // 2, self.count)
             if self._progress:
                 try:
                     with answering(name_of(self._progress)):
-                        self._progress(self.count, max(self._most, self.count))
+                        self._progress(self.count, self._likely)
                 except Exception as error:
                     raise _Stopped(error) from error
             return returned

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,10 +23,11 @@ from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.calls import Calls, TookTooLongError, within
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
 from gradcheck.explanation.inquiry import deferred, replay
+from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
 from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Answers, Finding, Report, Verdict
 from gradcheck.trees import Layout, describe
-from gradcheck.verdict.judge import VACUOUS, most_evaluations
+from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
 from gradcheck.verdict.trial import Breach
 from gradcheck.witness import tell
@@ -33,6 +35,7 @@ from gradcheck.witness import tell
 __all__ = ["check_backward", "examine_backward"]
 
 UNANSWERED = "it holds float arrays, but there is no gradient for it: name in wrt= what moves, if it is a setting"
+PASS = 45  # evaluations of the forward for each oracle: a pass in float64 needs 18 to 45
 PATIENCE = "Raise timeout=, or look for a loop that ends by the size of its numbers."
 STREAM = 0x67726164  # our own: default_rng(seed) may have drawn the user's arguments, which no cotangent must equal
 
@@ -48,7 +51,7 @@ def check_backward(
     tol: float | None = None,
     seed: int | None = None,
     strict: bool = False,
-    hints: bool = True,
+    hints: Hints = True,
     timeout: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -95,46 +98,54 @@ def examine_backward(
     tol: float | None = None,
     seed: int | None = None,
     strict: bool = False,
-    hints: bool = True,
+    hints: Hints = True,
     timeout: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Examine a hand-written backward and report what was found; never raises because of a number.
 
     Args:
-        forward: ``forward(*args) -> (out, cache)``; ``out`` is a float array, a number, or a tuple of them.
-        backward: ``backward(dout, cache) -> gradients``, one for each argument that moves.
-        args: the point, a tuple of the forward's arguments. Float arrays move, also inside tuples, lists and dicts.
+        forward: ``forward(*args) -> (out, cache)``; ``out`` is a float array, a number, or a container of them.
+            Integers and booleans in it are not differentiated: the backward is handed zeros of float64 for them.
+        backward: ``backward(dout, cache) -> gradients``, one for each argument that moves. One that is returned for
+            something else moves that too if it is a float, and makes the report inconclusive if it cannot move.
+        args: the point, a tuple of the forward's arguments. Float arrays move, also inside tuples, lists, dicts,
+            dataclasses, and classes registered with JAX or optree; everything else stays.
         oracle: who measures; by default central differences, and autodiff as well where there is a ``reference``.
         reference: the same function as ``forward``, without the cache, in ``jax.numpy``.
-        wrt: names or positions of the arguments that move, in the order in which the backward returns their gradients.
-        tol: the relative error of an argument's gradient that is tolerated; by default as little as the numerics
-            allow. Then an argument passes if an error of ``tol`` is excluded with probability 1 − 1e-6, also where a
-            smaller one is measured; it fails if what is measured is certainly larger; and it is inconclusive if 24
-            probes cannot tell. They can where the error is below a fifth of ``tol`` or above four times that. Of the
-            laws of behaviour, being linear alone knows it.
+        wrt: what moves: names or positions of arguments, in the order in which the backward returns their gradients, or
+            leaves of them such as ``"params['W']"``. A Python float moves if it is named.
+        tol: the relative error of an argument's gradient that is tolerated. By default an argument fails if its error
+            is certainly above 5e-7 of its norm, or an entry is wrong by more than 1e-3 of its own size and stands
+            clear of its bound; what is certainly smaller passes with a remark. With ``tol`` it passes if an error of
+            ``tol`` is excluded with probability 1 − 1e-6, also where a smaller one is measured; it fails if what is
+            measured is certainly larger; and it is inconclusive if 24 probes cannot tell, which they can where the
+            error is below a third of ``tol`` or above twice that. 0 fails whatever can be measured. Of the laws of
+            behaviour, being linear alone knows it.
         seed: of the cotangent and the tangents; the report has the one that was drawn.
         strict: whether remarks fail: a gradient that is right and inexact, or memory that is shared.
-        hints: whether a failure is explained, and a pass that looks wrong, when the report is read; without, as for
-            graded work, only what is wrong and where is said.
+        hints: whether a failure is explained, and a pass that looks wrong, when the report is read. For graded work
+            False says what is wrong and where, and no repair; ``"places"`` moreover gives no number that was measured
+            of a gradient that is not right.
         timeout: for how many seconds one call of the pair may last; by default for ever. If one lasts longer, the
             report is inconclusive and says what it was called for. The check is made in a thread of its own then, in
             a copy of the context. A thread cannot be ended from outside: the one that is left goes on until that call
             returns, and ends with it; it does not keep the process from ending.
-        progress: called after each evaluation of the forward with how many there were and how many there will be at
-            most, which is where everything fails at a kink; a pass in float64 needs 25 to 45.
+        progress: called after each evaluation of the forward with how many there were and how many are likely: as many
+            as a pass in float64 needs, and half as many again each time that more turn out to be needed.
 
     Raises:
         TypeError, ValueError: the forward, an argument or a setting is not usable; before any number is compared.
         OracleError: an oracle cannot run the forward.
         NoReturnError: the pair raises a skip, an exit or the like at the point itself.
     """
-    _must_be_settings(forward, backward, tol, seed, timeout)
-    seed = secrets.randbits(32) if seed is None else seed
+    _must_be_settings(forward, backward, tol, seed, timeout, {"reference": reference, "progress": progress})
+    must_be_hints(hints)
+    seed = secrets.randbits(32) if seed is None else int(seed)
     rng = np.random.default_rng((seed, STREAM))
     oracles = _oracles(oracle, reference)
     arguments = Arguments.of(forward, args, wrt)
-    calls = Calls(progress, most_evaluations(len(oracles), len(arguments.layout.paths)))
+    calls = Calls(progress, PASS * len(oracles))
     subject = Subject(calls.counted(forward), calls.called(backward), oracles, tol, rng)
     settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": strict or None}
     told = functools.partial(
@@ -151,7 +162,7 @@ def examine_backward(
             path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=f"{late}. {PATIENCE}")
             for path, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True)
         }
-        return tell(forward, backward, arguments, told(lost, evaluations=calls.count))
+        return tell(forward, backward, arguments, withheld(told(lost, evaluations=calls.count), hints))
     if strict:
         laws = [law._replace(verdict=Verdict.FAIL) if law.verdict is Verdict.PASS else law for law in laws]
         findings = {path: _strictly(finding) for path, finding in findings.items()}
@@ -159,9 +170,14 @@ def examine_backward(
     whole = [law for law in laws if not law.path]
     broken = tuple(law.sentence for law in whole if law.verdict is Verdict.FAIL)
     remarks = tuple(law.sentence for law in whole if law.verdict is Verdict.PASS)
-    inquiry = deferred(replace(subject, forward=forward, backward=backward), claim, findings) if hints else Answers
-    report = told(findings, broken=broken, evaluations=calls.count, inquiry=inquiry, remarks=remarks)
-    return tell(forward, backward, claim.arguments, report)
+    inquiry = (
+        deferred(replace(subject, forward=forward, backward=backward), claim, findings) if hints is True else Answers
+    )
+    tolerance = None if broken else tolerance_for(findings)
+    report = told(
+        findings, broken=broken, evaluations=calls.count, inquiry=inquiry, remarks=remarks, tolerance=tolerance
+    )
+    return tell(forward, backward, claim.arguments, withheld(report, hints))
 
 
 def _examined(
@@ -189,6 +205,8 @@ def _findings(subject: Subject, claim: Claim, asked: Layout, unsteady: str | Non
     for unanswered, shape in zip(asked.paths, asked.shapes, strict=True):
         if unanswered not in findings:
             findings[unanswered] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=UNANSWERED)
+    for path, (shape, reason) in claim.gradients.uncompared.items():
+        findings[path] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=reason)
     return findings
 
 
@@ -214,30 +232,55 @@ def _strictly(finding: Finding) -> Finding:
     return replace(finding, verdict=Verdict.FAIL, reason=finding.remark)
 
 
-def _must_be_settings(forward: Any, backward: Any, tol: float | None, seed: int | None, timeout: float | None) -> None:
-    for name, function in (("forward", forward), ("backward", backward)):
-        if not callable(function):
+def _must_be_settings(
+    forward: Any,
+    backward: Any,
+    tol: Any,
+    seed: Any,
+    timeout: Any,
+    functions: Mapping[str, Callable[..., Any] | None],
+) -> None:
+    """Refuse settings of another type; ``functions`` are those that may be left out."""
+    for name, function in {"forward": forward, "backward": backward, **functions}.items():
+        if not callable(function) and not (name in functions and function is None):
             raise TypeError(f"{name} must be a function, but it is {describe(function)}. Pass the function itself.")
-    if tol is not None and not 0 <= tol < 1:
-        raise ValueError(
-            f"tol must lie between 0 and 1, but it is {tol}. Leave it out to let pass what is right to seven digits."
+    if tol is not None and not (_is_number(tol, numbers.Real) and 0 <= tol < 1):
+        raise _refusal(tol, numbers.Real)(
+            f"tol must lie between 0 and 1, but it is {_plainly(tol)}. "
+            "Leave it out to let pass what is right to seven digits."
         )
-    if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
-        raise ValueError(f"seed must be a whole number from 0 on, but it is {seed!r}. Leave it out to draw one.")
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-        raise ValueError(
-            f"timeout must be a positive number of seconds, but it is {timeout!r}. Leave it out to wait for ever."
+    if seed is not None and not (_is_number(seed, numbers.Integral) and seed >= 0):
+        raise _refusal(seed, numbers.Integral)(
+            f"seed must be a whole number from 0 on, but it is {_plainly(seed)}. Leave it out to draw one."
         )
+    if timeout is not None and not (_is_number(timeout, numbers.Real) and timeout > 0):
+        raise _refusal(timeout, numbers.Real)(
+            f"timeout must be a positive number of seconds, but it is {_plainly(timeout)}. "
+            "Leave it out to wait for ever."
+        )
+
+
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
+
+
+def _refusal(value: object, kind: type) -> type[Exception]:
+    """Return what to raise about a setting: a TypeError where it is no number of its kind at all."""
+    return ValueError if _is_number(value, kind) else TypeError
+
+
+def _plainly(value: object) -> str:
+    return str(value) if _is_number(value, numbers.Number) else describe(value)
 
 
 def _oracles(oracle: Oracle | Sequence[Oracle] | None, reference: Callable[..., Any] | None) -> tuple[Oracle, ...]:
     if oracle is None:
         return (central_difference,) if reference is None else (central_difference, autodiff(reference))
     oracles = tuple(oracle) if isinstance(oracle, tuple | list) else (oracle,)
-    for each in oracles:
-        if not callable(each):
-            raise TypeError(
-                f"oracle must be a function such as central_difference, complex_step or autodiff(reference), "
-                f"but it is {each!r}. Pass one of these, or a tuple of them."
-            )
+    came = next((describe(each) for each in oracles if not callable(each)), None if oracles else "empty")
+    if came:
+        raise TypeError(
+            f"oracle must be a function such as central_difference, complex_step or autodiff(reference), or several "
+            f"in a tuple, but it is {came}. Pass one of these, or leave it out."
+        )
     return oracles

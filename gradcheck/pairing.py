@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
-from gradcheck.trees import Array, leaves, rounding_unit
+from gradcheck.trees import Array, is_discrete, leaves, norm, rounding_unit
 
 __all__ = ["Pairing", "blocks", "call"]
 
 BLOCK = 1 << 16  # entries
+SHRUNK = 1e-3  # of its size is left of what shrinks
 ASIDE = 1 + math.sqrt(2) / 1000  # takes round numbers to others that are not
 
 
@@ -69,6 +70,13 @@ class Pairing:
         """Return φ at ``vector``; complex where ``vector`` is."""
         return sum((y_bar * change).sum() for y_bar, change in self._changes(vector))
 
+    def along(self, v: Array, t: float) -> float:
+        """Return φ(x₀ + t v); NaN where f refuses that point."""
+        try:
+            return float(self(self.arguments.point + t * v))
+        except Exception:  # noqa: BLE001  (f may refuse a point outside its domain; at x₀ it was heard)
+            return math.nan
+
     def _changes(self, vector: Array) -> Iterator[tuple[Array, Array]]:
         """Yield parts of ȳ and of f(x) − f(x₀), each so small that no array of the output's size is made."""
         out = call(self.function, self.arguments.at(vector))
@@ -87,15 +95,23 @@ class Pairing:
 
     def length(self, x: Array, v: Array) -> float:
         """Return how far along ``v`` the first of the leaves that move changes by its own length; 0.0 if none moves."""
-        lengths = []
+        return self.span(x, v)[0]
+
+    @np.errstate(all="ignore")
+    def span(self, x: Array, v: Array) -> tuple[float, float]:
+        """Return how far along ``v`` the first and the last of the leaves that move changes by its own length."""
+        own: list[float] = []
+        ones: list[float] = []
         for part in self.arguments.layout.slices:
-            speed = float(np.linalg.norm(v[part]))
-            if speed:
-                moves = v[part] != 0
-                moving = x[part] if moves.all() else x[part][moves]
-                lengths.append((float(np.linalg.norm(moving)), math.sqrt(moving.size), speed))
-        own = [length / speed for length, _, speed in lengths if length]
-        return min(own or [one / speed for _, one, speed in lengths], default=0.0)
+            here, along = x[part], v[part]
+            moving = np.count_nonzero(along)
+            if moving:
+                speed = norm(along)
+                length = norm(here if moving == along.size else here[along != 0])
+                ones.append(math.sqrt(moving) / speed)
+                own += [length / speed] if length else []
+        lengths = own or ones or [0.0]
+        return min(lengths), max(lengths)
 
     @property
     def unit(self) -> float:
@@ -120,18 +136,20 @@ class Pairing:
     @cached_property
     def _sizes(self) -> tuple[float, ...]:
         pairs = zip(self.cotangent, self.primal, strict=True)
-        return tuple(math.hypot(*(_norm(bar * y) for bar, y in blocks(*pair))) for pair in pairs)
+        with np.errstate(all="ignore"):
+            return tuple(math.hypot(*(norm(bar * y) for bar, y in blocks(*pair))) for pair in pairs)
 
     def excursion(self, leaf: int) -> float:
-        """Return how much the output changes when leaf number ``leaf`` goes to zero; 0.0 where f has no value there.
+        """Return how much the output changes when leaf number ``leaf`` shrinks; 0.0 where f has no value there.
 
-        Where f is saturated this is its natural size, of which the code has rounded even if none of it is left.
+        Where f is saturated this is its natural size, of which the code has rounded even if none of it is left. It does
+        not shrink to nothing: where f has a pole at zero, the size of the pole would excuse any gradient.
         """
         vector = self.arguments.point
-        vector[self.arguments.layout.slices[leaf]] = 0.0
+        vector[self.arguments.layout.slices[leaf]] *= SHRUNK
         try:
             with np.errstate(all="ignore"):
-                change = math.hypot(*(_norm(y_bar * change) for y_bar, change in self._changes(vector)))
+                change = math.hypot(*(norm(y_bar * change) for y_bar, change in self._changes(vector)))
         except Exception:  # noqa: BLE001  (f may refuse zero; then nothing is known)
             return 0.0
         return change if math.isfinite(change) else 0.0
@@ -156,8 +174,11 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
 
     At the point itself values may be round by chance; a function that rounds does so at any other point too.
     """
-    units = [rounding_unit(y.dtype) for y in out]
-    if not any(_fits(y, np.float32) for y in out):
+    known = [not is_discrete(y) for y in out]
+    if not any(known):  # a loss that is the int 0 here may be a float elsewhere
+        return [float(np.finfo(np.float64).eps)] * len(out)
+    units = [rounding_unit(y.dtype) if real else 0.0 for y, real in zip(out, known, strict=True)]
+    if not any(real and _fits(y, np.float32) for y, real in zip(out, known, strict=True)):
         return units
     try:
         with np.errstate(all="ignore"):
@@ -166,7 +187,7 @@ def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Arr
         return units
     for i, (here, there) in enumerate(zip(out, aside, strict=True)):
         for lower in (np.float32, np.float16):
-            if _fits(here, lower) and _fits(there, lower) and np.any(here != there):
+            if known[i] and _fits(here, lower) and _fits(there, lower) and np.any(here != there):
                 units[i] = max(units[i], float(np.finfo(lower).eps))
     return units
 
@@ -175,12 +196,6 @@ def _fits(y: Array, lower: type) -> bool:
     """Whether every number of ``y`` is one of the dtype ``lower``."""
     with np.errstate(all="ignore"):
         return all(np.array_equal(part.astype(lower).astype(np.float64), part) for (part,) in blocks(y))
-
-
-def _norm(array: Array) -> float:
-    """Return the norm of ``array`` without overflow or underflow of its squares."""
-    largest = float(np.max(np.abs(array), initial=0.0))
-    return largest * float(np.linalg.norm(array / largest)) if largest and math.isfinite(largest) else largest
 
 
 def call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

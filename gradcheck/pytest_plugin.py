@@ -1,4 +1,4 @@
-"""The pytest plugin: failures nobody looked at, what no check could have shown, which sizes a failure needs. Level 6.
+"""The pytest plugin: failures nobody looked at, remarks, what no check could show, which sizes failed. Level 6.
 
 Loaded by its entry point wherever gradcheck is installed; ``-p no:gradcheck`` turns it off. It imports what costs when
 a test makes its first check. What is found travels with the report of the test, as plain data, so that it arrives from
@@ -18,7 +18,7 @@ __all__ = ["pytest_runtest_call", "pytest_runtest_makereport", "pytest_terminal_
 
 _CHECKS = pytest.StashKey[Any]()  # holds the Checks of a test
 _SUMMARY = "gradcheck_summary"  # the attribute of a report
-LINES = 40  # of the summary at most
+LINES = 40  # of a section at most
 
 
 @pytest.hookimpl(wrapper=True)
@@ -81,7 +81,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say of every test with checks what none of its examples could have shown."""
+    """Say of every test with checks what was remarked, and what none of its examples could have shown."""
     summaries: dict[str, Any] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -93,11 +93,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 summaries[test] = merged(summaries[test], summary) if test in summaries else summary
     if not summaries:
         return
-    from gradcheck.blindness.suite import sentences
+    from gradcheck.blindness.suite import remarks, sentences
 
-    lines = [f"{test}: {line}" for test, summary in sorted(summaries.items()) for line in sentences(summary)]
-    if lines:
-        terminalreporter.section("gradcheck: what no example could have shown")
+    for title, told in (("remarks", remarks), ("what no example could have shown", sentences)):
+        lines = [f"{test}: {line}" for test, summary in sorted(summaries.items()) for line in told(summary)]
+        if not lines:
+            continue
+        terminalreporter.section(f"gradcheck: {title}")
         for line in lines[:LINES]:
             terminalreporter.write_line(line)
         if len(lines) > LINES:

@@ -1,7 +1,7 @@
 """A report as a person reads it: plain text, text in colour, HTML with a small picture. Level 0.
 
 The order is a person's: which gradients are right and which are wrong, how wrong and where, why, between which layers
-the error enters, the smallest case that shows it, what was ruled out, and a line that does it again.
+the error enters, what was ruled out, and a line that does it again.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from typing import TYPE_CHECKING, TextIO
 from gradcheck.entrance import entrance
 
 if TYPE_CHECKING:
-    from gradcheck.report import Explanation, Finding, Report
+    from gradcheck.report import Entry, Explanation, Finding, Report
 
-__all__ = ["html", "shows_colour", "text"]
+__all__ = ["html", "shows_colour", "spelled", "text"]
 
 WIDTH = 118  # of a line
 LINES = 25  # of a report
 ENTRIES = 5  # of one argument that the table looks at
 ROOM = ((8, 5), (8, 3), (6, 3), (3, 2))  # lines of a failing report for its arguments and for entries; the first to fit
-MANY = 19  # lines for the arguments of any other report
+NOTED = 4  # lines that are kept for what is said of a report that is no failure, besides its arguments
+DIGITS = 6  # of a number in the table, if these tell claimed from measured and the bound allows them,
+EXACT = 17  # and at most: more say nothing of a float64
+COLUMN = 13  # letters of a number in the table, at least
 NAME = 40  # letters of a name
 SAYING = 90  # letters about one argument, on its line
 SENTENCE = 2  # lines of a sentence; an explanation is told in full
@@ -36,19 +39,29 @@ ACROSS = 64  # cells of a picture of an argument that has one axis only
 INK = {"pass": "32", "fail": "31", "inconclusive": "33"}  # what a terminal calls green, red and yellow
 PAINT = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700"}
 TOLD = {"pass": "right", "fail": "wrong", "inconclusive": "undecided"}
+PLAIN = {"−": "-", "±": "+/-", "…": "...", "→": "->", "≥": ">=", "≤": "<=", "×": "x", "·": "*", "²": "^2", "°": " deg"}
 
 
 def text(report: Report, *, colour: bool = False) -> str:
     """Return ``report`` as text of at most ``LINES`` lines; with escape sequences for a terminal if in ``colour``."""
     above = [*_headline(report, colour=colour), *_laws(report)]
-    below = list(_after(report))
+    certificate, below = list(_certificate(report)), list(_after(report))
     explained = list(_why(report))
-    for arguments, entries in ROOM:
-        middle = [*_arguments(report, arguments, colour=colour), *_certificate(report), *_entries(report, entries)]
-        room = LINES - len(above) - len(middle) - len(below)
+    left = LINES - len(above) - len(certificate) - len(below)
+    noted = min(len(explained), NOTED)
+    for arguments, entries in ROOM if report.verdict == "fail" else ((left - noted - 1, 0),):
+        middle = [*_arguments(report, arguments, colour=colour), *certificate, *_entries(report, entries)]
+        room = left + len(certificate) - len(middle)
         if len(explained) <= room:
             break
     return "\n".join([*above, *middle, *_fitting(explained, room), *below])
+
+
+def spelled(text: str, file: TextIO | None) -> str:
+    """Return ``text`` in letters that ``file`` can show: plain stand-ins for signs that its encoding lacks."""
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    lacking = {ord(sign): plain for sign, plain in PLAIN.items() if not sign.encode(encoding, "ignore")}
+    return text.translate(lacking).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def shows_colour(file: TextIO) -> bool:
@@ -83,13 +96,13 @@ def _inked(word: str, verdict: str, *, colour: bool) -> str:
 
 
 def _laws(report: Report) -> Iterator[str]:
-    """Yield the laws that are broken, and the first reason that is too long for its line, in full; two of all these."""
-    long = (
-        f"d{_short(path)}: {finding.reason}"
-        for path, finding in report.arguments.items()
-        if len(finding.reason or "") > SAYING
-    )
-    sentences = [*(f"Law: {sentence}" for sentence in report.broken), *itertools.islice(long, 1)]
+    """Yield laws that are broken, what is said of a gradient and too long for its line, and remarks; two of these."""
+    long = (f"d{_short(path)}: {told}" for path, finding in report.arguments.items() if (told := _too_long(finding)))
+    sentences = [
+        *(f"Law: {sentence}" for sentence in report.broken),
+        *itertools.islice(long, 1),
+        *(f"Remark: {sentence}" for sentence in report.remarks),
+    ]
     for sentence in sentences[:2]:
         yield from _wrapped(sentence, SENTENCE)
 
@@ -97,7 +110,6 @@ def _laws(report: Report) -> Iterator[str]:
 def _arguments(report: Report, most: int, *, colour: bool) -> Iterator[str]:
     """Yield a line for each argument; of many those that are wrong before others, and how many more there are."""
     named = list(report.arguments.items())
-    most = most if report.verdict == "fail" else MANY
     if len(named) > most + 1:
         worst = sorted(range(len(named)), key=lambda i: ("fail", "inconclusive", "pass").index(named[i][1].verdict))
         shown = sorted(worst[:most])
@@ -123,27 +135,56 @@ def _certificate(report: Report) -> Iterator[str]:
 def _say(finding: Finding) -> str:
     """Say what was found about one gradient."""
     if finding.verdict == "pass":
-        if not finding.bound:
-            return str(finding.reason)
-        return "; ".join(filter(None, [f"error below {finding.bound:.1e} of its norm", finding.reason]))
-    if finding.verdict == "fail" and not math.isnan(finding.error):
+        within = f"error below {finding.bound:.1e} of its norm" if finding.bound else None
+        return "; ".join(filter(None, [within, finding.reason, finding.remark]))
+    if finding.verdict == "fail":
         if math.isinf(finding.error):
             return "; ".join([finding.reason or "the true gradient is zero", *finding.where[:2]])
-        where = ", ".join(finding.where[:3])
-        return "; ".join(filter(None, [f"relative error {finding.error:.2g}", finding.reason, where]))
+        apart = None if math.isnan(finding.error) else f"relative error {finding.error:.2g}"
+        return "; ".join(filter(None, [apart, finding.reason, ", ".join(finding.where[:3])]))
     return finding.reason or f"the bound is {finding.bound:.1e}"
 
 
+def _too_long(finding: Finding) -> str | None:
+    """Return the sentence about a gradient that does not fit on its line, None if there is none."""
+    if finding.remark and finding.verdict == "pass":
+        return finding.remark if len(_say(finding)) > SAYING else None
+    return finding.reason if len(finding.reason or "") > SAYING else None
+
+
 def _entries(report: Report, most: int) -> Iterator[str]:
-    """Yield the table of the worst entries: of a few arguments some each."""
+    """Yield the table of the worst entries: of a few arguments some each; without columns for what is withheld."""
     entries = [entry for finding in report.arguments.values() for entry in finding.wrong_entries[:ENTRIES]]
+    entries = sorted(entries, key=lambda e: -abs(e.claimed - e.measured) / (abs(e.measured) + e.error + 1e-300))[:most]
     if not entries:
         return
-    entries = sorted(entries, key=lambda e: -abs(e.claimed - e.measured) / (abs(e.measured) + e.error + 1e-300))[:most]
-    width = max(5, *(len(_short(entry.name)) for entry in entries))
-    yield f"  {'entry':{width}}  {'claimed':>13}  {'measured':>13}  ± bound"
-    for e in entries:
-        yield f"  {_short(e.name):{width}}  {e.claimed:13.6g}  {e.measured:13.6g}  {e.error:.1e}"
+    known = not all(math.isnan(entry.error) for entry in entries)
+    heads = ("claimed", "measured") if known else ("claimed",)
+    rows = [(_short(e.name), *_numbers(e)[: len(heads)], f"  {e.error:.1e}" if known else "") for e in entries]
+    width = max(5, *(len(name) for name, *_ in rows))
+    column = max(COLUMN, *(len(number) for _, *numbers, _ in rows for number in numbers))
+    for name, *numbers, bound in (("entry", *heads, "  ± bound" if known else ""), *rows):
+        yield f"  {name:{width}}{''.join(f'  {number:>{column}}' for number in numbers)}{bound}"
+
+
+def _numbers(entry: Entry) -> tuple[str, str]:
+    """Return claimed and measured with so many digits that the first in which they differ is followed by one more.
+
+    These are six where that is enough, or as few as the bound leaves to be known.
+    """
+    claimed, measured = entry.claimed, entry.measured
+    size, apart = max(abs(claimed), abs(measured)), abs(claimed - measured)
+    if not (0 < apart < math.inf and size < math.inf):
+        return f"{claimed:.{DIGITS}g}", f"{measured:.{DIGITS}g}"
+    known = _place(size) - _place(entry.error) + 1 if 0 < entry.error < math.inf else DIGITS
+    digits = min(max(_place(size) - _place(apart) + 2, min(known, DIGITS)), EXACT)
+    zeros = "#" if digits > DIGITS else ""  # both are as long
+    return f"{claimed:{zeros}.{digits}g}", f"{measured:{zeros}.{digits}g}"
+
+
+def _place(number: float) -> int:
+    """Return the power of ten of the first digit of a positive number."""
+    return math.floor(math.log10(number))
 
 
 def _why(report: Report) -> Iterator[str]:
@@ -151,6 +192,8 @@ def _why(report: Report) -> Iterator[str]:
         yield from _explained(each, "Or" if number else "Note" if each.mistake == "Z" else "Why")
     if report.silence:
         yield from _wrapped(f"No explanation: {report.silence.removesuffix('.')}.")
+    if report.advice:
+        yield from _wrapped(report.advice)
 
 
 def _explained(each: Explanation, how: str) -> Iterator[str]:
@@ -171,8 +214,6 @@ def _after(report: Report) -> Iterator[str]:
     wrong = {path: finding.verdict == "fail" for path, finding in report.arguments.items()}
     if decided and (place := entrance(wrong)):
         yield from _wrapped(f"Enters: {place}", SENTENCE)
-    if report.smallest:
-        yield from _wrapped(f"Needs: {report.smallest}", SENTENCE)
     if report.ruled_out:
         yield from _wrapped(f"Ruled out for a gradient as a whole: {', '.join(report.ruled_out)}.", SENTENCE)
     if report.replay:

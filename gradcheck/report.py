@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from gradcheck.render import html, shows_colour, text
+from gradcheck.render import html, shows_colour, spelled, text
 
 __all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Findings", "Report", "Verdict"]
 
@@ -55,6 +55,9 @@ class Finding:
         where: the regions that are wrong, by name; empty where they were not looked for.
         reason: why the verdict is what it is, where the numbers do not say it.
         conventions: along how many tangents a kink at the point was seen; there the gradient is a convention.
+        remark: what a person should know of a gradient that is right, such as how exact it is.
+
+    Of a failure whose numbers are withheld ``error``, ``bound`` and what was measured are NaN.
     """
 
     verdict: Verdict
@@ -130,13 +133,11 @@ class Answers:
         explanations: why it is wrong, the simplest first; several where they cannot be told apart on these inputs.
         silence: why there is no explanation of a failure; None where there is one, or none was asked for.
         ruled_out: names of mistakes that would have been recognised here and were not found.
-        smallest: the sizes that the failure needs in order to be seen; None where they were not looked for.
     """
 
     explanations: tuple[Explanation, ...] = ()
     silence: str | None = None
     ruled_out: tuple[str, ...] = ()
-    smallest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ class Report:
             makes hundreds of reports of which nobody reads more than the last.
         replay: a line that does this check again.
         remarks: what a person should know of the backward as a whole although nothing is wrong, a sentence each.
+        tolerance: which ``tol`` would let it pass and what would justify that, where a failure may be an approximation.
     """
 
     name: str
@@ -165,6 +167,7 @@ class Report:
     inquiry: Callable[[], Answers] = field(default=Answers, repr=False, compare=False)
     replay: str | None = None
     remarks: tuple[str, ...] = ()
+    tolerance: str | None = None
 
     def __post_init__(self) -> None:
         """Keep the findings so that it is known whether anybody asked for them."""
@@ -197,9 +200,15 @@ class Report:
         return self.answers.ruled_out
 
     @property
-    def smallest(self) -> str | None:
-        """The sizes that the failure needs in order to be seen."""
-        return self.answers.smallest
+    def advice(self) -> str | None:
+        """Which tolerance would let it pass, where nothing explains a failure that may be an approximation."""
+        return None if self.explanations else self.tolerance
+
+    @property
+    def remarked(self) -> tuple[str, ...]:
+        """Every remark, a sentence each: of the backward as a whole, and of each gradient that is right."""
+        right = {path: finding for path, finding in self.arguments.items() if finding.verdict is Verdict.PASS}
+        return (*self.remarks, *(f"d{path}: {each.remark}" for path, each in right.items() if each.remark))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle keeps: the answers instead of the functions that would find them."""
@@ -220,7 +229,10 @@ class Report:
     @property
     def breached(self) -> bool:
         """Whether the backward returned something that could not be compared at all."""
-        return any(f.verdict is Verdict.FAIL and math.isnan(f.error) for f in self.arguments.values())
+        return any(
+            f.verdict is Verdict.FAIL and math.isnan(f.error) and not math.isnan(f.bound)
+            for f in self.arguments.values()
+        )
 
     @property
     def error(self) -> float:
@@ -234,9 +246,9 @@ class Report:
         return max(finding.bound for finding in self.arguments.values())
 
     def __str__(self) -> str:
-        """Return the report as plain text of at most 25 lines."""
+        """Return the report as plain text of at most 25 lines, in letters that the standard output can show."""
         with self._unnoticed():
-            return text(self)
+            return spelled(text(self), sys.stdout)
 
     def _unnoticed(self) -> contextlib.AbstractContextManager[None]:
         """Printing a report is no assertion."""
@@ -251,9 +263,7 @@ class Report:
         """Print the report; in colour where ``file`` (by default the standard output) is a terminal."""
         file = sys.stdout if file is None else file
         with self._unnoticed():
-            shown = text(self, colour=shows_colour(file))
-        encoding = getattr(file, "encoding", None) or "utf-8"  # a Windows console may have no arrow
-        print(shown.encode(encoding, "replace").decode(encoding), file=file)
+            print(spelled(text(self, colour=shows_colour(file)), file), file=file)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data that JSON can hold; a number that is not finite becomes a string."""
@@ -292,7 +302,7 @@ class Report:
             ],
             "silence": self.silence,
             "ruled_out": list(self.ruled_out),
-            "smallest": self.smallest,
+            "advice": self.advice,
             "replay": self.replay,
         }
 

@@ -1,29 +1,41 @@
 """Arrays in nested containers ↔ one flat vector, and the names of its entries. Level 0.
 
-A *tree* is an array, or a tuple, list or dict of trees. A *path* leads to one of its leaves and is
-written as Python would index it: ``W1``, ``params['b']``, ``layers[0][1]``. An *entry* is one number
-of one leaf: ``W1[2, 3]``, ``params['b'][0]``.
+A *tree* is a leaf, or a container of trees: a tuple, list, dict, dataclass (see ``containers``). A *path* leads to one
+of its leaves and is written as Python would: ``W1``, ``params['b']``, ``layers[0].W``. An *entry* is one number of one
+leaf: ``W1[2, 3]``, ``params['b'][0]``.
 """
 
 from __future__ import annotations
 
-import copy
+import bisect
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Layout", "describe", "entry_name", "is_container", "is_float", "leaves", "rebuild", "rounding_unit"]
+from gradcheck.containers import LEAVES, Opened, is_container, opened
+
+__all__ = [
+    "Layout",
+    "Structure",
+    "describe",
+    "entry_name",
+    "flatten",
+    "is_container",
+    "is_discrete",
+    "is_float",
+    "leaves",
+    "norm",
+    "rebuild",
+    "rounding_unit",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def is_container(tree: object) -> bool:
-    """Whether ``tree`` is a container that is looked into: a tuple, a list or a dict."""
-    return isinstance(tree, tuple | list | Mapping)
+PLAIN = 1e-250  # sums of squares between this and its inverse lost nothing to underflow or overflow
 
 
 def is_float(value: object) -> bool:
@@ -31,40 +43,124 @@ def is_float(value: object) -> bool:
     return isinstance(value, np.ndarray) and (value.dtype.kind == "f" or value.dtype.name == "bfloat16")
 
 
+def is_discrete(value: object) -> bool:
+    """Whether ``value`` is, or is an array of, integers or booleans: it changes in steps and has no derivative."""
+    dtype = getattr(value, "dtype", None)
+    return isinstance(value, int) if dtype is None else getattr(dtype, "kind", "") in tuple("biu")
+
+
 def rounding_unit(dtype: np.dtype[Any]) -> float:
     """Return the distance from 1 to the next number of a floating-point ``dtype``; NumPy does not know bfloat16."""
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
 
 
-def leaves(tree: object, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield ``(path, leaf)`` for every leaf of ``tree``, containers in order, dicts by insertion."""
-    if isinstance(tree, np.ndarray):  # nearly every leaf, and cheaper to recognise than a container
-        yield path, tree
-    elif isinstance(tree, Mapping):
-        for key, subtree in tree.items():
-            yield from leaves(subtree, f"{path}[{key!r}]")
-    elif isinstance(tree, tuple | list):
-        for index, subtree in enumerate(tree):
-            yield from leaves(subtree, f"{path}[{index}]")
-    else:
-        yield path, tree
+def norm(array: Array) -> float:
+    """Return the norm of all numbers of ``array``, without overflow or underflow of their squares."""
+    flat = np.ravel(array)
+    with np.errstate(all="ignore"):
+        squares = float(flat @ flat)
+        if PLAIN < squares < 1 / PLAIN:
+            return math.sqrt(squares)
+        largest = float(np.max(np.abs(flat), initial=0.0))
+        return largest * float(np.linalg.norm(flat / largest)) if largest and math.isfinite(largest) else largest
+
+
+class Step(NamedTuple):
+    """One container of a structure: after ``before`` more leaves its last ``children`` parts are complete."""
+
+    before: int
+    children: int
+    build: Callable[[Sequence[Any]], Any]
+    keys: Sequence[Any]
+    label: Callable[[Any], str]
+
+
+class Structure:
+    """What is left of a tree when its leaves are taken out: how they are put together again, and their paths.
+
+    The containers are kept in the order in which they are completed, inner ones first, so that however deep they are
+    nested one loop with a stack rebuilds them.
+    """
+
+    def __init__(self, steps: Sequence[Step], size: int) -> None:
+        self.steps = steps
+        self.size = size
+
+    def unflatten(self, replacements: Iterable[Any]) -> Any:
+        """Return the tree with the next ``size`` of ``replacements`` for its leaves."""
+        found = iter(replacements)
+        stack: list[Any] = []
+        for step in self.steps:
+            stack += itertools.islice(found, step.before)
+            children = stack[len(stack) - step.children :]
+            del stack[len(stack) - step.children :]
+            stack.append(step.build(children))
+        return stack.pop() if stack else next(found)
+
+    def paths(self, root: str) -> list[str]:
+        """Return the path of every leaf, where the tree is called ``root``."""
+        stack: list[list[str]] = []
+        for step in self.steps:
+            stack += [[""]] * step.before
+            children = stack[len(stack) - step.children :]
+            del stack[len(stack) - step.children :]
+            labels = map(step.label, step.keys)
+            stack.append([label + rest for label, rests in zip(labels, children, strict=True) for rest in rests])
+        return [root + rest for rest in stack.pop()] if stack else [root]
+
+
+def flatten(tree: Any) -> tuple[list[Any], Structure]:
+    """Return the leaves of ``tree``, containers in order and dicts by insertion, and the structure that is left.
+
+    A container inside itself is not looked into again, and is a leaf there.
+    """
+    found: list[Any] = []
+    steps: list[Step] = []
+    pending: list[Any] = [tree]
+    above: set[int] = set()
+    before = 0
+    while pending:
+        node = pending.pop()
+        if type(node) is _Completed:
+            above.discard(node.identity)
+        else:
+            parts = None if id(node) in above else opened(node)
+            if parts is None:
+                found.append(node)
+                continue
+            if not LEAVES.issuperset(map(type, parts.children)):
+                above.add(id(node))
+                pending.append(_Completed(id(node), parts))
+                pending.extend(reversed(parts.children))
+                continue
+            found += parts.children
+            node = _Completed(id(node), parts)
+        keys, children, build, label = node.parts
+        steps.append(Step(len(found) - before, len(children), build, keys, label))
+        before = len(found)
+    return found, Structure(steps, len(found))
+
+
+class _Completed(NamedTuple):
+    """Stands behind the children of a container that are still to be seen."""
+
+    identity: int
+    parts: Opened
+
+
+def leaves(tree: object, path: str) -> list[tuple[str, Any]]:
+    """Return ``(path, leaf)`` for every leaf of ``tree``, containers in order, dicts by insertion."""
+    if type(tree) in LEAVES:
+        return [(path, tree)]
+    found, structure = flatten(tree)
+    return list(zip(structure.paths(path), found, strict=True))
 
 
 def rebuild(tree: Any, replacements: Iterator[Any]) -> Any:
     """Return ``tree`` with its leaves replaced, in order, by the next of ``replacements``."""
-    if isinstance(tree, np.ndarray):
+    if type(tree) in LEAVES:
         return next(replacements)
-    if isinstance(tree, Mapping):
-        rebuilt = {key: rebuild(subtree, replacements) for key, subtree in tree.items()}
-        if type(tree) is dict:
-            return rebuilt
-        like = copy.copy(tree)  # keeps what a subclass adds: a default factory, an order
-        like.update(rebuilt)  # type: ignore[attr-defined]
-        return like
-    if isinstance(tree, tuple | list):
-        items = [rebuild(subtree, replacements) for subtree in tree]
-        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
-    return next(replacements)
+    return flatten(tree)[1].unflatten(replacements)
 
 
 def entry_name(path: str, shape: Sequence[int], index: int) -> str:
@@ -77,7 +173,8 @@ def entry_name(path: str, shape: Sequence[int], index: int) -> str:
 def describe(value: object) -> str:
     """Say in a few words what ``value`` is: ``a float64 array of shape (3, 4)``, ``None``, ``a dict``."""
     if isinstance(value, np.ndarray):
-        return f"{_an(value.dtype.name)} array of shape {value.shape}"
+        masked = "masked " if isinstance(value, np.ma.MaskedArray) else ""
+        return f"{_an(masked + value.dtype.name)} array of shape {value.shape}"
     if value is None:
         return "None"
     if isinstance(value, Mapping):
@@ -118,7 +215,7 @@ class Layout:
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The number of entries of each array."""
-        return tuple(int(np.prod(shape, dtype=np.int64)) for shape in self.shapes)
+        return tuple(map(math.prod, self.shapes))
 
     @cached_property
     def size(self) -> int:
@@ -131,12 +228,14 @@ class Layout:
         ends = np.cumsum((0, *self.sizes)).tolist()
         return tuple(slice(start, end) for start, end in itertools.pairwise(ends))
 
+    @np.errstate(all="ignore")
     def flatten(self, arrays: Iterable[Any]) -> Array:
         """Return the flat float64 vector of ``arrays``, a fresh one; a number fills the place of its array."""
-        vector = np.empty(self.size)
-        for part, array in zip(self.slices, arrays, strict=True):
-            vector[part] = np.asarray(array, dtype=np.float64).ravel()
-        return vector
+        parts = [
+            np.ravel(array) if np.ndim(array) else np.broadcast_to(array, size)
+            for array, size in zip(arrays, self.sizes, strict=True)
+        ]
+        return np.concatenate(parts, out=np.empty(self.size), casting="unsafe") if parts else np.empty(0)
 
     def unflatten(self, vector: Array) -> list[Array]:
         """Return the arrays that ``vector`` holds, as views of it."""
@@ -144,10 +243,10 @@ class Layout:
 
     def locate(self, index: int) -> tuple[int, int]:
         """Return which array, and which of its entries, entry ``index`` of the vector is."""
-        for number, part in enumerate(self.slices):
-            if index < part.stop:
-                return number, index - part.start
-        raise IndexError(index)
+        if index >= self.size:
+            raise IndexError(index)
+        number = bisect.bisect(self.slices, index, key=lambda part: part.start) - 1
+        return number, index - self.slices[number].start
 
     def entry_name(self, index: int) -> str:
         """Return the name of entry ``index`` of the vector: ``x[0, 2]``."""

@@ -20,21 +20,33 @@ ROOT = Path(__file__).resolve().parent.parent
 GRADCHECK = ROOT / "gradcheck"
 
 LEVELS = {
-    0: ("trees", "arguments", "report", "render", "entrance", "errors", "mistakes"),
+    0: ("containers", "trees", "arguments", "report", "render", "entrance", "errors", "hints", "mistakes"),
     1: (
         *("oracles", "adapters", "pairing", "calls", "witness"),
         *("verdict.regions", "verdict.axes", "explanation.edits", "blindness.facts", "blindness.spots"),
     ),
     2: (
         *(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
-        *("verdict.cotangents", "verdict.memory"),
+        *("verdict.cotangents", "verdict.memory", "verdict.returned"),
     ),
     3: (
         *(
             f"verdict.{part}"
-            for part in ("judge", "search", "locate", "kinks", "crossexamine", "behaviour", "repeatable")
+            for part in (
+                "judge",
+                "search",
+                "locate",
+                "kinks",
+                "crossexamine",
+                "behaviour",
+                "repeatable",
+                "exactness",
+                "jumps",
+                "hair",
+                "folds",
+            )
         ),
-        *(f"explanation.{part}" for part in ("shrink", "evidence", "suspicion", "suspects", "explain")),
+        *(f"explanation.{part}" for part in ("evidence", "suspicion", "suspects", "explain")),
         *(f"blindness.{part}" for part in ("mutations", "variations", "roles", "mutants")),
     ),
     4: ("verdict.subject", "explanation.inquiry", "check"),

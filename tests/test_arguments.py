@@ -1,7 +1,17 @@
+import threading
+
 import numpy as np
 import pytest
 
 from gradcheck.arguments import Arguments
+
+ENDLESS = [1]
+ENDLESS.append(ENDLESS)
+
+
+class Alike:
+    def __repr__(self):
+        return "alike"
 
 
 def f(x, W, b=None, *rest, reg=0.1):
@@ -34,6 +44,22 @@ def test_wrt_takes_names_and_positions_in_the_order_of_the_gradients():
     assert moving(np.ones(2), np.ones(3), wrt=-1) == ("W",)
 
 
+def test_wrt_takes_leaves_and_whatever_lies_under_a_path():
+    params = {"W": np.ones(2), "layers": [{"b": np.ones(1)}, {"b": np.ones(3)}], "rate": 0.5}
+    assert moving(np.ones(2), params, wrt="W['W']") == ("W['W']",)
+    assert moving(np.ones(2), params, wrt=('W["layers"]', "x")) == ("W['layers'][0]['b']", "W['layers'][1]['b']", "x")
+    assert moving(np.ones(2), params, wrt="W['rate']") == ("W['rate']",)
+    assert moving(np.ones(2), params, None, np.ones(1), np.ones(1), wrt="rest") == ("rest[0]", "rest[1]")
+
+
+def test_what_moves_can_be_chosen_anew():
+    arguments = Arguments.of(f, (np.ones(2), {"W": np.ones(3), "rate": 0.5}))
+    other = arguments.moving_only(["W['rate']", "x"])
+    assert other.layout.paths == ("W['rate']", "x")
+    assert other.moving == (1, 0)
+    assert other.at(np.array([2.0, 3.0, 4.0]))[1]["rate"] == 2.0
+
+
 def test_a_python_float_moves_if_it_is_named():
     arguments = Arguments.of(f, (2.0, np.ones(1)), "x")
     assert arguments.layout.paths == ("x",)
@@ -62,8 +88,65 @@ def test_no_call_sees_what_another_wrote_into_its_arguments():
     assert arguments.values[0].tolist() == [1, 1]
 
 
-def test_an_argument_that_cannot_be_copied_is_shared():
-    assert Arguments.of(f, (np.ones(1), np), None).fresh()[1] is np
+class Single:
+    def __deepcopy__(self, memo):
+        raise RuntimeError("there is one")
+
+
+@pytest.mark.parametrize("single", [np, threading.Lock(), Single()])
+def test_an_argument_that_cannot_be_copied_is_shared(single):
+    assert Arguments.of(f, (np.ones(1), single), None).fresh()[1] is single
+
+
+def test_arrays_inside_an_object_array_are_copied():
+    ragged = np.array([np.ones(1), np.ones(2)], dtype=object)
+    arguments = Arguments.of(f, (np.ones(1), ragged))
+    arguments.fresh()[1][0][:] = 5
+    assert ragged[0] == 1.0
+
+
+@pytest.mark.parametrize("constant", [1 + 2j, np.ones(2, complex), np.dtype("f4"), np.float32, b"text", slice(2), ...])
+def test_what_is_no_float_stays(constant):
+    arguments = Arguments.of(f, (np.ones(1), constant))
+    assert arguments.layout.paths == ("x",)
+    assert repr(arguments.at(np.zeros(1))[1]) == repr(constant)
+
+
+def test_a_masked_array_that_stays_keeps_its_mask():
+    mask = np.ma.masked_array([1.0, 2.0], [0, 1])
+    arguments = Arguments.of(f, (np.ones(1), mask), "x")
+    assert arguments.at(np.zeros(1))[1].mask.tolist() == [False, True]
+
+
+class Kind(np.ndarray):
+    """An array of another kind, as ``np.matrix`` is."""
+
+
+def test_an_array_of_a_subclass_moves_as_one():
+    arguments = Arguments.of(f, (np.ones(2).view(Kind), None))
+    assert isinstance(arguments.at(arguments.point)[0], Kind)
+    assert isinstance(arguments.moved(arguments.point).values[0], Kind)
+
+
+def test_a_key_of_jax_stays():
+    jax = pytest.importorskip("jax")
+    key = jax.random.key(0)
+    assert Arguments.of(f, (np.ones(1), key)).fresh()[1].dtype == key.dtype
+
+
+def test_a_tensor_is_refused():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="W must be a NumPy array, but it is a Tensor"):
+        Arguments.of(f, (np.ones(1), torch.ones(1)))
+    stays = (torch.float32, torch.device("cpu"), torch.Generator(), torch.Size([2]), torch.nn.Linear(1, 1))
+    assert Arguments.of(f, (np.ones(1), *stays)).layout.paths == ("x",)
+
+
+def test_arrays_are_taken_apart_once_for_all_calls(monkeypatch):
+    arguments = Arguments.of(f, (np.ones(2), {"W": np.ones(3)}))
+    arguments.fresh()
+    monkeypatch.setattr("gradcheck.arguments.flatten", lambda tree: pytest.fail("taken apart again"))
+    assert arguments.at(np.zeros(5))[1]["W"].tolist() == [0, 0, 0]
 
 
 class Jax:
@@ -106,7 +189,7 @@ def test_an_array_of_another_library_becomes_a_numpy_array():
             (np.ones(2), np.ones(2)),
             "V",
             ValueError,
-            "wrt must name arguments of f (x, W) or their positions, but it holds 'V'. Choose among these.",
+            "wrt must name arguments of f (x, W), leaves of them or positions, but it holds 'V'. Choose among these.",
         ),
         (
             (np.ones(2), np.ones(2)),
@@ -128,10 +211,57 @@ def test_an_array_of_another_library_becomes_a_numpy_array():
         ),
         (
             (np.ones(2, complex), np.ones(2)),
+            "x",
+            ValueError,
+            "wrt must name arguments of f that hold floats, but x is a complex128 array of shape (2,). Leave it out, "
+            "or pass its real and its imaginary part as two arguments: complex numbers are not supported yet.",
+        ),
+        (
+            (np.ones(2), 3),
+            "W",
+            ValueError,
+            "wrt must name arguments of f that hold floats, but W is the int 3. Leave it out, or pass floats.",
+        ),
+        (
+            (np.ones(2), np.ones(2)),
+            1.5,
+            TypeError,
+            "wrt must be a name, a position, or a tuple of them, but it is the float 1.5. "
+            "Choose among the arguments of f (x, W), or leave it out.",
+        ),
+        (
+            (np.ones(2), np.ones(2)),
+            [],
+            TypeError,
+            "wrt must be a name, a position, or a tuple of them, but it is a list of 0. "
+            "Choose among the arguments of f (x, W), or leave it out.",
+        ),
+        (
+            (np.ones(2), np.ones(2)),
+            True,
+            ValueError,
+            "wrt must name arguments of f (x, W), leaves of them or positions, but it holds True. Choose among these.",
+        ),
+        (
+            (np.ma.masked_array([1.0, 2.0], [0, 1]), 1),
             None,
             TypeError,
-            "x must be real, but it is a complex128 array of shape (2,). "
-            "Pass its real and its imaginary part as two arguments; complex arrays are not supported yet.",
+            "x must be a plain array, but it is a masked one. Pass its numbers, x.filled(0), and its mask as two "
+            "arguments.",
+        ),
+        (
+            (np.ones(2), ENDLESS),
+            None,
+            ValueError,
+            "f must be given containers that end, but W[1] is a list of 2 that holds itself. "
+            "Pass the arrays in a tuple, a list or a dict of their own.",
+        ),
+        (
+            (np.ones(2), {Alike(): 1, Alike(): 2}),
+            None,
+            ValueError,
+            "f must be given leaves with names of their own, but two are called W[alike]. "
+            "Use keys that are printed differently.",
         ),
         (
             (np.ones(2),),

@@ -1,4 +1,5 @@
 import inspect
+import itertools
 
 import numpy as np
 import pytest
@@ -292,7 +293,7 @@ def test_every_public_name_can_be_used():
         gradcheck.nothing  # noqa: B018
 
 
-def test_evaluations_are_counted_announced_and_bounded():
+def test_evaluations_are_counted_and_so_many_announced_as_are_likely():
     calls, told = 0, []
 
     def counting(x, W, b):
@@ -302,12 +303,15 @@ def test_evaluations_are_counted_announced_and_bounded():
 
     report = examine_backward(counting, affine_backward, (X, W, B), progress=lambda *now: told.append(now))
     assert [done for done, _ in told] == list(range(1, calls + 1))
-    assert report.evaluations == calls < 150
-    assert len({most for _, most in told}) == 1
+    assert report.evaluations == calls <= 45
+    assert {likely for _, likely in told} == {45}
     wrong = lambda dy, cache: [0.5 * g for g in affine_backward(dy, cache)]  # noqa: E731
     told.clear()
     assert not examine_backward(counting, wrong, (X, W, B), progress=lambda *now: told.append(now))
-    assert told[-1][0] < told[-1][1] == told[0][1]
+    assert told[-1][0] > 45
+    assert all(done <= likely for done, likely in told)
+    totals = list(dict.fromkeys(likely for _, likely in told))
+    assert all(more == fewer + fewer // 2 for fewer, more in itertools.pairwise(totals))
 
 
 def test_read_only_and_memory_mapped_arguments_are_taken(tmp_path):
@@ -372,8 +376,7 @@ def test_hints_can_be_withheld_and_the_verdict_and_the_location_stay():
     bare = examine_backward(affine, wrong, (X, W, B), seed=0, hints=False)
     assert full.explanations
     assert full.ruled_out
-    assert full.smallest
-    assert (bare.explanations, bare.silence, bare.ruled_out, bare.smallest) == ((), None, (), None)
+    assert (bare.explanations, bare.silence, bare.ruled_out) == ((), None, ())
     assert bare.arguments == full.arguments
     assert (bare.verdict, bare.seed, bare.broken, bare.replay) == (full.verdict, full.seed, full.broken, full.replay)
     heads = {line.split(":")[0].split("(")[0].strip() for line in str(bare).splitlines()}
@@ -382,7 +385,6 @@ def test_hints_can_be_withheld_and_the_verdict_and_the_location_stay():
         "Or",
         "Note",
         "To tell",
-        "Needs",
         "Ruled out for a gradient as a whole",
         "No explanation",
     }

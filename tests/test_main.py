@@ -3,13 +3,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gradcheck import __version__
 from gradcheck.__main__ import main
-from gradcheck.commands import cli
+from gradcheck.commands import cli, job
 from gradcheck.commands.job import ORACLES
 
 ROOT = Path(__file__).parent.parent
@@ -184,10 +185,11 @@ def test_a_seed_that_was_drawn_replays_the_run():
     assert without_times(first) == without_times(again)
 
 
-def test_a_tolerance_is_part_of_the_replay():
-    document = results("own:RIGHT", "--examples", "1", "--seed", "1", "--tol", "1e-3", "--oracle", "complex_step")
-    assert document["tol"] == 0.001
-    assert document["command"].endswith("--seed 1 --examples 1 --oracle complex_step --tol 0.001")
+@pytest.mark.parametrize(("given", "tol"), [("1e-3", 0.001), ("0", 0.0)])
+def test_a_tolerance_is_part_of_the_replay_also_where_it_is_zero(given, tol):
+    document = results("own:RIGHT", "--examples", "1", "--seed", "1", "--tol", given, "--oracle", "complex_step")
+    assert document["tol"] == tol
+    assert document["command"].endswith(f"--seed 1 --examples 1 --oracle complex_step --tol {tol}")
 
 
 def test_the_json_holds_what_the_table_shows_and_the_failures():
@@ -210,6 +212,40 @@ def test_the_json_holds_what_the_table_shows_and_the_failures():
     assert failure["structure"] == {"N": 4}
     assert failure["replay"] == "python -m gradcheck check own:WRONG --seed 5 --only 0 --oracle complex_step"
     assert list(Path.cwd().glob("*partial*")) == []
+
+
+@pytest.fixture
+def remarked(monkeypatch):
+    """Every check finds something to remark: of the whole, and of the gradient if it is larger than one entry."""
+    examine = job.examine_backward
+
+    def examined(*args, **settings):
+        report = examine(*args, **settings)
+        (finding,) = report.arguments.values()
+        remark = "exact to 2.1e-07" if finding.shape != (1,) else None
+        shared = ("scale_backward shares memory.",) if remark else ()
+        return replace(report, arguments={"x": replace(finding, remark=remark)}, remarks=shared)
+
+    monkeypatch.setattr(job, "examine_backward", examined)
+
+
+def test_remarks_are_told_before_the_table_counted_in_it_and_kept_in_the_json(capsys, remarked):
+    words = ("own:RIGHT", "--seed", "7", "--examples", "12", "--oracle", "complex_step", "--json", "results.json")
+    code, printed = told(capsys, *words)
+    (row,) = json.loads(Path("results.json").read_text(encoding="utf-8"))["rows"]
+    assert code == 0
+    count = len(row["remarks"])
+    assert 0 < count < 12
+    assert (
+        f"right, random input, complex_step: {count} of 12 examples pass with a remark. The first:\n"
+        "  example 0: N=4\n  scale_backward shares memory.\n  dx: exact to 2.1e-07\n"
+    ) in printed
+    assert f"pass, {count} with a remark" in printed
+    assert row["remarks"][0] == {
+        "example": 0,
+        "replay": "python -m gradcheck check own:RIGHT --seed 7 --only 0 --oracle complex_step",
+        "remarks": ["scale_backward shares memory.", "dx: exact to 2.1e-07"],
+    }
 
 
 def test_numbers_that_are_not_finite_are_strings_in_the_json():

@@ -3,7 +3,7 @@ import collections
 import numpy as np
 import pytest
 
-from gradcheck.trees import Layout, describe, entry_name, leaves, rebuild
+from gradcheck.trees import Layout, describe, entry_name, flatten, is_discrete, leaves, rebuild
 
 
 def test_leaves_are_named_as_python_would_index_them():
@@ -46,6 +46,7 @@ def test_an_entry_beyond_the_layout_is_an_index_error():
     [
         (np.zeros((3, 4)), "a float64 array of shape (3, 4)"),
         (np.zeros(2, dtype=np.int64), "an int64 array of shape (2,)"),
+        (np.ma.masked_array([1.0]), "a masked float64 array of shape (1,)"),
         (None, "None"),
         ({"W": 1}, "a dict with the keys 'W'"),
         ([1, 2], "a list of 2"),
@@ -55,3 +56,42 @@ def test_an_entry_beyond_the_layout_is_an_index_error():
 )
 def test_values_are_described_in_a_few_words(value, said):
     assert describe(value) == said
+
+
+def test_containers_may_be_nested_deeply():
+    tree = 1.0
+    for _ in range(5000):
+        tree = [tree]
+    found, structure = flatten(tree)
+    assert found == [1.0]
+    assert structure.paths("x") == ["x" + 5000 * "[0]"]
+    assert flatten(structure.unflatten([2.0]))[0] == [2.0]
+
+
+def test_a_container_inside_itself_is_a_leaf_there():
+    tree = [1, {"a": 2}]
+    tree[1]["me"] = tree
+    assert [path for path, _ in leaves(tree, "x")] == ["x[0]", "x[1]['a']", "x[1]['me']"]
+    twice = [3]
+    assert [leaf for _, leaf in leaves([twice, twice], "x")] == [3, 3]
+
+
+def test_rebuild_takes_no_more_than_it_needs():
+    replacements = iter(range(5))
+    assert rebuild([0, [0, ()], {}], replacements) == [0, [1, ()], {}]
+    assert list(replacements) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f8", "g"])
+def test_a_vector_is_float64_whatever_it_is_made_of(dtype):
+    layout = Layout.of([("x", np.zeros((2, 2))), ("s", np.array(0.0))])
+    vector = layout.flatten([np.arange(4, dtype=dtype).reshape(2, 2).T, 5])
+    assert vector.dtype == np.float64
+    assert vector.tolist() == [0, 2, 1, 3, 5]
+    assert layout.flatten([0.0, 1.0]).tolist() == [0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("value", [True, 3, np.int32(3), np.arange(2), np.ones(2, bool)])
+def test_integers_and_booleans_are_discrete(value):
+    assert is_discrete(value)
+    assert not is_discrete(np.asarray(value, dtype=float))

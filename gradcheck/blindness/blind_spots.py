@@ -82,7 +82,7 @@ class _Search:
                 f"{' for ' if wrong else ''}{', '.join(wrong)}. Run check_backward, and mend what it finds first."
             )
         self.arguments = self.claim.arguments
-        self.wrt = [self.arguments.names[i] for i in self.arguments.moving]
+        self.wrt = self.arguments.layout.paths
         self.right = {path: _double(g) for path, g in self.claim.gradients.gradients.items() if g is not None}
         self.batch: Batch | None = None
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, overload
 
 from gradcheck.mistakes import CATALOGUE
+from gradcheck.render import spelled
 
 __all__ = ["BlindSpot", "BlindSpots"]
 
@@ -34,7 +36,7 @@ class BlindSpot:
     def __str__(self) -> str:
         """Return one line: the mistake, an example of it, why it is hidden and what to do."""
         example = f" (such as {self.unseen[0]})" if self.unseen else ""
-        return f"{self.mistake} {CATALOGUE[self.mistake].name}{example}: {self.why}. {self.change}"
+        return spelled(f"{self.mistake} {CATALOGUE[self.mistake].name}{example}: {self.why}. {self.change}", sys.stdout)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class BlindSpots(Sequence[BlindSpot]):
             if len(spots) > NAMED:
                 rows.append(f"    and {', '.join(spot.mistake for spot in spots[NAMED:])}")
         rows += [f"  {spot.why}. {spot.change}" for spot in self.alike]
-        return "\n".join([headline, *rows])
+        return spelled("\n".join([headline, *rows]), sys.stdout)
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""

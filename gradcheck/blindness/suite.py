@@ -17,7 +17,7 @@ from gradcheck.report import Report, Verdict
 from gradcheck.trees import leaves, rebuild
 from gradcheck.verdict.laws import match_gradients
 
-__all__ = ["Checks", "merged", "sentences"]
+__all__ = ["Checks", "merged", "remarks", "sentences"]
 
 PASSED = 3  # checks below a size that have to pass before the size is called needed
 NEEDS = 3  # sizes that are named
@@ -25,18 +25,21 @@ LARGE = 1 << 16  # entries: the values of no larger array are looked at
 _HIDDEN = {"is zero": ", so what it multiplies", "is symmetric": ", so a transpose (B1)"}
 
 Summary = dict[str, Any]  # of plain data, which a worker can send
+Remarks = dict[str, list[Any]]  # how often, and the sentence
 
 
 @dataclass
 class Checks:
     """The checks of one test, by the forward; a witness of them.
 
-    ``sizes`` holds for each check the sizes and the numbers among its arguments and whether it failed. Of the
+    ``sizes`` holds for each check the sizes and the numbers among its arguments and whether it failed, ``remarks`` what
+    was remarked and in how many checks: of each argument, and of the backward as a whole, the first sentence. Of the
     arguments themselves only the last are kept.
     """
 
     sizes: dict[str, list[tuple[dict[str, float], bool]]] = field(default_factory=dict)
     special: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    remarks: dict[str, Remarks] = field(default_factory=dict)
     last: dict[str, tuple[Callable[..., Any], Callable[..., Any], Arguments]] = field(default_factory=dict)
 
     def __call__(
@@ -54,6 +57,8 @@ class Checks:
             for what in special(leaf)
         }
         self.special[name] = self.special.get(name, seen) & seen
+        for sentence in report.remarked:
+            _count(self.remarks.setdefault(name, {}), sentence)
         self.last[name] = (forward, backward, arguments)
 
     def summary(self) -> Summary:
@@ -64,6 +69,7 @@ class Checks:
                 "largest": {key: max(row[key] for row, _ in rows if key in row) for key in _keys(rows)},
                 "smallest": {key: min(row[key] for row, _ in rows if key in row) for key in _keys(rows)},
                 "special": sorted(map(list, self.special[name])),
+                "remarks": self.remarks.get(name, {}),
                 "hides": self._hides(name, [k for k in _keys(rows) if ".shape[" in k and _is_one(k, rows)]),
             }
             for name, rows in self.sizes.items()
@@ -110,8 +116,18 @@ def merged(one: Summary, other: Summary) -> Summary:
             "smallest": {key: min(a["smallest"].get(key, v), v) for key, v in smallest.items()},
             "special": [each for each in a["special"] if each in b["special"]],
             "hides": {**a["hides"], **b["hides"]},
+            "remarks": {key: list(pair) for key, pair in a["remarks"].items()},
         }
+        for count, sentence in b["remarks"].values():
+            _count(both[name]["remarks"], sentence, count)
     return both
+
+
+def remarks(summary: Summary) -> Iterator[str]:
+    """Yield what was remarked about gradients that are right, a line each."""
+    for name, seen in summary.items():
+        for count, sentence in seen["remarks"].values():
+            yield f"{name}, {count} of {seen['checks']} check{'s' * (seen['checks'] != 1)}: {sentence}"
 
 
 def sentences(summary: Summary) -> Iterator[str]:
@@ -130,6 +146,12 @@ def sentences(summary: Summary) -> Iterator[str]:
         for key, value in seen["largest"].items():
             if ".shape[" not in key and value == seen["smallest"][key] == 0:
                 yield f"{checks}: {key} is 0 in every example, so what it multiplies could not be seen. Try others."
+
+
+def _count(remarks: Remarks, sentence: str, times: int = 1) -> None:
+    """Count a remark; those about one argument, which differ in their numbers, as one."""
+    told = remarks.setdefault(sentence.partition(":")[0], [0, sentence])
+    told[0] += times
 
 
 def _keys(rows: Iterable[tuple[dict[str, float], bool]]) -> list[str]:
@@ -155,15 +177,15 @@ def _needs(rows: list[tuple[dict[str, float], bool]]) -> Iterator[str]:
         above = [row[key] for row in passed if row[key] > most]
         for others, rule in ((below, f"{key} ≥ {least:g}"), (above, f"{key} ≤ {most:g}")):
             if len(others) >= PASSED:
-                counts = f"{len(failed)} of {len(rows)} examples failed, all with {rule}; all {len(others)}"
-                found.append((len(others), f"it fails only if {rule} ({counts} with others passed)"))
+                counts = f"{len(failed)} of {len(rows)} examples failed, all with {rule}"
+                found.append((len(others), f"{counts}; all {len(others)} with others passed"))
     yield from (sentence for _, sentence in sorted(found, key=lambda pair: -pair[0])[:NEEDS])
 
 
 def _runs(forward: Callable[..., Any], backward: Callable[..., Any], like: Arguments, args: tuple[Any, ...]) -> bool:
     """Whether forward and backward run on other arguments, and the gradients have their shapes."""
     try:
-        arguments = Arguments.of(forward, args, [like.names[i] for i in like.moving])
+        arguments = Arguments.of(forward, args, like.layout.paths)
         with np.errstate(all="ignore"):
             out, cache = forward(*arguments.fresh())
             cotangent = rebuild(out, (leaf * 0 + 1 for _, leaf in leaves(out, "out")))

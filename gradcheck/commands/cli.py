@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from gradcheck.commands.job import Outcome, Row, worst
+from gradcheck.render import spelled
 
 __all__ = [
     "SetupError",
@@ -80,18 +81,24 @@ def say(text: str, file: TextIO | None = None) -> None:
 
 
 def show(rows: Sequence[Row], replay: Replay, *, in_full: bool = False) -> None:
-    """Print the first failure of every row, then the table; with ``in_full`` every report."""
+    """Print the first failure and the first remarks of every row, then the table; with ``in_full`` every report."""
     for row in rows:
         if in_full:
             for outcome in row.outcomes:
                 say(f"\n{_told(outcome)}")
-        elif row.failures:
-            trial = row.trial
+            continue
+        trial, count = row.trial, len(row.outcomes)
+        who = f"\n{trial.derivation.name}, {trial.source} input, {trial.oracle}"
+        if row.failures:
+            first = row.failures[0]
             say(
-                f"\n{trial.derivation.name}, {trial.source} input, {trial.oracle}: {len(row.failures)} of "
-                f"{len(row.outcomes)} examples did not pass. The first:\n{_told(row.failures[0])}\n"
-                f"  replay: {replay(row.failures[0])}"
+                f"{who}: {len(row.failures)} of {count} examples did not pass. The first:\n{_told(first)}\n"
+                f"  replay: {replay(first)}"
             )
+        if row.remarked:
+            first = row.remarked[0]
+            told = "\n  ".join((_example(first), *first.remarks))
+            say(f"{who}: {len(row.remarked)} of {count} examples pass with a remark. The first:\n  {told}")
     if rows:
         _print_table(rows)
 
@@ -166,14 +173,18 @@ def _row(row: Row, replay: Replay) -> dict[str, Any]:
         "error": _plain(row.error),
         "bound": _plain(row.bound),
         "seconds": row.seconds,
+        "remarks": [
+            {"example": _number(outcome), "replay": replay(outcome), "remarks": list(outcome.remarks)}
+            for outcome in row.remarked
+        ],
         "failures": [
             {
-                "example": "real" if outcome.trial.number is None else outcome.trial.number,
+                "example": _number(outcome),
                 "verdict": outcome.verdict,
                 "structure": {name: _plain(value) for name, value in (outcome.structure or {}).items()},
                 "replay": replay(outcome),
                 "exception": outcome.exception,
-                "report": outcome.report.to_dict() if outcome.report else None,
+                "report": None if outcome.report is None else outcome.report.to_dict(),
             }
             for outcome in row.failures
         ],
@@ -182,10 +193,18 @@ def _row(row: Row, replay: Replay) -> dict[str, Any]:
 
 def _told(outcome: Outcome) -> str:
     """Return one outcome in words: which example, and its report or what it raised."""
+    told = f"  {_example(outcome)}\n{outcome.exception if outcome.report is None else outcome.report}"
+    return told.replace("\n", "\n  ")
+
+
+def _example(outcome: Outcome) -> str:
     number = "real input" if outcome.trial.number is None else f"example {outcome.trial.number}"
     sizes = ", ".join(f"{name}={value!r}" for name, value in (outcome.structure or {}).items())
-    told = f"  {number}{': ' if sizes else ''}{sizes}\n{outcome.report or outcome.exception}"
-    return told.replace("\n", "\n  ")
+    return f"{number}: {sizes}" if sizes else number
+
+
+def _number(outcome: Outcome) -> int | str:
+    return "real" if outcome.trial.number is None else outcome.trial.number
 
 
 def _print_table(rows: Sequence[Row]) -> None:
@@ -201,7 +220,8 @@ def _print_table(rows: Sequence[Row]) -> None:
         trial = row.trial
         numbers = (str(len(row.outcomes)), _short(row.error), _short(row.bound), f"{row.seconds:.1f} s")
         cells = (trial.derivation.name, trial.source, trial.oracle, *numbers)
-        verdict = Text(row.verdict.upper() if row.verdict != "pass" else "pass", style=STYLES[row.verdict])
+        remarked = f", {len(row.remarked)} with a remark" if row.remarked else ""
+        verdict = Text((row.verdict.upper() if row.verdict != "pass" else "pass") + remarked, style=STYLES[row.verdict])
         table.add_row(*(Text(printable(cell)) for cell in cells), verdict)
     # Into a file or a pipe the table is as wide as its content.
     Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
@@ -213,13 +233,7 @@ def _short(number: float) -> str:
 
 def printable(text: str) -> str:
     """Return ``text`` with what the output's encoding lacks spelled in ASCII."""
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        ascii_text = text.replace("−", "-").replace("±", "+/-")
-        return ascii_text.encode(encoding, "backslashreplace").decode(encoding)
-    return text
+    return spelled(text, sys.stdout)
 
 
 def _plain(value: Any) -> Any:

@@ -74,6 +74,11 @@ class Outcome:
         """The report's verdict, or ``error``."""
         return ERROR if self.report is None else str(self.report.verdict)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The remarks of the report."""
+        return () if self.report is None else self.report.remarked
+
 
 @dataclass(frozen=True)
 class Row:
@@ -97,6 +102,12 @@ class Row:
         return tuple(outcome for outcome in self.outcomes if outcome.verdict != Verdict.PASS)
 
     @property
+    def remarked(self) -> tuple[Outcome, ...]:
+        """The outcomes that are a pass with a remark."""
+        passed = (outcome for outcome in self.outcomes if outcome.verdict == Verdict.PASS)
+        return tuple(outcome for outcome in passed if outcome.remarks)
+
+    @property
     def error(self) -> float:
         """The largest error seen, relative to the norm of its gradient; NaN where none could be compared."""
         return max((e for e in self._all("error") if not math.isnan(e)), default=math.nan)
@@ -112,7 +123,7 @@ class Row:
         return math.fsum(outcome.seconds for outcome in self.outcomes)
 
     def _all(self, name: str) -> list[float]:
-        return [getattr(outcome.report, name) for outcome in self.outcomes if outcome.report]
+        return [getattr(outcome.report, name) for outcome in self.outcomes if outcome.report is not None]
 
 
 def plan(

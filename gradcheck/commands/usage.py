@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def _add_check(add: Callable[..., Any]) -> None:
         "--tol",
         type=_tolerance,
         metavar="X",
-        help="relative error that a pass must exclude (default: the least it can)",
+        help="relative error that a pass must exclude; 0 for the least it can (default: right to seven digits passes)",
     )
     add("--only", type=_number, metavar="I", help="only the example of that number, or real; prints its report in full")
     add("--json", type=Path, metavar="PATH", help="write the results there, as JSON")
@@ -135,8 +136,8 @@ def _tolerance(text: str) -> float:
     try:
         tol = float(text)
     except ValueError:
-        tol = 0.0
-    if 0 < tol < 1:
+        tol = math.nan
+    if 0 <= tol < 1:
         return tol
     raise argparse.ArgumentTypeError(f"it must lie between 0 and 1, but it is {text!r}.")
 

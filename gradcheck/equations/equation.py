@@ -13,6 +13,7 @@ type: running it raises, or what it gives has not the shape of what it is said t
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import math
@@ -22,10 +23,14 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.arguments import name_of
 from gradcheck.check import examine_backward
+from gradcheck.derivation import choices
 from gradcheck.oracles import Oracle, autodiff, central_difference, complex_step
+from gradcheck.pairing import call
 from gradcheck.report import Report, Verdict
 from gradcheck.trees import describe
+from gradcheck.verdict.laws import split_forward
 
 __all__ = [
     "UNTYPABLE",
@@ -194,7 +199,7 @@ class Judgement:
                 "verdict": ruling.verdict,
                 "found": ruling.found,
                 "mistake": ruling.mistake,
-                "report": ruling.report.to_dict() if ruling.report else None,
+                "report": None if ruling.report is None else ruling.report.to_dict(),
             }
             for form, ruling in (("printed", self.printed), ("corrected", self.corrected))
         }
@@ -204,7 +209,8 @@ def judge_equation(equation: Equation, rng: np.random.Generator | int) -> Judgem
     """Judge an equation as printed and corrected, both at one random point where no size is 1.
 
     Raises:
-        TypeError: ``equation`` is no Equation.
+        TypeError: ``equation`` is no Equation, or something in its statement is not of its type.
+        ValueError: a size has no values, or ``of`` names no argument of the forward.
     """
     if not isinstance(equation, Equation):
         raise TypeError(
@@ -232,15 +238,15 @@ def judge_statement(
     derivative are judged, not the value. Without ``hints`` it is not asked why a gradient is wrong, which costs more
     than to know that it is. What has no type is told with the sizes at which that was found.
     """
+    _must_be_a_statement(statement)
     rng = np.random.default_rng(rng)
     if isinstance(statement, Claim):
-        held, seen = statement.holds(rng)
-        return Ruling(str(Verdict.PASS if held else Verdict.FAIL), "" if held else seen)
-    sizes = {}
-    for name, values in statement.structure.items():
-        allowed = [value for value in values if not (generic and value == 1)] or list(values)
-        sizes[name] = allowed[int(rng.integers(len(allowed)))]
-    args = statement.args(rng, **sizes)
+        return _tried(statement, rng)
+    kind = type(statement).__name__
+    sizes = choices(kind, statement.structure, rng, generic=generic)
+    args = call(functools.partial(statement.args, **sizes), (rng,))
+    if not isinstance(args, tuple):
+        raise TypeError(f"{kind}.args must return a tuple of arguments, but returned {describe(args)}. Return (x,).")
     seed = int(rng.integers(2**32))
     oracles: list[Oracle] = [central_difference]
     oracles += [complex_step] if statement.analytic else []
@@ -258,9 +264,49 @@ def judge_statement(
     return replace(ruling, found=f"{ruling.found}, where {drawn}")
 
 
+def _must_be_a_statement(statement: object) -> None:
+    """Raise a TypeError where the functions of a statement are none."""
+    if not isinstance(statement, Statement):
+        raise TypeError(
+            f"a statement must be a Definition, a Gradient, an Update or a Claim, but it is {describe(statement)}. "
+            "Put its functions into one of these records."
+        )
+    for each in dataclasses.fields(statement):
+        given, asked = getattr(statement, each.name), str(each.type)
+        stands = (given is None and asked.endswith("| None")) or (
+            isinstance(given, float) and asked.endswith("| float")
+        )
+        if asked.startswith("Callable") and not callable(given) and not stands:
+            raise TypeError(
+                f"{type(statement).__name__}.{each.name} must be a function, but it is {describe(given)}. "
+                "Pass the function itself."
+            )
+
+
+def _tried(statement: Claim, rng: np.random.Generator) -> Ruling:
+    told = call(statement.holds, (rng,))
+    if not (isinstance(told, tuple) and len(told) == 2 and isinstance(told[0], bool | np.bool_)):
+        raise TypeError(
+            f"Claim.holds must return whether it held and what was seen, but returned {describe(told)}. "
+            'Return a pair such as (True, "the largest gap was 1e-9").'
+        )
+    return Ruling(str(Verdict.PASS if told[0] else Verdict.FAIL), "" if told[0] else str(told[1]))
+
+
+def _places(statement: Gradient | Update, of: tuple[str, ...]) -> list[int]:
+    """Return the positions of the arguments of the forward that are named ``of``."""
+    names = _parameters(statement.forward)
+    if missing := [name for name in of if name not in names]:
+        raise ValueError(
+            f"{type(statement).__name__}.of must name arguments of {name_of(statement.forward)} ({', '.join(names)}), "
+            f"but it holds {missing[0]!r}. Choose among these."
+        )
+    return [names.index(name) for name in of]
+
+
 def _judge_definition(statement: Definition, args: tuple[Any, ...], examine: Examine, *, compiled: bool) -> Ruling:
     try:
-        out = np.asarray(statement.formula(*args))
+        out = np.asarray(call(statement.formula, args))
     except CONTRADICTIONS as error:
         return _contradiction(error)
     wanted = _by_reference(statement.reference, args, compiled=compiled)
@@ -280,19 +326,19 @@ def _judge_definition(statement: Definition, args: tuple[Any, ...], examine: Exa
 
 
 def _judge_gradient(statement: Gradient, args: tuple[Any, ...], examine: Examine, rng: np.random.Generator) -> Ruling:
-    of = (statement.of,) if isinstance(statement.of, str) else statement.of
-    out, cache = statement.forward(*args)
+    of = (statement.of,) if isinstance(statement.of, str) else tuple(statement.of)
+    places = _places(statement, of)
+    out, cache = split_forward(name_of(statement.forward), call(statement.forward, args))
 
     def gradients(dout: Any, cache: Any) -> dict[str, Any]:
-        given = statement.formula(dout, cache)
+        given = call(statement.formula, (dout, cache))
         return dict(zip(of, (given,) if isinstance(statement.of, str) else given, strict=True))
 
     try:
         claimed = gradients(rng.standard_normal(np.shape(out))[()], cache)
     except CONTRADICTIONS as error:
         return _contradiction(error)
-    names = _parameters(statement.forward)
-    if clash := _clash(claimed, {name: np.shape(args[names.index(name)]) for name in of}):
+    if clash := _clash(claimed, {name: np.shape(args[place]) for name, place in zip(of, places, strict=True)}):
         return Ruling(UNTYPABLE, clash)
     right = statement.backward and Given(statement.backward)
     wrt = of if right is None else tuple(right(rng.standard_normal(np.shape(out))[()], cache))
@@ -306,11 +352,15 @@ def _judge_gradient(statement: Gradient, args: tuple[Any, ...], examine: Examine
 
 def _judge_update(statement: Update, args: tuple[Any, ...], examine: Examine) -> Ruling:
     """Judge a step by what it does: the slope of the loss along it, and whether it is minus rate times gradient."""
-    names = _parameters(statement.forward)
-    place = names.index(statement.of)
-    _, cache = statement.forward(*args)
+    (place,) = _places(statement, (statement.of,))
+    out, cache = split_forward(name_of(statement.forward), call(statement.forward, args))
+    if np.size(out) != 1:
+        raise TypeError(
+            f"{name_of(statement.forward)} must return a loss for an Update, but it returned {describe(out)}. "
+            "Return a single number."
+        )
     try:
-        step = np.asarray(statement.step(cache))
+        step = np.asarray(call(statement.step, (cache,)))
     except CONTRADICTIONS as error:
         return _contradiction(error)
     if clash := _clash({statement.of: step}, {statement.of: np.shape(args[place])}):

@@ -1,10 +1,9 @@
-"""What a failed check is asked further: why, at which sizes, and what makes it happen again. Level 4."""
+"""What a failed check is asked further: why, and what makes it happen again. Level 4."""
 
 from __future__ import annotations
 
 import copy
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,6 @@ import numpy as np
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.explanation.evidence import Evidence
 from gradcheck.explanation.explain import explain
-from gradcheck.explanation.shrink import smallest
 from gradcheck.explanation.suspects.right import at_sight, suspects
 from gradcheck.oracles import central_difference
 from gradcheck.pairing import Pairing
@@ -22,7 +20,6 @@ from gradcheck.report import Answers, Explanation, Finding, Verdict
 from gradcheck.trees import Array, is_float, leaves
 from gradcheck.verdict.kinks import beside
 from gradcheck.verdict.laws import match_gradients
-from gradcheck.verdict.probes import probe
 from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
 
 __all__ = ["deferred", "inquire", "reassure", "replay"]
@@ -31,9 +28,6 @@ SMALL = 1000  # entries: a larger pair that passed is not looked at for what loo
 REMARKS = 2  # about a pair that passed
 SLOPES = 40  # measured for an explanation, and
 EACH = 24  # so many more for each wrong argument
-TWICE = 2  # probes that have to agree about another point
-SEEN = 1e-6  # relative: a smaller gap says nothing,
-CLEAR = 100.0  # and one so many times as large needs no second probe
 
 
 def reassure(
@@ -68,6 +62,7 @@ def deferred(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) ->
     return functools.partial(inquire, subject, claim._replace(forward=subject.forward, arguments=kept), findings)
 
 
+@np.errstate(all="ignore")
 def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> Answers:
     """Ask why the gradients that failed are wrong, or what looks wrong and is not where all passed.
 
@@ -78,8 +73,7 @@ def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> 
         return Answers(_reassuring(subject, claim, findings))
     try:
         evidence = _evidence(subject, claim, wrong)
-        explained = explain(evidence, functools.partial(_passes, subject.rng, claim.arguments))
-        return Answers(*explained, smallest=_needs(subject, claim, wrong))
+        return Answers(*explain(evidence, functools.partial(_passes, subject.rng, claim.arguments)))
     except Exception as problem:  # noqa: BLE001  (the verdict and where it is wrong must stand, whatever this raises)
         told = f"{type(problem).__name__}: {problem}".splitlines()[0]
         return Answers(silence=f"looking for one raised {told}")
@@ -143,55 +137,6 @@ def _passes(rng: np.random.Generator, arguments: Arguments, forward: Forward, ba
     except Exception:  # noqa: BLE001  (a backward that does not run there does not pass)
         return False
     return all(finding.verdict is Verdict.PASS or finding.conventions for finding in findings.values())
-
-
-def _needs(subject: Subject, claim: Claim, wrong: tuple[str, ...]) -> str | None:
-    """Say which sizes the failure needs."""
-    arguments = claim.arguments
-    wrt = [arguments.names[i] for i in arguments.moving]
-
-    def fails(args: tuple[Any, ...]) -> bool | None:
-        try:
-            with np.errstate(all="ignore"):
-                return _contradicted(subject, subject.claim(Arguments.of(subject.forward, args, wrt)), wrong)
-        except Exception:  # noqa: BLE001  (the forward may refuse such sizes; then they tell nothing)
-            return None
-
-    found = smallest(arguments.names, arguments.values, fails)
-    if not found.needed:
-        return None
-    shapes = ", ".join(
-        f"{path} {leaf.shape}"
-        for name, arg in zip(arguments.names, found.args, strict=True)
-        for path, leaf in leaves(arg, name)
-        if isinstance(leaf, np.ndarray) and leaf.ndim
-    )
-    needed = " and ".join(f"{name} ≥ 2" for name in found.needed)
-    return f"it fails only if {needed}. The smallest failing case found: {shapes}."
-
-
-def _contradicted(subject: Subject, claim: Claim, wrong: tuple[str, ...]) -> bool | None:
-    """Whether the gradients of some arguments are wrong at another point; None where probes of them all do not tell."""
-    layout = claim.arguments.layout
-    pairing = Pairing.at_point(subject.forward, claim.arguments, claim.cotangent)
-    pushforward = central_difference(pairing, claim.arguments.point)
-    told = []
-    for _ in range(TWICE):
-        tangent = np.zeros(layout.size)
-        for path, part in zip(layout.paths, layout.slices, strict=True):
-            if path in wrong:
-                if claim.gradients.gradients[path] is None:
-                    return True
-                norm = float(np.linalg.norm(claim.vector[part])) or 1.0
-                tangent[part] = subject.rng.standard_normal(part.stop - part.start) / norm
-        one = probe(claim.vector, pushforward, tangent)
-        bound = one.error + SEEN * abs(one.claimed)
-        if not math.isfinite(bound) or one.kink:
-            return None
-        if one.gap > CLEAR * bound:
-            return True
-        told.append(one.gap > bound)
-    return told[0] if len(set(told)) == 1 else None
 
 
 def replay(forward: object, backward: object, seed: int, settings: Mapping[str, Any]) -> str:

@@ -1,80 +1,139 @@
 """Central differences that find their own step and measure their own error. Level 1.
 
-Along a direction v the function is sampled at ± h for steps h on a geometric ladder. Two things spoil a
-difference: rounding, which grows as h shrinks, and truncation, which grows with h.
+Along a direction v the function is sampled at ± h for steps h on a geometric ladder, few where it is smooth, and down
+to the finest step at which the point still moves where it is not. What the samples say is read in extrapolation.py.
 
-Noise.    For small h the odd part of φ is linear in h and the even part quadratic, whatever φ is. What is left
-          of both after these are taken off is noise. The quietest stretch of the ladder gives its level η; a
-          known floor (the rounding of the output) keeps a lucky cancellation from making it zero.
-Truth.    Richardson's table T removes h², h⁴, … from the symmetric quotients S(h) = (φ(h) − φ(−h)) / 2h.
-          In each column the step grows from the finest one for as long as the estimate agrees with *all* finer
-          ones within what noise explains (Lepski's rule). A fluke at a coarse step has to coincide with every
-          finer step to be believed, which a minimum over the table would not ask for.
-Bound.    The noise at the chosen step, or the noise that the disagreement with finer steps implies where that
-          is larger, times ``SAFETY``; never less than the rounding of the value.
+Edge.     Where f refuses every coarse step, those below the edge of its domain are used. One side alone is enough only
+          where f refuses the very next number on the other: at a point that is merely near an edge, what one side
+          shows at coarser steps is another function.
+Jumps.    A forward that loses digits inside (a cast, a cancellation, a solver that stops early) may be smooth between
+          its jumps and have a slope there that is not its own: jumps.py finds them, and they count as noise.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.oracles.estimate import Estimate
-from gradcheck.trees import Array
+from gradcheck.oracles.extrapolation import EPS, LOUD, Limit, Scale, one_sided, rough, two_sided
+from gradcheck.oracles.jumps import past_jumps
+from gradcheck.trees import Array, norm
 
 __all__ = ["Differences", "central_difference"]
 
-EPS = float(np.finfo(np.float64).eps)
 FACTOR = 4.2  # of neighbouring steps; no whole number, or an f that rounds to a grid could look linear on them all
-RUNGS = 12  # steps of a first direction: 0.5 · 4.2⁰ … 4.2⁻¹¹ of the point's own length,
-FIRST_RUNGS = slice(4, 10)  # of which these, finest first, are enough where f is smooth: no noise but
+STEPS = tuple(0.5 / FACTOR**k for k in reversed(range(12)))  # of a first direction, in lengths of the point,
+FIRST = slice(4, 10)  # of which these, finest first, are enough where f is smooth: no noise but
 PLAIN = 16.0  # times the rounding of the output, no kink, and a relative bound below
 CLEAR = 1e-9  # this;
-FINER_RUNGS = 4  # and so many below all, or above, where these leave a relative bound
-DOUBT = 1e-7  # worse than this, or see a kink,
-WIDE = 24.0  # in this ratio where noise drowns the first: is it noise, or structure finer than all of them?
-LOUD = 1e3  # times the rounding of the output is more than plain rounding
+DOUBT = 1e-7  # where all leave a relative bound worse than this, or see a kink, there are finer ones
+FEW = 8  # or where so few steps lie within the domain of f,
+DROWNED = 1e6  # or the noise is more than so many roundings of the output: is it noise, or structure finer than all?
+STILL = 3  # at so many of the finest steps f has to move, or what it does at the others of these is rounding
+FINER = 8.0  # down to so many rounding units of the point's own length,
+FINEST = 2.0  # or, where it is to be measured and not only seen, of each entry that moves;
+FADED = 8.0  # times as quiet at the finest steps of all is no noise
+COARSER_RUNGS = 4  # or so many above all, in a ratio of FACTOR to 1.5, where f is as good as linear on all
 NEXT_RUNGS = 4  # steps of a further direction, around the step that the first one chose, and one more on either side
 EARLY = 2  # of these, the finest, are enough to refute a claim that is off by
 FAR = 100.0  # times their bound,
 SOUND = 1e-6  # if that is so small a part of the slope: a report prints six digits, and other steps may not suit
 WORSE = 30.0  # where these make its bound so much worse; if that does not help, a ladder is sampled anew
-TINY = 1e-13  # of the point is the smallest step at which it still moves by more than its rounding
-LOW_PRECISION = 2e-6  # below this part of the point, an f that does not move rounds its argument to float32
-COLUMNS = 5  # of Richardson's table: error terms up to h⁸ are removed
-STRETCH = 5  # residues among which the noise level is read,
-QUIET = 3  # or so few at the finest steps, if they are as small as rounding makes them
-STRUCTURE = 100.0  # times quieter than the quietest stretch; noise does not fade with the step
-AGREE = 6.0  # how many noise levels two estimates may differ by and still agree,
-NEAR = 40.0  # and how many of what is left over at a fine step itself
-SAFETY = 16.0  # the bound in noise levels; benchmarks/calibration.py measures how often it holds
-
-
-class Limit(NamedTuple):
-    """What a ladder of samples says about the derivative, and which step said it, in lengths of the point."""
-
-    value: float
-    error: float
-    noise: float
-    step: float
-    kink: float = 0.0
+WIDE = 1e-6  # a relative bound worse than this has a reason
+EDGE = (
+    "the point lies {} the edge of the forward's domain: move it inside, or pass reference=, which is differentiated "
+    "by machine"
+)
+NOISY = (
+    "the forward carries noise of {:.0e} of its size (a lower precision inside, digits lost in a cancellation, "
+    "randomness, or a solver that stops early): compute it more exactly, or pass tol="
+)
+SMALL = (
+    "what the output changes by is next to the rounding of the output itself: take off what is large and does not "
+    "change, or check the part of the forward before it is added"
+)
+UNRESOLVED = (
+    "the forward changes its slope closer to the point than float64 can step: move the point, or pass reference=, "
+    "which is differentiated by machine"
+)
 
 
 class Samples(NamedTuple):
-    """Changes of every entry of f at ± h, finest step first: arrays of shape (steps, entries)."""
+    """Changes of every entry of f at ± h, finest step first, h in lengths of the point."""
 
-    h: Array
-    right: Array
-    left: Array
+    h: tuple[float, ...]
+    right: tuple[list[float], ...]
+    left: tuple[list[float], ...]
 
-    def below(self, finer: Samples) -> Samples:
-        """These samples with ``finer`` ones put before them."""
-        return Samples(*(np.concatenate(parts) for parts in zip(finer, self, strict=True)))
+    def below(self, coarser: Samples) -> Samples:
+        """These samples with ``coarser`` ones put behind them."""
+        return Samples(self.h + coarser.h, self.right + coarser.right, self.left + coarser.left)
+
+    def since(self, step: int) -> Samples:
+        """These samples without so many of the finest."""
+        return Samples(self.h[step:], self.right[step:], self.left[step:])
+
+    def inside(self) -> int:
+        """Return at how many of the finest steps, to both sides, f is finite."""
+        finite = [all(map(math.isfinite, r + l)) for r, l in zip(self.right, self.left, strict=True)]
+        return finite.index(False) if False in finite else len(finite)
+
+    def of(self, entry: int) -> tuple[tuple[float, ...], list[float], list[float]]:
+        """Return h and the changes of one entry."""
+        return self.h, [row[entry] for row in self.right], [row[entry] for row in self.left]
+
+
+class Line(NamedTuple):
+    """f along one direction from the point: φ(t) = f(x + t · length · v) − f(x), of every entry.
+
+    Attributes:
+        f: the function.
+        x: the point.
+        origin: f there, flat.
+        v: the direction.
+        length: how far along v the first part of the point changes by its own length.
+        grain: the rounding unit of the longest part of the point, in these lengths.
+    """
+
+    f: Callable[[Array], Any]
+    x: Array
+    origin: list[float]
+    v: Array
+    length: float
+    grain: float
+
+    def change(self, t: float) -> list[float]:
+        """Return φ(t); NaN where f refuses the point."""
+        u = (t * self.length) * self.v
+        u += self.x
+        return self._at(u)
+
+    def sample(self, steps: Sequence[float]) -> Samples:
+        """Return φ at plus and minus these steps, finest first."""
+        return Samples(tuple(steps), tuple([self.change(t) for t in steps]), tuple([self.change(-t) for t in steps]))
+
+    def finest(self) -> float:
+        """Return the finest step at which every entry that moves along v does so by more than its rounding."""
+        moves = self.v != 0
+        slowest = float(np.max(np.spacing(np.abs(self.x[moves])) / np.abs(self.v[moves])))
+        return FINEST * slowest / self.length
+
+    def neighbour(self, side: float) -> list[float]:
+        """Return φ at the nearest point to either side that float64 can tell from x."""
+        ahead = np.nextafter(self.x, np.copysign(math.inf, side * self.v))
+        return self._at(np.where(self.v == 0, self.x, ahead))
+
+    def _at(self, u: Array) -> list[float]:
+        try:
+            values = np.asarray(self.f(u), dtype=np.float64).ravel().tolist()
+            return [now - before for now, before in zip(values, self.origin, strict=True)]
+        except Exception:  # noqa: BLE001  (f may refuse a point in any way; at x itself it was heard)
+            return [math.nan] * len(self.origin)
 
 
 @dataclass(frozen=True)
@@ -99,128 +158,141 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Differences:
     """Return the pushforward of ``f`` at ``x`` by central differences with a measured error bound.
 
     ``f`` may return a number or an array of any shape, which is then the shape of the estimate. Costs 13 evaluations
-    for the first direction, 25 or 33 where these leave a doubt, and 8 or 12 for each further one, unless the steps that
+    for the first direction, 25 to 49 where these leave a doubt, and 8 or 12 for each further one, unless the steps that
     suited the first do not suit it. A step at which ``f`` raises or is not finite is not used. Where ``f`` has an
     ``origin``, that is its value at ``x``.
     """
     x = np.asarray(x, dtype=np.float64)
     with np.errstate(all="ignore"):
         origin = np.array(f.origin if hasattr(f, "origin") else f(x.copy()), dtype=np.float64)
-    floor = np.ravel(getattr(f, "rounding", EPS / 2 * np.abs(origin))) + np.zeros(origin.size)
+    floors: list[float] = (np.ravel(getattr(f, "rounding", EPS / 2 * np.abs(origin))) + np.zeros(origin.size)).tolist()
     unit = float(getattr(f, "unit", EPS))
-    found: list[Limit | None] = [None] * origin.size  # along a tangent that moves the point by its own length
+    found: list[Limit] = []  # along a tangent that moves the point by its own length
+    reason: str | None = None
 
+    @np.errstate(all="ignore")
     def measure(v: Array, claimed: float | None) -> Estimate:
+        nonlocal reason
         v = np.asarray(v, dtype=np.float64)
-        length = _length(f, x, v)
+        length, longest = _span(f, x, v)
         if length == 0.0:
             return Estimate(np.zeros(origin.shape)[()], np.zeros(origin.shape)[()])
-        sample = functools.partial(_sample, f, x, origin, v)
-        limits = _again(sample, floor, unit, length, found, claimed)
+        line = Line(f, x, origin.ravel().tolist(), v, length, EPS * longest / length)
+        scales = [Scale(floor, unit, line.grain) for floor in floors]
+        limits = _again(line, scales, found, None if claimed is None else claimed * length) if found else None
         if limits is None:
-            limits = _ladder(sample, floor, unit, length)
-            found[:] = [_scaled(limit, length) if np.isfinite(limit.error) and limit.step else None for limit in limits]
+            limits, reason = _ladder(line, scales)
+            pairs = enumerate(zip(limits, floors, strict=True))
+            found[:] = limits if all(_is_settled(line, i, limit, floor) for i, (limit, floor) in pairs) else []
         value, error, kink = (np.reshape([limit[k] for limit in limits], origin.shape)[()] for k in (0, 1, 4))
-        reason = None if np.isfinite(error).all() else "the forward is finite at too few steps"
-        return Estimate(value, error, kink, reason)
+        wide = any(not limit.error <= WIDE * abs(limit.value) for limit in limits)
+        return Estimate(value / length, error / length, kink / length, reason if wide else None)
 
     return Differences(measure)
 
 
-def _length(f: Callable[[Array], Any], x: Array, v: Array) -> float:
-    """Return how far along ``v`` the part of the point that moves changes by its own length; 0.0 if nothing moves."""
-    if hasattr(f, "length"):
-        return float(f.length(x, v))
+def _span(f: Callable[[Array], Any], x: Array, v: Array) -> tuple[float, float]:
+    """Return how far along ``v`` the first and the last part of the point changes by its own length; 0.0 for none."""
+    if hasattr(f, "span"):
+        shortest, longest = f.span(x, v)
+        return shortest, longest
     moves = v != 0
-    return (
-        (float(np.linalg.norm(x[moves])) or math.sqrt(moves.sum())) / float(np.linalg.norm(v)) if moves.any() else 0.0
-    )
+    length = (norm(x[moves]) or math.sqrt(moves.sum())) / norm(v) if moves.any() else 0.0
+    return length, length
 
 
-def _sample(f: Callable[[Array], Any], x: Array, origin: Array, v: Array, h: Array) -> Samples:
-    def change(t: float) -> Array:
-        try:
-            u = t * v
-            u += x
-            return np.ravel(np.asarray(f(u), dtype=np.float64) - origin)
-        except Exception:  # noqa: BLE001  (f may refuse a point outside its domain; at x itself it was heard)
-            return np.full(origin.size, np.nan)
-
-    with np.errstate(all="ignore"):
-        return Samples(h, np.stack([change(t) for t in h]), np.stack([change(-t) for t in h]))
-
-
-def _again(
-    sample: Callable[[Array], Samples],
-    floor: Array,
-    unit: float,
-    length: float,
-    found: list[Limit | None],
-    claimed: float | None,
-) -> list[Limit] | None:
+def _again(line: Line, scales: list[Scale], before: list[Limit], claimed: float | None) -> list[Limit] | None:
     """Use the steps that suited the direction before; None where they do not suit this one.
 
     Of a single slope that is not the one ``claimed`` by far, the finest of them show it.
     """
-    before = [_scaled(limit, 1 / length) for limit in found if limit]
-    if len(before) < len(found):
-        return None
 
     def suit(limits: list[Limit]) -> bool:
         return all(now.error <= WORSE * then.error for now, then in zip(limits, before, strict=True))
 
-    top = min(float(np.median([limit.step for limit in before])) * FACTOR ** (NEXT_RUNGS - 2), 0.5 / FACTOR)
-    h = top * length * FACTOR ** np.arange(1.0 - NEXT_RUNGS, 1)
+    suited = sorted(limit.step for limit in before)[len(before) // 2]
+    top = min(suited * FACTOR ** (NEXT_RUNGS - 2), 0.5 / FACTOR)
+    h = [top / FACTOR**k for k in reversed(range(NEXT_RUNGS))]
+    if h[0] < STEPS[0] and h[0] < line.finest():
+        return None
     if claimed is None or len(before) > 1:
-        samples = sample(h)
+        samples = line.sample(h)
     else:
-        samples = sample(h[:EARLY])
-        rough = _rough(samples, float(floor[0]), unit, length, before[0])
-        if abs(rough.value - claimed) > FAR * rough.error and rough.error <= SOUND * abs(rough.value):
-            return [rough]
-        samples = sample(h[EARLY:]).below(samples)
-    limits = _limits(samples, floor, unit, length, before)
+        samples = line.sample(h[:EARLY])
+        limit = rough(*samples.of(0), scales[0], before[0])
+        if abs(limit.value - claimed) > FAR * limit.error and limit.error <= SOUND * abs(limit.value):
+            return [limit]
+        samples = samples.below(line.sample(h[EARLY:]))
+    limits = _limits(samples, scales, before)
     if not suit(limits):
-        finer, coarser = (sample(h) for h in (samples.h[:1] / FACTOR, samples.h[-1:] * FACTOR))
-        limits = _limits(coarser.below(samples).below(finer), floor, unit, length, before)
+        finer, coarser = line.sample([h[0] / FACTOR]), line.sample([h[-1] * FACTOR])
+        limits = _limits(finer.below(samples).below(coarser), scales, before)
     return limits if suit(limits) else None
 
 
-def _scaled(limit: Limit, factor: float) -> Limit:
-    """Return what a limit would be along a tangent so many times as long."""
-    return limit._replace(value=factor * limit.value, error=factor * limit.error, kink=factor * limit.kink)
-
-
-def _ladder(sample: Callable[[Array], Samples], floor: Array, unit: float, length: float) -> list[Limit]:
+def _ladder(line: Line, scales: list[Scale]) -> tuple[list[Limit], str | None]:
     """Sample a few rungs, all of them where these do not show a smooth f, and steps beside where doubt is left."""
-    steps = 0.5 * length * FACTOR ** np.arange(1.0 - RUNGS, 1)
-    samples = sample(steps[FIRST_RUNGS])
-    limits = _limits(samples, floor, unit, length)
-    if all(_is_clear(limit, low) for limit, low in zip(limits, floor, strict=True)):
-        return limits
-    samples = sample(steps[FIRST_RUNGS.stop :]).below(samples).below(sample(steps[: FIRST_RUNGS.start]))
-    limits = _limits(samples, floor, unit, length)
-    if all(limit.error <= DOUBT * abs(limit.value) and not limit.kink for limit in limits):
-        return limits
-    tops = [limit.step for limit in limits if not limit.kink and limit.noise <= LOUD * max(floor)]
-    if tops and min(tops) > 0.5 / FACTOR**1.5:  # the point is short beside what f changes over, such as tiny weights
-        coarser = sample(samples.h[-1] * FACTOR ** (1.5 * np.arange(1.0, FINER_RUNGS + 1)))
-        wider = _limits(coarser.below(samples), floor, unit, length)
-        # Where f is seen to move on none of them, they say nothing: so far away it may be flat and here it is not.
-        return [new if abs(new.value) > new.error else old for new, old in zip(wider, limits, strict=True)]
-    lost = not np.isfinite(samples.right[-4:] + samples.left[-4:]).all()
-    drowned = any(limit.noise > LOUD * low for limit, low in zip(limits, floor, strict=True))
-    ratio = WIDE if lost or drowned else FACTOR
-    samples = samples.below(sample(samples.h[0] * ratio ** np.arange(-float(FINER_RUNGS), 0)))
-    limits = _limits(samples, floor, unit, length)
-    if lost and not all(
-        np.isfinite(limit.error) for limit in limits
-    ):  # the edge of the domain is nearer than all steps
-        edge = samples.h[max(_prefix(np.isfinite(samples.right + samples.left).all(axis=1)) - 1, 0)]
-        h = edge * FACTOR ** np.arange(1.0 - RUNGS, 1)
-        h = h[h >= TINY * length]
-        limits = _limits(sample(h), floor, unit, length) if len(h) else limits
-    return limits
+    samples = line.sample(STEPS[FIRST])
+    limits = _limits(samples, scales)
+    if all(_is_clear(limit, scale.floor) for limit, scale in zip(limits, scales, strict=True)):
+        explained, _ = _explain(line, samples, limits, scales)
+        if explained == limits:  # nothing jumps
+            return limits, None
+    samples = line.sample(STEPS[: FIRST.start]).below(samples).below(line.sample(STEPS[FIRST.stop :]))
+    limits = _limits(samples, scales)
+    if not all(limit.error <= DOUBT * abs(limit.value) and not limit.kink for limit in limits):
+        coarser = _coarser(line, samples, limits, scales)
+        if coarser:
+            return coarser, SMALL
+        if samples.inside() < FEW or any(
+            limit.noise > DROWNED * scale.floor or limit.kink or not math.isfinite(limit.error)
+            for limit, scale in zip(limits, scales, strict=True)
+        ):
+            return _explain(line, *_finer(line, samples, limits, scales), scales)
+    return _explain(line, samples, limits, scales)
+
+
+def _explain(line: Line, samples: Samples, limits: list[Limit], scales: list[Scale]) -> tuple[list[Limit], str | None]:
+    """Return the limits of all entries after a look at edges and jumps, and the first reason for a wide bound."""
+    explained = [
+        _explained(line, samples, entry, limit, scale)
+        for entry, (limit, scale) in enumerate(zip(limits, scales, strict=True))
+    ]
+    return [limit for limit, _ in explained], next((reason for _, reason in explained if reason), None)
+
+
+def _coarser(line: Line, samples: Samples, limits: list[Limit], scales: list[Scale]) -> list[Limit] | None:
+    """Step beyond the point's length where that is short beside what f changes over, as with tiny weights."""
+    loudest = LOUD * max(scale.floor for scale in scales)
+    tops = [limit.step for limit in limits if limit.step and not limit.kink and limit.noise <= loudest]
+    if not tops or min(tops) <= 0.5 / FACTOR**1.5:
+        return None
+    coarser = line.sample([samples.h[-1] * FACTOR ** (1.5 * k) for k in range(1, COARSER_RUNGS + 1)])
+    wider = _limits(samples.below(coarser), scales)
+    # Where f is seen to move on none of them, they say nothing: so far away it may be flat and here it is not.
+    return [new if abs(new.value) > new.error else old for new, old in zip(wider, limits, strict=True)]
+
+
+def _finer(line: Line, samples: Samples, limits: list[Limit], scales: list[Scale]) -> tuple[Samples, list[Limit]]:
+    """Step down to the rounding of the point: does what looks like noise fade?
+
+    Steps at which some entry moves by less than its own rounding tell that and no more: without that entry, f is
+    another function.
+    """
+    below, finest = samples.h[0], FINER * line.grain
+    count = math.floor(math.log(below / finest, FACTOR)) if finest < below else 0
+    finer = line.sample([below / FACTOR**k for k in range(count, 0, -1)])
+    if not any(map(any, finer.right[:STILL] + finer.left[:STILL])):  # f rounds its argument to something coarser
+        return samples, limits
+    moved = sum(t < line.finest() for t in finer.h)
+    samples = finer.since(moved).below(samples)
+    limits = _limits(samples, scales)
+    for entry, (limit, scale) in enumerate(zip(limits, scales, strict=True)):
+        _, right, left = finer.of(entry)
+        quietest = max(map(abs, right[: min(moved, 2)] + left[: min(moved, 2)]), default=math.inf)
+        if scale.floor and limit.noise > max(DROWNED * scale.floor, FADED * quietest):
+            limits[entry] = Limit(math.nan, math.inf, scale.floor)
+    return samples, limits
 
 
 def _is_clear(limit: Limit, floor: float) -> bool:
@@ -228,159 +300,39 @@ def _is_clear(limit: Limit, floor: float) -> bool:
     return 0 < limit.error <= CLEAR * abs(limit.value) and limit.noise <= PLAIN * floor and not limit.kink
 
 
-def _limits(
-    samples: Samples, floor: Array, unit: float, length: float, known: list[Limit] | None = None
-) -> list[Limit]:
+def _is_settled(line: Line, entry: int, limit: Limit, floor: float) -> bool:
+    """Whether the step that suited this direction may suit others: it does not where it shows nothing but noise."""
+    if not math.isfinite(limit.error) or not limit.step:
+        return False
+    if limit.error <= abs(limit.value):
+        return True
+    if not floor:  # f is 0 at the point, and what is rounded is its change
+        floor = EPS / 2 * abs(line.change(STEPS[FIRST][-1])[entry])
+    return limit.noise <= LOUD * floor
+
+
+def _limits(samples: Samples, scales: list[Scale], known: list[Limit] | None = None) -> list[Limit]:
     """Return the limit of every entry."""
-    h, right, left = samples
-    return [
-        _limit(h, right[:, i], left[:, i], low, unit, length, known[i] if known else None)
-        for i, low in enumerate(floor)
-    ]
+    return [two_sided(*samples.of(entry), scale, known[entry] if known else None) for entry, scale in enumerate(scales)]
 
 
-def _limit(
-    h: Array, right: Array, left: Array, floor: float, unit: float, length: float, known: Limit | None = None
-) -> Limit:
-    """Return the derivative at 0 from samples at ± ``h``, finest first; ``known`` is what another direction found."""
-    usable, *sides = (_prefix(np.isfinite(change)) for change in (right + left, right, left))
-    if usable < 3 <= max(sides) - 2:
-        side = int(np.argmax(sides))
-        part = slice(0, sides[side])
-        return _one_sided((h, -h)[side][part], (right, left)[side][part], floor, length)
-    h, right, left = h[:usable], right[:usable], left[:usable]
-    silent = _silent(right, left)
-    if silent and known is None:
-        jump = max(abs(right[silent]), abs(left[silent]))
-        moving = _limit(h[silent:], right[silent:], left[silent:], max(floor, jump), unit, length)
-        # Does f round its argument to float32? Then what it does at finer steps says nothing.
-        if h[silent] <= LOW_PRECISION * length or not np.isfinite(moving.error):
-            return moving
-        if not abs(moving.value) <= moving.error:  # rounded more coarsely still, or a flat stretch between two kinks?
-            return moving._replace(error=abs(moving.value) + moving.error)
-    if usable < 3:
-        return Limit(np.nan, np.inf, floor, 0.0)
-    quotient, even = (right - left) / (2 * h), (right + left) / 2
-    residue = _residue(h, quotient, even)
-    noise = max(floor, 2 * known.noise if known else _noise(residue, quotient, floor))
-    near = (NEAR * np.maximum(residue, floor) / h[:-1])[: 0 if known else QUIET]
-    blur = 4 * EPS * length * np.abs(even) / h**2  # rounding of x + hv, times how the slope changes within h
-    grain = noise + 4 * unit * np.maximum(np.abs(right), np.abs(left))  # an output that grows is rounded more coarsely
-    value, error, rung = _grow(h, _columns(h, quotient, COLUMNS), grain, near, blur)
-    if rung is None:
-        return Limit(np.nan, np.inf, noise, 0.0)
-    error += 8 * EPS * abs(known.value) if known else 0.0
-    return Limit(value, error, noise, h[rung] / length, _kink(h, even, grain, rung))
-
-
-def _rough(samples: Samples, floor: float, unit: float, length: float, known: Limit) -> Limit:
-    """Return the slope from two steps, with what Richardson takes off as its bound; an infinite one at a kink."""
-    h, right, left = samples.h, samples.right[:, 0], samples.left[:, 0]
-    quotient, even = (right - left) / (2 * h), (right + left) / 2
-    noise = max(floor, 2 * known.noise) + 4 * unit * float(np.max(np.abs([right, left])))
-    off = float(quotient[1] - quotient[0]) / (FACTOR**2 - 1)
-    error = abs(off) + SAFETY * noise / h[0] + 4 * EPS * length * float(np.max(np.abs(even) / h**2))
-    if _kink(h, even, np.full(EARLY, noise), 1) or not math.isfinite(error):
-        error = math.inf
-    return Limit(float(quotient[0]) - off, error, noise, known.step)
-
-
-def _one_sided(h: Array, change: Array, floor: float, length: float) -> Limit:
-    """Return the derivative at 0 from one side alone, at the edge of the domain of f; ``h`` carries the sign."""
-    quotient = change / h
-    odd = _least(_pad(np.abs(np.diff(c)) * np.abs(h[: len(c) - 1]), len(h)) for c in _columns(h, quotient, 3, power=1))
-    noise = _noise(odd[:-1], quotient, floor)
-    columns = _columns(h, quotient, COLUMNS, power=1)
-    value, error, rung = _grow(np.abs(h), columns, np.full(len(h), noise), np.empty(0), np.zeros(len(h)))
-    return Limit(value, error, noise, 0.0 if rung is None else abs(h[rung]) / length)
-
-
-def _grow(
-    h: Array, columns: Iterable[Array], noise: Array, near: Array, blur: Array
-) -> tuple[float, float, int | None]:
-    """Return value, error and rung of the best estimate that agrees with all finer ones of its column."""
-    best: tuple[float, float, int | None] = (np.nan, np.inf, None)
-    for column in columns:
-        for rung in range(1, len(column)):
-            apart = np.abs(column[rung] - column[:rung])
-            allowed = AGREE * (noise[:rung] / h[:rung] + noise[rung] / h[rung] + blur[rung])
-            fine = min(rung, len(near))
-            allowed[:fine] = np.minimum(allowed[:fine], near[:fine] + AGREE * (noise[rung] / h[rung] + blur[rung]))
-            if np.any(apart > allowed):
-                break
-            implied = float(np.max(apart * h[:rung]))
-            error = SAFETY * max(noise[rung], implied) / h[rung] + apart[-1] + blur[rung] + 8 * EPS * abs(column[rung])
-            if error < best[1]:
-                best = float(column[rung]), float(error), rung
-    return best
-
-
-def _prefix(finite: Array) -> int:
-    """Return how many of the finest steps are finite before the first that is not."""
-    return len(finite) if finite.all() else int(np.argmin(finite))
-
-
-def _silent(right: Array, left: Array) -> int:
-    """Return at how many of the finest steps f does not move at all before it moves to both sides at once.
-
-    That is how an f looks that rounds its argument more coarsely than the step. A flat f with a kink farther out, such
-    as a ReLU that is shut, begins to move on one side.
-    """
-    moves = (right != 0) | (left != 0)
-    first = int(np.argmax(moves)) if moves.any() else 0
-    return first if first and np.any(right[first : first + 3] * left[first : first + 3] < 0) else 0
-
-
-def _residue(h: Array, quotient: Array, even: Array) -> Array:
-    """Return what is left of φ at each rung but the coarsest when its smooth part is taken off.
-
-    Of the odd part h, h³ and h⁵ are taken off; of the even part h² and h⁴, or h, as a kink at 0 leaves it: whichever
-    leaves least.
-    """
-    odd = _least(_pad(np.abs(np.diff(column)) * h[: len(column) - 1], len(h)) for column in _columns(h, quotient, 3))
-    ratio = h[1:] / h[:-1]
-    curved = even[:-1] - even[1:] / ratio**2
-    bent = curved[:-1] - curved[1:] / (ratio[:-1] ** 2 * ratio[1:] ** 2)
-    kinked = even[:-1] - even[1:] / ratio
-    residue: Array = np.maximum(odd, _least(_pad(np.abs(part), len(h)) for part in (curved, bent, kinked)))[:-1]
-    return residue
-
-
-def _noise(residue: Array, quotient: Array, floor: float) -> float:
-    """Return the noise level of φ: the largest residue on the quietest stretch of rungs.
-
-    Where the finest rungs are as quiet as the rounding of the output alone, they are believed at once; and where they
-    are far quieter than any stretch, what looks like noise on the others is structure.
-    """
-    finest = float(residue[:QUIET].max())
-    stretch = min(STRETCH, len(residue))
-    quietest = float(min(residue[i : i + stretch].max() for i in range(len(residue) - stretch + 1)))
-    moves = bool(np.all(quotient[: QUIET + 1]))
-    if moves and (finest <= 16 * floor or finest <= quietest / STRUCTURE):
-        return max(2 * finest, 2 * floor)
-    return max(floor, quietest)
-
-
-def _columns(h: Array, quotient: Array, count: int, power: int = 2) -> Iterator[Array]:
-    """Yield the columns of Richardson's table: each removes one more power of h, every second one for ``power`` 2."""
-    column = quotient
-    for order in range(1, count + 1):
-        yield column
-        if len(column) < 3:
-            return
-        column = column[:-1] + (column[:-1] - column[1:]) / ((h[order:] / h[:-order]) ** power - 1)
-
-
-def _pad(residue: Array, length: int) -> Array:
-    return np.concatenate([residue, np.full(length - len(residue), np.inf)])
-
-
-def _least(residues: Iterable[Array]) -> Array:
-    least: Array = np.min(np.stack(list(residues)), axis=0)
-    return least
-
-
-def _kink(h: Array, even: Array, noise: Array, rung: int) -> float:
-    """Return half the jump of the slope at 0 as seen from ``rung``; 0.0 where the slopes meet as h shrinks."""
-    here, finer = (abs(even[k]) / h[k] for k in (rung, rung - 1))
-    return float(here) if abs(even[rung]) > 8 * noise[rung] and finer > here / 2 else 0.0
+def _explained(line: Line, samples: Samples, entry: int, limit: Limit, scale: Scale) -> tuple[Limit, str | None]:
+    """Look into what may be behind the slope of one entry, an edge or jumps; and say why a bound is wide."""
+    h, right, left = samples.of(entry)
+    inside = samples.inside()
+    if inside == len(h):
+        jumped = past_jumps(lambda t: line.change(t)[entry], h, right, left, limit, scale)
+        if jumped:
+            return jumped
+        reason = UNRESOLVED
+        if math.isfinite(limit.error) and scale.floor:
+            size = 2 * scale.floor / scale.unit
+            reason = NOISY.format(limit.noise / size) if limit.noise > LOUD * scale.floor else SMALL
+    else:
+        reason = EDGE.format(f"{'' if inside else 'less than '}{h[max(inside - 1, 0)]:.0e} of its length from")
+        if not math.isfinite(limit.error):
+            for change, side in ((right, 1.0), (left, -1.0)):
+                if not math.isfinite(line.neighbour(-side)[entry]):
+                    limit = one_sided(h, [side * c for c in change], scale)
+                    reason = EDGE.format("at")
+    return limit, reason

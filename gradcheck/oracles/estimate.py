@@ -15,8 +15,8 @@ class Estimate(NamedTuple):
 
     ``error`` is infinite where nothing can be said. ``kink`` is half the distance between the slopes to the
     right and to the left where they do not meet: then any value within ``value ± kink`` is a one-sided
-    derivative or a convention between two of them. ``reason`` says why the bound is as wide as it is, where
-    that is not plain rounding.
+    derivative or a convention between two of them. ``reason`` says, where the bound is wide, why it is and what
+    to do, as the second half of a sentence: the point lies near the edge of the forward's domain, for example.
     """
 
     value: Any

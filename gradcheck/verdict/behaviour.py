@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import Arguments, by_name, name_of
+from gradcheck.hints import Sentence
 from gradcheck.report import Verdict
 from gradcheck.trees import leaves, rebuild
-from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain, ratio, summed
+from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain, ratio, scale_of, summed
 from gradcheck.verdict.laws import match_gradients
 from gradcheck.verdict.memory import shared
 from gradcheck.verdict.repeatable import repeatable
@@ -108,8 +109,11 @@ def leaks(trial: Trial, axes: Mapping[str, int], rng: np.random.Generator) -> li
             found.append(
                 Breach(
                     path,
-                    f"{trial.who} must keep independent samples apart, but the cotangent of sample {one} of {count} "
-                    f"reaches d{path} of others. Look for a sum or a mean over the samples.",
+                    Sentence(
+                        f"{trial.who} must keep independent samples apart, but the cotangent of sample {one} of "
+                        f"{count} reaches d{path} of others.",
+                        "Look for a sum or a mean over the samples.",
+                    ),
                 )
             )
     return found
@@ -202,21 +206,21 @@ def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
     broken = dict(trial.differing(trial.sketches, scaled, factor, bent=bent, runs=2 * abs(factor), levels=ALONE))
     changed = dict(trial.differing(scaled, trial.sketches, bent=bent))
     for path in broken:
-        what = (
-            f"{factor:.0f} times the cotangent does not give {factor:.0f} times d{path}. "
-            "Look for clipping, normalising, an absolute value or a constant that is added"
-            if path in changed
-            else f"d{path} does not depend on it. Multiply by the cotangent"
-        )
-        yield Breach(path, f"{trial.who} must be linear in the cotangent, but {what}.")
-    other = each(lambda leaf: rng.standard_normal(np.shape(leaf)), trial.cotangent)
+        if path in changed:
+            what = f"{factor:.0f} times the cotangent does not give {factor:.0f} times d{path}"
+            hint = "Look for clipping, normalising, an absolute value or a constant that is added."
+        else:
+            what, hint = f"d{path} does not depend on it", "Multiply by the cotangent."
+        yield Breach(path, Sentence(f"{trial.who} must be linear in the cotangent, but {what}.", hint))
+    other = each(lambda leaf: scale_of(leaf) * rng.standard_normal(np.shape(leaf)), trial.cotangent)
     total, parts = trial.ask(each(np.add, trial.cotangent, other)), trial.ask(other)
     if isinstance(total, Exception) or isinstance(parts, Exception):
         return
     sums = {path: trial.sketches[path] + parts[path] for path in parts}
     for path, _ in trial.differing(sums, total, bent=bent, runs=4, levels=ALONE):
         if path not in broken:
-            yield Breach(path, f"{trial.who} must be additive in the cotangent, but d{path} of a sum is not the sum.")
+            what = f"{trial.who} must be additive in the cotangent, but d{path} of a sum is not the sum."
+            yield Breach(path, Sentence(what))
 
 
 def _handed(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterator[Breach]:
@@ -243,8 +247,10 @@ def _handed(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
             what = f"differs by {off[path]:.2g} of its norm from what others imply" if path in sums else "is not finite"
             yield Breach(
                 path,
-                f"{trial.who} must be linear in the cotangent, but for a cotangent of {words} d{path} {what}. "
-                "Look for a case that is treated by itself, or a division by it.",
+                Sentence(
+                    f"{trial.who} must be linear in the cotangent, but for a cotangent of {words} d{path} {what}.",
+                    "Look for a case that is treated by itself, or a division by it.",
+                ),
             )
 
 
@@ -261,8 +267,11 @@ def _isolated(trial: Trial, rng: np.random.Generator, _refused: Refused) -> Iter
     for path, off in trial.differing(found or trial.sketches, trial.sketches if found else {}):
         yield Breach(
             path,
-            f"{name_of(trial.forward)} must not disturb the cache of an earlier call, but then d{path} differs by "
-            f"{off:.2g} of its norm. Copy what is kept, instead of a buffer that is used again.",
+            Sentence(
+                f"{name_of(trial.forward)} must not disturb the cache of an earlier call, but then d{path} differs by "
+                f"{off:.2g} of its norm.",
+                "Copy what is kept, instead of a buffer that is used again.",
+            ),
         )
 
 
@@ -310,8 +319,11 @@ def _same_in(
     for path, off in trial.differing(expected, found, runs=1, levels=(*ALONE, "sensitivity")):
         yield Breach(
             path,
-            f"{trial.who} must give the same gradients in every memory order, but with {what} d{path} differs by "
-            f"{off:.2g} of its norm. Look for a reshape or a view that depends on the order.",
+            Sentence(
+                f"{trial.who} must give the same gradients in every memory order, but with {what} d{path} differs by "
+                f"{off:.2g} of its norm.",
+                "Look for a reshape or a view that depends on the order.",
+            ),
         )
 
 
@@ -342,9 +354,8 @@ def _elsewhere(arguments: Arguments, rng: np.random.Generator) -> tuple[Any, ...
     point = rng.random(arguments.layout.size)
     point *= 0.5
     point += 0.75
-    moving = {path: leaf for i in arguments.moving for path, leaf in leaves(arguments.values[i], arguments.names[i])}
-    for path, part in zip(arguments.layout.paths, arguments.layout.unflatten(point), strict=True):
-        np.multiply(part, moving[path], out=part)
+    for part, leaf in zip(arguments.layout.unflatten(point), arguments.moving_leaves, strict=True):
+        np.multiply(part, leaf, out=part)
     if all(dtype == np.float64 for dtype in arguments.layout.dtypes):
         return arguments.at(point)
     return arguments.moved(point).fresh()

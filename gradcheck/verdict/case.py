@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck.oracles.estimate import Pushforward
 from gradcheck.pairing import Pairing
-from gradcheck.trees import Array, Layout, rounding_unit
+from gradcheck.trees import Array, Layout, norm, rounding_unit
 from gradcheck.verdict.probes import Probe, probe
 
 __all__ = ["Case"]
@@ -47,12 +47,12 @@ class Case:
 
     def norm(self, leaf: int) -> float:
         """The norm of the claimed gradient of one leaf."""
-        return float(np.linalg.norm(self.gradient[self.layout.slices[leaf]]))
+        return norm(self.gradient[self.layout.slices[leaf]])
 
     def length(self, leaf: int) -> float:
         """The norm of the leaf itself; of a vector of ones where it is zero."""
         part = self.point[self.layout.slices[leaf]]
-        return float(np.linalg.norm(part)) or math.sqrt(part.size)
+        return norm(part) or math.sqrt(part.size)
 
     def effect(self, leaf: int) -> float:
         """How much φ changes, to first order, when the leaf changes by its own length."""
@@ -77,4 +77,4 @@ class Case:
         if one.agrees or not math.isfinite(one.error):
             return one
         known, random = self.rounding()
-        return one._replace(error=one.error + abs(float(known @ tangent)) + float(np.linalg.norm(random * tangent)))
+        return one._replace(error=one.error + abs(float(known @ tangent)) + norm(random * tangent))

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.trees import Array, leaves, rebuild
-from gradcheck.verdict.sketch import sketch
+from gradcheck.verdict.sketch import Drawn, sketch
 from gradcheck.verdict.trial import dtype_of, each, is_array
 
-__all__ = ["Handed", "broadcast", "fortran", "handed", "plain", "ratio", "summed"]
+__all__ = ["Handed", "broadcast", "fortran", "handed", "plain", "ratio", "scale_of", "summed"]
+
+ORDINARY = 2.0**10  # a cotangent that is by no more larger or smaller than 1 is of the size that others have
 
 
 class Handed(NamedTuple):
@@ -41,6 +43,14 @@ def handed(like: Any, seed: int) -> Iterator[Handed]:
         yield Handed("equal rows", "broadcast", rows)
         columns = _made(like, lambda shape, dtype: np.array(_repeated(shape, dtype, -1, rng), order="C"))
         yield Handed("rows of one number each", None, columns)
+
+
+def scale_of(leaf: Any) -> float:
+    """Return the power of two by which the cotangent of one leaf of the output is scaled; 1 of an ordinary size."""
+    if isinstance(leaf, Drawn):
+        return leaf.scale
+    size = float(np.max(np.abs(leaf), initial=0.0))
+    return 1.0 if not size or 1 / ORDINARY <= size <= ORDINARY else 2.0 ** round(math.log2(size))
 
 
 def plain(like: Any, cotangent: Any) -> Any:
@@ -85,7 +95,9 @@ def _add(leaf: Any, more: Any) -> Any:
 
 def _made(like: Any, make: Callable[[tuple[int, ...], np.dtype[Any]], Array]) -> Any:
     """Return a tree of the form of ``like`` with leaves of the same shapes and dtypes; its numbers are Python's."""
-    made = ((leaf, make(np.shape(leaf), dtype_of(leaf))) for _, leaf in leaves(like, "dout"))
+    made = [(leaf, make(np.shape(leaf), dtype_of(leaf))) for _, leaf in leaves(like, "dout")]
+    scales = [scale_of(leaf) for leaf, _ in made]
+    made = [pair if scale == 1 else (pair[0], scale * pair[1]) for pair, scale in zip(made, scales, strict=True)]
     return rebuild(like, (array if hasattr(leaf, "shape") and leaf.shape else float(array) for leaf, array in made))
 
 

@@ -7,23 +7,31 @@ disagree, are not sharp enough, or would be dominated by an argument that has ne
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 
-from gradcheck.report import Finding, Verdict
-from gradcheck.trees import Array
+from gradcheck.report import Entry, Finding, Verdict
+from gradcheck.trees import Array, norm
 from gradcheck.verdict.case import Case
-from gradcheck.verdict.locate import BUDGET, Location, locate
-from gradcheck.verdict.probes import Probe, certificate, least_error
+from gradcheck.verdict.exactness import INEXACT, TOLERANT, Weight, gross, tolerated, weigh
+from gradcheck.verdict.jumps import jumps
+from gradcheck.verdict.locate import Location, locate
+from gradcheck.verdict.probes import Probe, certificate, rms
+from gradcheck.verdict.rounding import SAFETY
 
-__all__ = ["KINK", "VACUOUS", "judge", "most_evaluations"]
+__all__ = ["KINK", "VACUOUS", "judge"]
 
 VACUOUS = "vacuous: no tangent shows an effect of it, and the claimed one is too small to be seen"
+NOISY = "the forward is too noisy here. Take the noise out of it, or pass reference= for autodiff"
+DROWNED = (
+    "the effect of it drowns in the rounding of the output. Check the part of the code that it is in on its own, "
+    "or pass oracle=complex_step, or reference= for autodiff"
+)
 KINK = "at a kink: the slopes on both sides differ, and the gradient is a convention"
-EPS = float(np.finfo(np.float64).eps)
+MAY_BE = "an approximation, a guard such as log(p + 1e-8), a solver's tolerance, or the rounding of a long backward"
+EPS, SINGLE = (float(np.finfo(dtype).eps) for dtype in (np.float64, np.float32))
 _NAMES = {float(np.finfo(low).eps): low.__name__ for low in (np.float32, np.float16)} | {2.0**-7: "bfloat16"}
 
 SHARP = 1e-7  # without a tolerance, probing stops at this certificate,
@@ -31,52 +39,64 @@ BLUNT = 1e-6  # a joint certificate worse than this is tried again one by one,
 GROSS = 1e-2  # and one worse than this could hide a gross mistake: it is no pass,
 COARSE = 100.0  # unless the arguments have so little precision: so many of their rounding units
 TOGETHER = 4  # joint probes at most
-ALONE = 6  # probes of one argument at most,
-TOLERANT = 24  # and so many where they have to tell which side of a tolerance an error lies on
-FOLD = 5  # tangents, and all sums of two of them, along which a slope has to be additive before it refutes a claim
-FOLD_STEP = 1e-5  # of the point: a small step, at which most smooth functions are as good as linear
-KINKED = 1e-3  # slopes that miss additivity by less than this part are additive
-LAWS = 100  # calls of the forward for everything that is no probe, at most
-EVALUATIONS = 60  # calls of the forward for one probe, at most: a full ladder after one that did not suit
+HALVED = 8  # leaves or more that joint probes do not settle are probed in two groups, the weak and the strong
+ALONE = 6  # probes of one argument at most
 SIZING = 8  # probes from which the size of an error is estimated
 WEAK = 1e-5  # an argument with this part of the largest effect is probed alone
 SEEN = 1e5  # times the rounding of the output is a change that can be seen
 COARSE_STEPS = (1e-1, 1e-2, 1e-3)  # of the point, at which an output that is rounded to a grid may still move
+SMALL = 1e-2  # errors that are no larger may come from a solver,
+JUMPED = 100.0  # if they are no more than so many times larger or smaller than a jump of it
 GRID = 32  # tangents on which the errors of such a grid cancel
 NEGLIGIBLE = 1e-11  # an effect below this part of the output's size counts as none,
+DROWNING = 1e-6  # of the output's size is a bound that comes from its rounding; one that is worse, from noise
 UNMOVED = 2e-9  # or where the claim is zero and nothing moved at any step, as behind a dead ReLU
-
-
-def most_evaluations(oracles: int, leaves: int) -> int:
-    """Return how often a check may call the forward at most: where every leaf fails, at a kink."""
-    probes = TOGETHER + leaves * (TOLERANT + FOLD * (FOLD + 1) // 2 + 1 + SIZING + BUDGET)
-    slopes = leaves * (FOLD * (FOLD + 1) // 2 + 1 + len(COARSE_STEPS) * GRID)
-    return 2 * (LAWS + oracles * (probes * EVALUATIONS + 2 * slopes))
 
 
 def judge(case: Case) -> dict[str, Finding]:
     """Return a finding for every leaf that is judged, by its path."""
-    strongest = max((case.effect(leaf) for leaf in case.judged), default=0.0)
-    together = [leaf for leaf in case.judged if case.effect(leaf) > WEAK * strongest]
-    certified: float | None = None
-    probes: list[Probe] = []
-    if len(together) > 1:
-        probes = _joint(case, together)
-        bound = certificate(probes)
-        if all(one.agrees for one in probes) and bound <= (BLUNT if case.tol is None else case.tol):
-            certified = bound
-    kinked = _kinked(probes)
+    effects = {leaf: case.effect(leaf) for leaf in case.judged}
+    strongest = max(effects.values(), default=0.0)
+    together = [leaf for leaf in case.judged if effects[leaf] > WEAK * strongest]
+    certified, kinked = _certified(case, together, effects) if len(together) > 1 else ({}, 0)
     findings = {}
     for leaf in case.judged:
         path, shape = case.layout.paths[leaf], case.layout.shapes[leaf]
-        if certified is not None and leaf in together:
-            error = _rms(one.gap for one in probes)
-            findings[path] = Finding(Verdict.PASS, shape, error, certified, conventions=kinked)
+        if leaf in certified:
+            error, bound = rms(one.gap for one in certified[leaf]), certificate(certified[leaf])
+            findings[path] = Finding(Verdict.PASS, shape, error, bound)
         elif kinked:
             findings[path] = _at_a_kink(shape, kinked)
         else:
-            findings[path] = _alone(case, leaf) if case.tol is None else _against_tolerance(case, leaf, case.tol)
+            findings[path] = _alone(case, leaf)
     return findings
+
+
+def _certified(case: Case, together: list[int], effects: Mapping[int, float]) -> tuple[dict[int, list[Probe]], int]:
+    """Return the leaves that joint probes certify, with these, and how many probes saw a kink.
+
+    Many leaves of different effects blunt the probes of them all: the weak move far where the strong hardly move. So a
+    group that is not certified is probed once more in two parts; and where that does not help, what blunts the probes
+    is the rounding of the forward, and alone they would be no sharper.
+    """
+    certified: dict[int, list[Probe]] = {}
+    groups = [(together, math.inf)]
+    while groups:
+        group, before = groups.pop()
+        probes = _joint(case, group)
+        if kinked := _kinked(probes):
+            return certified, kinked
+        agree, bound = all(one.agrees for one in probes), certificate(probes)
+        helped, wanted = bound < before / 2, case.tol or BLUNT
+        if agree and (bound <= wanted or (not case.tol and not helped and bound <= GROSS)):
+            certified |= dict.fromkeys(group, probes)
+        elif len(group) >= HALVED and (helped or not agree):
+            middle = math.sqrt(min(effects[leaf] for leaf in group) * max(effects[leaf] for leaf in group))
+            weak = [leaf for leaf in group if effects[leaf] < middle]
+            strong = [leaf for leaf in group if effects[leaf] >= middle]
+            parts = (weak, strong) if weak else (group[::2], group[1::2])
+            groups += [(part, bound if agree else math.inf) for part in parts]
+    return certified, 0
 
 
 def _joint(case: Case, together: list[int]) -> list[Probe]:
@@ -96,56 +116,38 @@ def _alone(case: Case, leaf: int) -> Finding:
     """Judge one leaf by probes of its own."""
     shape = case.layout.shapes[leaf]
     probes: list[Probe] = []
-    for _ in range(ALONE):
-        one = case.probe(case.tangent([(leaf, 1.0)]), roughly=True)
+    for number in range(1, TOLERANT + 1):
+        one = case.probe(case.tangent([(leaf, 1.0)]), roughly=not case.tol)
         if one.kink:
             return _at_a_kink(shape)
-        if not math.isfinite(one.error):
-            continue
-        probes.append(one)
+        if math.isfinite(one.error):
+            probes.append(one)
         disagreeing = sum(not one.agrees for one in probes)
         if disagreeing > max(1, len(probes) // 3):
-            return _refuted(case, leaf, probes)
-        norm = max(case.norm(leaf), _rms(one.measured for one in probes))
-        if len(probes) >= 2 and not disagreeing and certificate(probes) <= _wanted(case) * norm:
+            return _disputed(case, leaf, probes)
+        if (number >= ALONE and disagreeing) or (len(probes) >= 2 and _enough(case, leaf, probes)):
+            break
+        if number >= ALONE and not probes:
             break
     return _undisputed(case, leaf, probes) if len(probes) >= 2 else _lost(shape)
 
 
-def _against_tolerance(case: Case, leaf: int, tol: float) -> Finding:
-    """Judge one leaf by whether its error is certainly smaller than ``tol``, certainly larger, or neither."""
-    shape = case.layout.shapes[leaf]
-    probes: list[Probe] = []
-    norm = bound = least = 0.0
-    for _ in range(TOLERANT):
-        one = case.probe(case.tangent([(leaf, 1.0)]))
-        if one.kink:
-            return _at_a_kink(shape)
-        if not math.isfinite(one.error):
-            continue
-        probes.append(one)
-        norm = max(case.norm(leaf), _rms(one.measured for one in probes))
-        bound, least = certificate(probes, TOLERANT), least_error(probes, TOLERANT)
-        disagreeing = sum(not one.agrees for one in probes)
-        if disagreeing > 1 and least > tol * norm:
-            return _refuted(case, leaf, probes)
-        if len(probes) >= 2 and bound <= tol * norm:
-            break
-        if len(probes) >= 2 and not disagreeing and one.error > tol * norm:
-            break  # no number of probes like these tells
-    if len(probes) < 2:
-        return _lost(shape)
-    if all(one.agrees for one in probes):
-        return _undisputed(case, leaf, probes)
-    error = _rms(one.gap for one in probes) / norm
-    if bound <= tol * norm:
-        reason = f"measurably off by {error:.1e}, within the tolerance"
-        return Finding(Verdict.PASS, shape, error, bound / norm, reason=reason)
-    reason = (
-        f"an error between {least / norm:.1e} and {bound / norm:.1e} of the gradient was measured by {len(probes)} "
-        f"probes, too near to tol={tol:.0e} to tell on which side: choose another tol, or mend the gradient"
+def _enough(case: Case, leaf: int, probes: list[Probe]) -> bool:
+    """Whether agreeing probes say all that can be hoped for: they are sharp, or more like them would not suffice."""
+    norm = max(case.norm(leaf), rms(one.measured for one in probes))
+    bound = certificate(probes)
+    if bound <= (case.tol or SHARP) * norm:
+        return True
+    if case.tol:
+        return probes[-1].error > case.tol * norm
+    return len(probes) >= ALONE and (
+        bound <= _allowed(case, leaf) * norm or probes[-1].reach > _allowed(case, leaf) * norm
     )
-    return Finding(Verdict.INCONCLUSIVE, shape, error, bound / norm, reason=reason)
+
+
+def _allowed(case: Case, leaf: int) -> float:
+    """Return the part of the norm that a pass must exclude."""
+    return case.tol or max(GROSS, min(COARSE * case.unit(leaf), 0.5))
 
 
 def _at_a_kink(shape: tuple[int, ...], conventions: int = 1) -> Finding:
@@ -160,60 +162,99 @@ def _lost(shape: tuple[int, ...]) -> Finding:
 def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     """Say how small an error could hide in a leaf whose probes agree."""
     shape = case.layout.shapes[leaf]
-    norm = max(case.norm(leaf), _rms(one.measured for one in probes))
-    error, bound = (_rms(one.gap for one in probes) / norm, certificate(probes) / norm) if norm else (0.0, math.inf)
-    allowed = max(GROSS, min(COARSE * case.unit(leaf), 0.5)) if case.tol is None else case.tol
+    norm = max(case.norm(leaf), rms(one.measured for one in probes))
+    error, bound = (rms(one.gap for one in probes) / norm, certificate(probes) / norm) if norm else (0.0, math.inf)
+    allowed = _allowed(case, leaf)
     if bound <= allowed:
         unit = max(case.unit(leaf), case.pairing.unit)
         limited = f"limited by {_NAMES.get(unit, case.layout.dtypes[leaf])}" if unit > EPS else None
         return Finding(Verdict.PASS, shape, error, bound, reason=limited)
+    if zero := _zero_up_to_rounding(case, leaf, probes):
+        return zero
     visible = certificate(probes) * max(case.length(leaf), math.sqrt(math.prod(shape)))
     scale = max(case.pairing.size, case.pairing.excursion(leaf))
     negligible = NEGLIGIBLE if norm else UNMOVED
     if (case.norm(leaf) <= certificate(probes) and visible <= negligible * scale) or (not norm and not scale):
         return Finding(Verdict.PASS, shape, 0.0, 0.0, reason=VACUOUS)
-    reason = (
-        f"an error up to {bound:.1e} of the gradient could hide, and {allowed:.0e} is what a pass must exclude: "
-        "the forward is too noisy here"
-    )
+    cause = DROWNED if certificate(probes) <= DROWNING * scale / case.length(leaf) else NOISY
+    reason = f"an error up to {bound:.1e} of it could hide, and {allowed:.0e} is what a pass must exclude: {cause}"
     return Finding(Verdict.INCONCLUSIVE, shape, error, bound, reason=reason)
+
+
+def _zero_up_to_rounding(case: Case, leaf: int, probes: list[Probe]) -> Finding | None:
+    """Return a pass for a claim that is what rounding left of a sum that cancels, if nothing but zero was measured.
+
+    So is the gradient of a bias before batch normalisation. Its own norm says nothing; what was summed does, of which
+    its rounding is about one unit.
+    """
+    known, random = (part[case.layout.slices[leaf]] for part in case.rounding())
+    rounding = norm(known) + norm(random)
+    summed = rounding / (SAFETY * max(case.unit(leaf), EPS))
+    if not 0 < case.norm(leaf) <= rounding or not certificate(probes) <= GROSS * summed or case.unit(leaf) > SINGLE:
+        return None
+    unseen = certificate(probes) / summed
+    reason = f"zero up to rounding: a larger effect than {unseen:.1e} of what was summed would have been seen"
+    return Finding(Verdict.PASS, case.layout.shapes[leaf], 0.0, unseen, reason=reason)
 
 
 def _kinked(probes: list[Probe]) -> int:
     return sum(bool(one.kink) for one in probes)
 
 
+def _disputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
+    """Say whether a leaf is wrong whose probes disagree, or only inexact, or no derivative contradicts it."""
+    if case.tol == 0:
+        return _refuted(case, leaf, probes)
+    weight = weigh(case, leaf, probes)
+    above, below = tolerated(case, leaf)
+    if weight.least > above * weight.norm:
+        return _jumping(case, leaf, weight) or _refuted(case, leaf, probes)
+    if case.tol is None and (entry := gross(case, leaf)):
+        return _failed(case, leaf, probes, entry)
+    return _inexact(case, leaf, weight, above, below)
+
+
 def _refuted(case: Case, leaf: int, probes: list[Probe]) -> Finding:
-    """Say that a leaf is wrong, unless what contradicts it is no derivative."""
-    if not _additive(case, leaf):
-        return _at_a_kink(case.layout.shapes[leaf])
+    """Say that a leaf is wrong, unless the steps of the oracle do not suit the function."""
     return _unresolved(case, leaf) if _vindicated(case, leaf, probes) else _failed(case, leaf, probes)
 
 
-def _additive(case: Case, leaf: int) -> bool:
-    """Whether the slope along a sum of two tangents is the sum of the slopes.
-
-    At a kink it is not, even where both sides of every line have one slope, as with the median of three ties. Where
-    differences at one small step add up, that is all; noise or curvature may spoil these, and the oracle is asked.
-    """
-    tangents = [case.tangent([(leaf, 1.0)]) for _ in range(FOLD)]
-    pairs = list(itertools.combinations(range(FOLD), 2))
-    size = case.pairing.length(case.point, tangents[0])
-    cheap = [_slope(case, v, FOLD_STEP * size) for v in tangents]
-    if all(_sums(cheap[i], cheap[j], _slope(case, tangents[i] + tangents[j], FOLD_STEP * size)) for i, j in pairs):
-        return True
-    slopes = [case.pushforward(v) for v in tangents]
-    for i, j in pairs:
-        both = case.pushforward(tangents[i] + tangents[j])
-        spread = sum(slope.error + slope.kink for slope in (slopes[i], slopes[j], both))
-        if not _sums(slopes[i].value, slopes[j].value, both.value, spread):
-            return False
-    return True
+def _jumping(case: Case, leaf: int, weight: Weight) -> Finding | None:
+    """Return that nothing is decided of a small error that is about as large as a jump of the forward, if it jumps."""
+    error = rms(one.gap for one in weight.probes) / weight.norm
+    if error > SMALL or not any(error / JUMPED <= jump <= error * JUMPED for jump in jumps(case, leaf)):
+        return None
+    reason = (
+        f"off by {error:.1e}, and the forward jumps here and there by about as much, as a solver does that stops at a "
+        f"tolerance: tighten its tolerance, or pass tol={_above(error):.0e}"
+    )
+    return Finding(Verdict.INCONCLUSIVE, case.layout.shapes[leaf], error, math.inf, reason=reason)
 
 
-def _sums(here: float, there: float, both: float, spread: float = 0.0) -> bool:
-    """Whether the slope along a sum is the sum of the slopes, but for a small part of the largest and ``spread``."""
-    return abs(here + there - both) <= spread + KINKED * max(abs(here), abs(there), abs(both))
+def _above(error: float) -> float:
+    """Return the power of ten above twice an error."""
+    return 10.0 ** math.ceil(math.log10(2 * error))
+
+
+def _inexact(case: Case, leaf: int, weight: Weight, above: float, below: float) -> Finding:
+    """Say how inexact a leaf is whose error is not certainly too large; undecided where it is not certainly small."""
+    shape, norm = case.layout.shapes[leaf], weight.norm
+    error, bound = rms(one.gap for one in weight.probes) / norm, weight.most / norm
+    if bound <= below and case.tol:
+        reason = f"measurably off by {error:.1e}, within the tolerance"
+        return Finding(Verdict.PASS, shape, error, bound, reason=reason)
+    if bound <= below:
+        low = _NAMES.get(max(case.unit(leaf), case.pairing.unit)) if below > INEXACT else None
+        remark = (
+            f"right to {error:.1e} and not exact: {f'within {below:.0e}, the rounding of {low}' if low else MAY_BE}"
+        )
+        return Finding(Verdict.PASS, shape, error, bound, remark=remark)
+    limit = f"{'tol=' if case.tol else ''}{above:.0e}"
+    reason = (
+        f"an error between {weight.least / norm:.1e} and {bound:.1e} of the gradient was measured by "
+        f"{len(weight.probes)} probes, too near to {limit} to tell on which side: choose another tol, or mend it"
+    )
+    return Finding(Verdict.INCONCLUSIVE, shape, error, bound, reason=reason)
 
 
 def _vindicated(case: Case, leaf: int, probes: list[Probe]) -> bool:
@@ -262,8 +303,11 @@ def _unresolved(case: Case, leaf: int) -> Finding:
     return Finding(Verdict.INCONCLUSIVE, case.layout.shapes[leaf], math.inf, math.inf, reason=reason)
 
 
-def _failed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
-    """Say how wrong a leaf is, and where: exactly if every wrong entry was found, else by more probes."""
+def _failed(case: Case, leaf: int, probes: list[Probe], entry: Entry | None = None) -> Finding:
+    """Say how wrong a leaf is, and where: exactly if every wrong entry was found, else by more probes.
+
+    ``entry`` is one that is known to be grossly wrong.
+    """
     shape, name = case.layout.shapes[leaf], f"d{case.layout.paths[leaf]}"
     reason = f"{name} is identically zero" if case.norm(leaf) == 0 else None
     found = locate(case, leaf) if case.located else None
@@ -272,12 +316,15 @@ def _failed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     else:
         more = range(SIZING - len(probes))
         probes = probes + [case.probe(case.tangent([(leaf, 1.0)]), roughly=True) for _ in more]
-        true = _rms(one.measured for one in probes)
-        error = _rms(one.gap for one in probes) / true if true else math.inf
-    if not found:
-        return Finding(Verdict.FAIL, shape, error, math.inf, reason=reason)
-    worst = next(iter(found.entries), None)
-    return Finding(Verdict.FAIL, shape, error, math.inf, worst, found.entries, reason, where=found.regions)
+        true = rms(one.measured for one in probes)
+        error = rms(one.gap for one in probes) / true if true else math.inf
+    entries = found.entries if found else ()
+    where = found.regions if found else ()
+    if entry:
+        own = abs(entry.claimed - entry.measured) / max(abs(entry.claimed), abs(entry.measured))
+        reason = f"{entry.name} is wrong by {own:.1e} of its own size"
+        entries = (entry, *(one for one in entries if one.index != entry.index))
+    return Finding(Verdict.FAIL, shape, error, math.inf, next(iter(entries), None), entries, reason, where=where)
 
 
 def _exactly(case: Case, leaf: int, found: Location) -> float:
@@ -285,15 +332,11 @@ def _exactly(case: Case, leaf: int, found: Location) -> float:
     apart = math.hypot(*(entry.claimed - entry.measured for entry in found.entries))
     claimed = math.hypot(*(entry.claimed for entry in found.entries))
     measured = math.hypot(*(entry.measured for entry in found.entries))
-    true = math.sqrt(max(case.norm(leaf) ** 2 - claimed**2, 0.0) + measured**2)
+    right = math.sqrt(max(case.norm(leaf) - claimed, 0.0)) * math.sqrt(case.norm(leaf) + claimed)
+    true = math.hypot(right, measured)
     return apart / true if true else math.inf
 
 
 def _wanted(case: Case) -> float:
     """Return the certificate at which probing stops."""
-    return SHARP if case.tol is None else case.tol
-
-
-def _rms(numbers: Iterable[float]) -> float:
-    squares = [number * number for number in numbers]
-    return math.sqrt(math.fsum(squares) / len(squares))
+    return case.tol or SHARP

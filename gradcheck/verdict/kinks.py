@@ -1,137 +1,194 @@
 """What can be said where the slopes on both sides differ: at a kink or a tie. Level 3.
 
 There the gradient is a convention, and no single number is right. Two things can still be decided. Beside the kink, at
-a generic point nearby, everything but the convention has to be right. And at the kink itself a convention lies between
-the slopes on both sides, along every tangent, wherever the output is locally convex or concave (a max, a ReLU, an
-absolute value): a tie that is counted twice does not.
+a generic point nearby, everything but the convention has to be right. And at the kink itself the gradient has to be a
+choice at each of the folds that meet there. All of them are looked at together first. Where they are too many to be
+told apart, or so many that their choices reach everywhere, parts are looked at in which few of them matter: the entries
+of one argument, a few entries of the output, a few entries of an argument.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.arguments import Arguments
-from gradcheck.trees import Array, Layout, leaves
-from gradcheck.verdict.laws import match_gradients
-from gradcheck.verdict.trial import each
+from gradcheck.report import Entry
+from gradcheck.trees import Array, leaves, rebuild
+from gradcheck.verdict.folds import Answer, examine
+from gradcheck.verdict.hair import LEAPS, Hair, folded, spread
 
-__all__ = ["beside", "outside_the_slopes"]
+__all__ = ["CONVENTION", "JUMPING", "Settled", "at_folds", "beside", "settle"]
+
+CONVENTION = "at a kink: a convention, one of those that the folds there allow; measured beside it"
+UNVERIFIED = "at a kink: measured beside it; not verifiable at the point, where {}"
+COINCIDE = "folds coincide"
+JUMPING = "the forward itself jumps at the point, and has no gradient there: choose another one"
 
 ASIDE = 1e-2  # how far beside the kink, in root mean squares of each leaf
-STEP = 1e-6  # of a one-sided slope, likewise
-COARSER = 4.0  # times that step is another: what the slopes at both differ by is noise or curvature, and no kink
-KINKED = 1e-3  # slopes that differ by less, relative to the largest, meet
-NOISE = 8.0  # and so do those that differ by less than so many times their noise
-EPS = float(np.finfo(np.float64).eps)
-OUTPUTS = 8  # entries of the output that are looked at, those with the largest kinks
-TANGENTS = 10
-BENDS = 6  # so many sums of two tangents have to show one and the same sign of curvature
+PULLS = 600  # pullbacks in all,
+TOGETHER = 260  # of which so many for everything together,
+APART = 220  # and so many for a part
+SAME = 1e-4  # parts of a jump that differ by less are one
+ENTRIES = 1 << 14  # that are looked at together, at most: a jump at every fold has as many numbers
+FEW = 8  # entries of the output, or of an argument, in a part; half as many after one with too many folds
+PARTS = 4  # of either kind
+SHARE = 0.1  # of what is farthest from a choice is blamed as well
+WORST = 5  # entries of a wrong gradient that are named
+
+
+Wrong = dict[int, tuple[str, tuple[Entry, ...]]]
+
+
+class Settled(NamedTuple):
+    """What was found at the point: why which leaves are wrong, with entries, and what to say of the others.
+
+    ``sentence`` is None where f itself jumps, and there is nothing to say.
+    """
+
+    wrong: Wrong
+    sentence: str | None
 
 
 def beside(arguments: Arguments, rng: np.random.Generator) -> Arguments:
     """Return the arguments at a random point nearby."""
-    return arguments.moved(arguments.point + ASIDE * _tangent(arguments, rng))
+    tangent = rng.standard_normal(arguments.layout.size)
+    return arguments.moved(arguments.point + ASIDE * spread(arguments) * tangent)
 
 
-def outside_the_slopes(
+def at_folds(
     forward: Callable[..., Any],
     backward: Callable[[Any, Any], Any],
     arguments: Arguments,
-    leaf: int,
+    cotangent: Any,
     rng: np.random.Generator,
-) -> str | None:
-    """Return which entry of the output has a gradient in leaf number ``leaf`` outside the slopes on both sides.
-
-    None where none was found.
-    """
-    part = np.zeros(arguments.layout.size)
-    part[arguments.layout.slices[leaf]] = 1.0
-    half = [part * _tangent(arguments, rng) for _ in range(TANGENTS // 2)]
-    drawn = half + [-v for v in half]  # both ways, so that every kink is seen from both sides
-    pairs = list(itertools.combinations(range(TANGENTS), 2))
-    tangents = drawn + [drawn[a] + drawn[b] for a, b in pairs]
-    out, _ = forward(*arguments.at(arguments.point))
-    here = _flat(out)
-    slopes = np.stack([_slopes(forward, arguments, here, v, STEP) for v in tangents])  # (tangents, 2, entries)
-    coarse = np.stack([_slopes(forward, arguments, here, v, COARSER * STEP) for v in drawn])
-    if not (np.isfinite(slopes).all() and np.isfinite(coarse).all()):
-        return None
-    right, left = slopes[:, 0], slopes[:, 1]
-    noise = np.abs(slopes[:TANGENTS] - coarse).max(axis=(0, 1)) + EPS * np.abs(here) / STEP
-    slack = KINKED * np.abs(slopes).max(axis=(0, 1)) + NOISE * noise + 1e-300
-    apart = np.abs(right - left).max(axis=0) / slack
-    first, second = np.array(pairs).T
-    bend = right[TANGENTS:] - right[first] - right[second]  # f'(a + b) − f'(a) − f'(b)
-    back = left[first] + left[second] - left[TANGENTS:]
-    up, down = (np.count_nonzero(s * np.concatenate([bend, back]) > slack, axis=0) for s in (1, -1))
-    plain = ((up == 0) & (down >= BENDS)) | ((down == 0) & (up >= BENDS))
-    kinked = np.flatnonzero((apart > 1) & plain)
-    for entry in kinked[np.argsort(-apart[kinked])][:OUTPUTS].tolist():
-        gradient = _gradient(forward, backward, arguments, out, entry)
-        if gradient is None:
-            continue
-        claimed = np.array([gradient @ v for v in tangents])
-        low = np.minimum(right, left)[:, entry] - slack[entry]
-        high = np.maximum(right, left)[:, entry] + slack[entry]
-        worst = int(np.argmax(np.maximum(low - claimed, claimed - high)))
-        if not low[worst] <= claimed[worst] <= high[worst]:
-            name = _layout(out).entry_name(entry)
-            return (
-                f"at a kink of {name} the claimed slope {claimed[worst]:.4g} lies outside the slopes "
-                f"{left[worst, entry]:.4g} and {right[worst, entry]:.4g} on both sides"
-            )
-    return None
+) -> bool:
+    """Whether the gradient of the backward jumps at the point."""
+    return folded(Hair(forward, backward, arguments, cotangent, np.arange(arguments.layout.size), APART), rng)
 
 
-def _tangent(arguments: Arguments, rng: np.random.Generator) -> Array:
-    """Return a Gaussian tangent in which every leaf moves by its own root mean square."""
-    point, v = arguments.point, np.empty(arguments.layout.size)
-    for part in arguments.layout.slices:
-        size = float(np.sqrt(np.mean(point[part] ** 2))) or 1.0
-        v[part] = size * rng.standard_normal(part.stop - part.start)
-    return v
+def settle(
+    forward: Callable[..., Any],
+    backward: Callable[[Any, Any], Any],
+    arguments: Arguments,
+    cotangent: Any,
+    judged: Sequence[int],
+    rng: np.random.Generator,
+) -> Settled:
+    """Return whether the gradients of the leaves ``judged`` are choices at the folds that meet at the point."""
+    return _Inquest(forward, backward, arguments, cotangent, tuple(judged), rng).settled()
 
 
-def _slopes(forward: Callable[..., Any], arguments: Arguments, here: Array, v: Array, step: float) -> Array:
-    """Return the slopes of every entry of the output to the right and to the left: an array (2, entries).
+@dataclass
+class _Inquest:
+    """A pair at a kink, and how many pullbacks are left."""
 
-    ``here`` is the flat output at the point.
-    """
+    forward: Callable[..., Any]
+    backward: Callable[[Any, Any], Any]
+    arguments: Arguments
+    cotangent: Any
+    judged: tuple[int, ...]
+    rng: np.random.Generator
+    pulls: int = PULLS
 
-    def out(t: float) -> Array:
-        value, _ = forward(*arguments.at(arguments.point + t * v))
-        return _flat(value)
+    def settled(self) -> Settled:
+        """Look at everything together, and at parts where that does not tell."""
+        whole = self._ask(self._entries(*self.judged), self.cotangent, TOGETHER)
+        if whole.reason == LEAPS:
+            return Settled({}, None)
+        if whole.holds and whole.sharp:
+            return Settled({}, CONVENTION)
+        wrong: Wrong = {}
+        for leaf in sorted(self.judged, key=lambda leaf: self._entries(leaf).size) if len(self.judged) > 1 else ():
+            wrong |= self._wrong(self._entries(leaf), self.cotangent)
+        if whole.holds is False:
+            wrong = self._blamed(self._entries(*self.judged), whole) | wrong
+        for moving, cotangent in () if wrong else self._parts():
+            if wrong := self._wrong(moving, cotangent):
+                break
+        return Settled(wrong, CONVENTION if whole.holds else UNVERIFIED.format(whole.reason))
 
-    with np.errstate(all="ignore"):
-        return np.stack([out(step) - here, here - out(-step)]) / step
+    def _ask(self, moving: Array, cotangent: Any, pulls: int) -> Answer:
+        """Return whether the gradient is a choice as far as the entries ``moving`` show it, in so many pullbacks."""
+        if moving.size > ENTRIES:
+            start = int(self.rng.integers(moving.size - ENTRIES))
+            moving = moving[start : start + ENTRIES]
+        answer = self._examined(moving, cotangent, pulls)
+        if answer.holds is False and answer.part is not None and not self._confirmed(moving, answer.part):
+            return Answer(None, COINCIDE)
+        return answer
 
+    def _examined(self, moving: Array, cotangent: Any, pulls: int) -> Answer:
+        hair = Hair(self.forward, self.backward, self.arguments, cotangent, moving, min(pulls, self.pulls))
+        self.pulls -= hair.pulls
+        answer = examine(hair, self.rng)
+        self.pulls += hair.pulls
+        return answer
 
-def _flat(out: Any) -> Array:
-    return _layout(out).flatten(leaf for _, leaf in leaves(out, "out"))
+    def _confirmed(self, moving: Array, part: float) -> bool:
+        """Whether an output with another cotangent takes the same part of a jump, out of bounds.
 
+        What a code takes of one fold does not depend on the cotangent; what it takes of several that coincide does.
+        """
+        if self._outputs == 1:
+            return not math.isnan(part)
+        again = self._examined(moving, self._reweighted(self._outputs), APART)
+        return again.holds is False and (again.part is None or abs(again.part - part) <= SAME)
 
-def _gradient(
-    forward: Callable[..., Any], backward: Callable[[Any, Any], Any], arguments: Arguments, out: Any, entry: int
-) -> Array | None:
-    """Return the flat gradient of one entry of ``out``, None where the backward breaks its contract.
+    def _parts(self) -> Iterator[tuple[Array, Any]]:
+        """Yield entries that move and a cotangent: a few entries of the output, or a few of an argument."""
+        everything = self._entries(*self.judged)
+        for leaf in itertools.islice(itertools.cycle(self.judged), PARTS * len(self.judged)):
+            if self._outputs > 1:
+                yield everything, self._reweighted(min(FEW, self._outputs // 2))
+            entries = self._entries(leaf)
+            start = int(self.rng.integers(max(entries.size - FEW, 0) + 1))
+            yield entries[start : start + FEW], self.cotangent
 
-    In float64, as the slopes are, so that what a lower precision loses is not taken for another convention.
-    """
-    layout = _layout(out)
-    one_hot = np.zeros(layout.size)
-    one_hot[entry] = 1.0
-    cotangent = each(lambda _leaf, one: one, out, layout.unflatten(one_hot))
-    _, cache = forward(*arguments.at(arguments.point))
-    claims = match_gradients("backward", backward(cotangent, cache), arguments)
-    gradients = [claims.gradients[path] for path in arguments.layout.paths]
-    if any(gradient is None for gradient in gradients):
-        return None
-    return arguments.layout.flatten(gradients)
+    @property
+    def _outputs(self) -> int:
+        return sum(np.size(leaf) for _, leaf in leaves(self.cotangent, "dout"))
 
+    def _reweighted(self, few: int) -> Any:
+        """Return a random cotangent with all but a few entries zero."""
+        found = [np.asarray(leaf, dtype=np.float64) for _, leaf in leaves(self.cotangent, "dout")]
+        flat = np.zeros(self._outputs)
+        flat[self.rng.permutation(flat.size)[:few]] = self.rng.standard_normal(few)
+        parts = np.split(flat, np.cumsum([leaf.size for leaf in found])[:-1])
+        return rebuild(self.cotangent, (part.reshape(leaf.shape)[()] for part, leaf in zip(parts, found, strict=True)))
 
-def _layout(out: Any) -> Layout:
-    return Layout.of((path, np.asarray(leaf)) for path, leaf in leaves(out, "out"))
+    def _wrong(self, moving: Array, cotangent: Any) -> Wrong:
+        """Return which leaves are wrong as far as a part shows it."""
+        answer = self._ask(moving, cotangent, APART)
+        return self._blamed(moving, answer) if answer.holds is False else {}
+
+    def _blamed(self, moving: Array, answer: Answer) -> Wrong:
+        """Return the leaves of which an answer speaks, with the entries that are farthest from a choice."""
+        layout, reason = self.arguments.layout, f"at a kink: {answer.reason}"
+        number = np.searchsorted(np.cumsum(layout.sizes), moving, side="right")
+        if answer.claimed is None or answer.nearest is None:
+            return {int(leaf): (reason, ()) for leaf in np.unique(number)}
+        apart = np.abs(answer.claimed - answer.nearest)
+        norms, sizes = (np.sqrt(np.bincount(number, g**2, len(layout.sizes))) for g in (apart, answer.claimed))
+        shares = norms / np.where(sizes, sizes, 1.0)
+        blamed: Wrong = {}
+        for leaf in np.flatnonzero(shares > SHARE * shares.max()).tolist():
+            far = np.where(number == leaf, apart, 0.0)
+            worst = [int(i) for i in np.argsort(-far)[:WORST] if far[i] > SHARE * far.max()]
+            entries = zip(moving[worst], answer.claimed[worst], answer.nearest[worst], strict=True)
+            blamed[leaf] = (reason, tuple(self._entry(int(at), *map(float, numbers)) for at, *numbers in entries))
+        return blamed
+
+    def _entry(self, index: int, claimed: float, nearest: float) -> Entry:
+        layout = self.arguments.layout
+        return Entry(f"d{layout.entry_name(index)}", claimed, nearest, 0.0, layout.locate(index)[1])
+
+    def _entries(self, *some: int) -> Array:
+        """Return the numbers of the entries of some leaves."""
+        slices = [self.arguments.layout.slices[leaf] for leaf in some]
+        return np.concatenate([np.arange(part.start, part.stop) for part in slices])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from gradcheck.arguments import Arguments
+from gradcheck.hints import Sentence
 from gradcheck.report import Verdict
 from gradcheck.trees import Array, leaves
 from gradcheck.verdict.trial import Breach, Run, is_array, moving_arrays
@@ -35,7 +36,9 @@ def shared(who: str, gradients: Mapping[str, Array | None], first: Run, argument
         more = f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
         yield Breach(
             None,
-            f"{who} returns memory that is not its own alone: {named}{more}. Copy what is written into later.",
+            Sentence(
+                f"{who} returns memory that is not its own alone: {named}{more}.", "Copy what is written into later."
+            ),
             Verdict.PASS,
         )
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.trees import leaves
+from gradcheck.hints import Sentence
+from gradcheck.trees import leaves, norm
 from gradcheck.verdict.sketch import Sketch, sketch
 from gradcheck.verdict.trial import Breach, Trial, apart, each
 
@@ -24,28 +25,27 @@ def repeatable(trial: Trial) -> Iterator[Breach]:
         if _steps(trial):
             yield Breach(
                 None,
-                f"{trial.who} must leave what the forward reads as it is, but after it was called the same arguments "
-                "give another output. Return the gradients, and change the weights outside of it.",
+                Sentence(
+                    f"{trial.who} must leave what the forward reads as it is, but after it was called the same "
+                    "arguments give another output.",
+                    "Return the gradients, and change the weights outside of it.",
+                ),
             )
             return
         with np.errstate(all="ignore"):
             _, cache = trial.forward(*trial.arguments.fresh())
         first, again, third = (trial.answer(each(np.copy, trial.cotangent), cache) for _ in range(3))
     except Exception as error:  # noqa: BLE001  (whatever another call raises, the first did not)
-        yield Breach(None, f"{who}, but it raised {type(error).__name__}. Leave the cache as it is.")
+        yield Breach(None, Sentence(f"{who}, but it raised {type(error).__name__}.", "Leave the cache as it is."))
         return
     for path, off in trial.differing(trial.sketches, again):
         if path in first and path in again and path in third and _grows(first[path], again[path], third[path]):
-            what = (
-                "grows by as much with every call, so it is added to what earlier calls left. "
-                "Set the accumulator to zero first, or assign to it"
-            )
+            what = "grows by as much with every call, so it is added to what earlier calls left"
+            hint = "Set the accumulator to zero first, or assign to it."
         else:
-            what = (
-                f"differs by {off:.2g} of its norm. Look for an accumulator that is not reset, a changed cache, or "
-                "random numbers"
-            )
-        yield Breach(path, f"{who}, but d{path} {what}.")
+            what = f"differs by {off:.2g} of its norm"
+            hint = "Look for an accumulator that is not reset, a changed cache, or random numbers."
+        yield Breach(path, Sentence(f"{who}, but d{path} {what}.", hint))
 
 
 def _steps(trial: Trial) -> bool:
@@ -62,5 +62,5 @@ def _is_kept(now: Any, before: Any) -> bool:
 def _grows(first: Sketch, again: Sketch, third: Sketch) -> bool:
     """Whether each of three gradients is the one before plus the same, and that is no small part of it."""
     more, still = again.numbers - first.numbers, third.numbers - again.numbers
-    added = float(np.linalg.norm(more))
-    return added > GROWN * first.norm and float(np.linalg.norm(still - more)) <= GROWN * added
+    added = norm(more)
+    return added > GROWN * first.norm and norm(still - more) <= GROWN * added

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments
-from gradcheck.trees import Array, leaves, rebuild, rounding_unit
+from gradcheck.trees import Array, leaves, norm, rebuild, rounding_unit
 from gradcheck.verdict.laws import Claims, match_gradients
 
-__all__ = ["rounding_of"]
+__all__ = ["SAFETY", "rounding_of"]
 
 EPS = float(np.finfo(np.float64).eps)
 RATIO = EPS / float(np.finfo(np.float32).eps)
@@ -54,7 +54,7 @@ def rounding_of(
         eps = rounding_unit(gradient.dtype)
         apart = {dtype: _apart(gradient, run.get(path)) for dtype, run in runs.items()}
         entries = np.abs(np.ravel(gradient).astype(np.float64))
-        length = float(np.linalg.norm(arguments.point[part])) or 1.0
+        length = norm(arguments.point[part]) or 1.0
         random[part] = SAFETY * eps * (entries + excursion(leaf) / length)
         if eps > EPS:
             again = runs[np.float64].get(path)

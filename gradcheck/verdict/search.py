@@ -2,9 +2,10 @@
 
 A group of entries is moved together, by random signs of unequal size so that no two errors cancel; if its probe agrees,
 none of them is wrong. A small leaf is probed entry by entry. Of a large one a few entries are looked at first, spread
-over the indices of every axis; if all are wrong, so is everything, as far as was seen. If none is, one is found by
-halving. Else a box is narrowed around the wrong ones, one axis after the other. What is wrong inside the box is told by
-looking at entries of it, by trying outlines such as a border or a diagonal, by tables over some axes, or by halving.
+over the indices of every axis; if all are wrong, so is everything, as far as was seen. If none is, a single wrong entry
+is found by weighing, and one of several by halving. Else a box is narrowed around the wrong ones, one axis after the
+other. What is wrong inside the box is told by looking at entries of it, by trying outlines such as a border or a
+diagonal, by tables over some axes, or by halving.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ __all__ = ["Search", "SpentError", "wrong"]
 
 SMALL = 64  # entries are probed one by one,
 FEW = 32  # and so many that are left of more
+PINPOINT = 2  # entries that are left are looked at instead of weighed
+ROUNDED = 1e-12  # of the leaf: what rounding does to a ratio of gaps
 FIRST = 12  # entries are looked at before anything is narrowed,
 AGAIN = 8  # and so many in what is left;
 CHANCE = 2  # of the first may be wrong although few entries are
 TRIES = 12  # outlines that are no box are tried, at most
 SCATTERED = 28  # probes for single indices of one axis, at most
 MANY = 8  # indices of one axis, so many that are wrong are too many to be found singly
-SEARCH = 40  # probes for the largest errors, at most: enough to reach one entry of 2²⁰;
+SEARCH = 40  # probes for the largest errors, at most: enough to reach one entry of 2²⁰ by halving;
 ORDINARY = 1.5  # times the errors seen so far is not worth to be looked into
 
 
@@ -63,13 +66,26 @@ class Search:
 
     def probe(self, flat: Array) -> Probe:
         """Probe the entries of the leaf with the numbers ``flat`` together."""
+        tangent = np.zeros(self.within.size)
+        tangent[flat] = self.signs(len(flat)) if len(flat) > 1 else 1.0
+        return self.along(tangent)
+
+    def signs(self, count: int) -> Array:
+        """Return random signs of unequal size, between a half and one and a half."""
+        drawn: Array = self.case.rng.uniform(-1.0, 1.0, count)
+        drawn += np.copysign(0.5, drawn)
+        return drawn
+
+    def along(self, part: Array) -> Probe:
+        """Probe the leaf along ``part``, one number for each of its entries."""
         if not self.left:
             raise SpentError
         self.left -= 1
         self.spent += 1
-        tangent = np.zeros(self.case.layout.size)
-        signs = self.case.rng.choice((-1.0, 1.0), len(flat)) * self.case.rng.uniform(0.5, 1.5, len(flat))
-        tangent[self.start + flat] = signs if len(flat) > 1 else 1.0
+        tangent = part
+        if len(part) < self.case.layout.size:
+            tangent = np.zeros(self.case.layout.size)
+            tangent[self.start : self.start + len(part)] = part
         return self.case.probe(tangent, roughly=True)
 
     def holds(self, flat: Array) -> bool:
@@ -110,8 +126,10 @@ class Search:
         met = sum(map(wrong, self.singles.values()))
         self.many = max(met - CHANCE, 0) / FIRST * self.within.size
         if not met:
-            if not self.holds(np.arange(self.within.size)):
-                return self.look_at_all(np.arange(0))
+            found = self.weigh()
+            if found is not None and self.look_at_all(found) and (self.within.any() or not len(found)):
+                return True
+            self.within = np.ones(self.shape, dtype=bool)
             if self.isolated():
                 return self.try_outlines() or self.halve()
         for axis in sorted(range(len(self.shape)), key=self.shape.__getitem__):
@@ -119,6 +137,33 @@ class Search:
         if self.settle() or self.try_all_but() or self.try_outlines() or self.try_tables() or self.scatter():
             return True
         return self.many < self.left and self.halve()
+
+    def weigh(self) -> Array | None:
+        """Return the numbers of a few entries, one of them wrong and all others of the leaf right.
+
+        None are returned where nothing is wrong, and no array where it is not a single entry that is. The gap of a
+        single one grows in proportion when its part of the tangent does; so that of two probes, with the parts of the
+        second growing along the leaf from one to two times those of the first, the ratio says which it is.
+        """
+        low, high = 0, self.within.size
+        while high - low > PINPOINT:
+            part = np.zeros(self.within.size)
+            part[low:high] = self.signs(high - low)
+            light = self.along(part)
+            if not wrong(light):
+                self.undecided |= not _right(light)
+                return np.arange(0) if _right(light) and high - low == self.within.size else None
+            part[low:high] *= np.linspace(1.0, 2.0, high - low, endpoint=False)
+            heavy = self.along(part)
+            ratio = (heavy.claimed - heavy.measured) / (light.claimed - light.measured)
+            unsure = (heavy.error + abs(ratio) * light.error) / light.gap + ROUNDED
+            least, most = (low + (high - low) * (ratio - 1 + side * unsure) for side in (-1, 1))
+            if not (math.isfinite(unsure) and least < high and most > low - 1 and most - least < (high - low) / 2):
+                return None
+            low, high = max(math.ceil(least), low), min(math.floor(most) + 1, high)
+        part = self.signs(self.within.size)
+        part[low:high] = 0.0
+        return np.arange(low, high) if low < high and _right(self.along(part)) else None
 
     def isolated(self) -> bool:
         """Find one wrong entry; whether there is no other one beside it, in a line along any axis."""
@@ -163,8 +208,14 @@ class Search:
     def sample(self, count: int) -> bool:
         """Look at ``count`` entries of the box, spread over all indices and both ends of each axis; are all wrong?"""
         columns = [cornered(spread(taken, count, self.case.rng), taken) for taken in self.box]
-        for number in np.ravel_multi_index(tuple(columns), self.shape):
-            self.look(int(number))
+        numbers = dict.fromkeys(np.ravel_multi_index(tuple(columns), self.shape).tolist())
+        fresh = [number for number in numbers if number not in self.singles]
+        if len(fresh) > 2 and _right(self.look(fresh[0])):  # so may be the others, together
+            together = self.probe(np.array(fresh[1:]))
+            if _right(together):
+                self.singles |= dict.fromkeys(fresh[1:], together)
+        for number in numbers:
+            self.look(number)
         return all(wrong(one) for number, one in self.singles.items() if self.within.flat[number])
 
     def spare(self) -> None:
@@ -278,6 +329,12 @@ class Search:
         looked = np.array([number for number in self.singles if self.within.flat[number]], dtype=int)
         return looked, np.array([wrong(self.singles[number]) for number in looked], dtype=bool)
 
+    def unseen(self) -> Array:
+        """Return the entries of ``within`` that were not looked at."""
+        mask = self.within.copy()
+        mask.flat[list(self.singles)] = False
+        return np.flatnonzero(mask)
+
     def taken(self, numbers: Array) -> bool:
         """Take these entries for the wrong ones, if some of them that are looked at all are."""
         chosen = self.case.rng.choice(numbers, min(AGAIN, len(numbers)), replace=False)
@@ -305,7 +362,7 @@ class Search:
     def halve(self) -> bool:
         """Find the wrong entries of the box one after the other, for as long as the budget lasts."""
         self.within = self.boxed()
-        rest = np.setdiff1d(np.flatnonzero(self.within), list(self.singles))
+        rest = self.unseen()
         while self.holds(rest):
             found, rest = self.find(rest, lambda numbers: numbers)
             self.look(int(found[0]))
@@ -332,7 +389,7 @@ class Search:
     def worst(self) -> None:
         """Halve towards the larger gap, where a group is more wrong than the entries that were looked at."""
         stop = max(self.left - SEARCH, 0)
-        numbers = np.setdiff1d(np.flatnonzero(self.within), list(self.singles))
+        numbers = self.unseen()
         order = itertools.count()
         waiting = [(-math.inf, next(order), numbers)] if len(numbers) else []
         while waiting:

@@ -10,13 +10,12 @@ its norm with probability 0.008.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradcheck.pairing import BLOCK, blocks
-from gradcheck.trees import Array
+from gradcheck.trees import Array, norm
 
 __all__ = ["WHOLE", "Drawn", "Sketch", "sketch"]
 
@@ -25,16 +24,17 @@ PART = 1 << 12
 STREAM = 0x736B657463680000  # our own: default_rng(0) may have drawn the very array that is sketched
 
 
-@dataclass(frozen=True)
 class Sketch:
     """What is kept of an array: its shape, its norm, and the sketch itself, flat, in float64.
 
     Of a sum, the norm is the sum of the norms: the size of what was summed, of which the sum may be a small rest.
+    No dataclass, since it stands in the place of a leaf, and a dataclass is a container of leaves. So does ``Drawn``.
     """
 
-    shape: tuple[int, ...]
-    norm: float
-    numbers: Array
+    def __init__(self, shape: tuple[int, ...], norm: float, numbers: Array) -> None:
+        self.shape = shape
+        self.norm = norm
+        self.numbers = numbers
 
     def __add__(self, other: Sketch) -> Sketch:
         """Return the sketch of the sum."""
@@ -45,13 +45,14 @@ class Sketch:
         return Sketch(self.shape, abs(factor) * self.norm, factor * self.numbers)
 
 
-@dataclass(frozen=True)
 class Drawn:
-    """A large array of standard normal numbers, drawn anew each time that NumPy asks for it."""
+    """A large array of normal numbers of deviation ``scale``, drawn anew each time that NumPy asks for it."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    seed: int
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], seed: int, scale: float = 1.0) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.seed = seed
+        self.scale = scale
 
     @property
     def ndim(self) -> int:
@@ -64,7 +65,7 @@ class Drawn:
             raise ValueError("a drawn array must be made anew each time, but copy=False. Leave it out.")
         array, rng = np.empty(self.shape, self.dtype if dtype is None else dtype), np.random.default_rng(self.seed)
         for (part,) in blocks(array):
-            part[...] = rng.standard_normal(part.size)
+            np.multiply(rng.standard_normal(part.size), self.scale, out=part, casting="same_kind")
         return array
 
 
@@ -75,8 +76,7 @@ def sketch(array: Any) -> Sketch:
     array = np.asarray(array)
     if array.size <= WHOLE:
         numbers = np.array(array, dtype=np.float64).ravel()
-        with np.errstate(all="ignore"):
-            return Sketch(array.shape, float(np.sqrt(numbers @ numbers)), numbers)
+        return Sketch(array.shape, norm(numbers), numbers)
     g, numbers, squares, at = _gaussian(), np.zeros(-(-array.size // PART)), 0.0, 0
     with np.errstate(all="ignore"):
         for (rows,) in blocks(array):

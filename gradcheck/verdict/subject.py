@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
-from gradcheck.oracles import Oracle, central_difference
+from gradcheck.oracles import Oracle
 from gradcheck.pairing import Pairing, call
 from gradcheck.report import Finding, Verdict
-from gradcheck.trees import Array, leaves, rebuild, rounding_unit
+from gradcheck.trees import Array, is_discrete, leaves, norm, rebuild, rounding_unit
 from gradcheck.verdict.behaviour import Watched, answers, breaches
 from gradcheck.verdict.case import Case
 from gradcheck.verdict.crossexamine import cross_examine
 from gradcheck.verdict.judge import KINK, judge
-from gradcheck.verdict.kinks import beside, outside_the_slopes
-from gradcheck.verdict.laws import Claims, coarse, match_gradients, unasked
+from gradcheck.verdict.kinks import JUMPING, Settled, at_folds, beside, settle
+from gradcheck.verdict.laws import Claims, coarse, match_gradients, read
 from gradcheck.verdict.memory import shared
+from gradcheck.verdict.returned import answered
 from gradcheck.verdict.rounding import rounding_of
 from gradcheck.verdict.sketch import WHOLE, Drawn, Sketch, sketch
 from gradcheck.verdict.trial import Breach, Trial, run
@@ -32,7 +33,11 @@ Forward = Callable[..., tuple[Any, Any]]
 Backward = Callable[[Any, Any], Any]
 Findings = dict[str, Finding]
 
+NEARBY = 3  # points beside a kink are tried until all can be decided there
 SAME = 1e-6  # two forward calls that differ by more than this part of the output are not one function
+EXTREME = 1e100  # outputs that are larger, or all smaller than its inverse, are brought to 1,
+UNEVEN = 2.0**10  # and so is every output that is by more than this smaller than another,
+SINGLE = 4  # if its numbers have so many bytes: a power of two may leave the range of fewer
 FINER = 0.1  # rounding units of a gradient: a slope measured to this part of it comes from code in a higher precision
 
 
@@ -71,7 +76,7 @@ class Claim(NamedTuple):
     @property
     def is_double(self) -> bool:
         """Whether every argument that moves and every output is float64 as it was given; a sketch does not say."""
-        outputs = [np.asarray(leaf).dtype for _, leaf in leaves(self.kept, "out")]
+        outputs = [np.asarray(leaf).dtype for _, leaf in leaves(self.kept, "out") if not is_discrete(leaf)]
         return all(dtype == np.float64 for dtype in (*self.arguments.layout.dtypes, *outputs))
 
 
@@ -93,12 +98,16 @@ class Subject:
         """
 
         def draw(out: Any) -> Any:
-            return rebuild(out, (_normal_like(leaf, self.rng) for _, leaf in leaves(out, "out")))
+            found = [leaf for _, leaf in leaves(out, "out")]
+            scales = _balance(found)
+            return rebuild(out, (_normal_like(leaf, self.rng, s) for leaf, s in zip(found, scales, strict=True)))
 
         first = run(self.forward, self.backward, arguments, draw)
-        if widen and (names := unasked(first.returned, arguments)):
-            arguments = Arguments.of(self.forward, arguments.values, names)
-        claims = match_gradients(name_of(self.backward), first.returned, arguments)
+        who = name_of(self.backward)
+        reading, claims = read(who, first.returned, arguments)
+        if widen:
+            arguments, uncompared = answered(reading, first.returned, arguments)
+            claims = match_gradients(who, first.returned, arguments)._replace(uncompared=uncompared)
         vector = arguments.layout.flatten(0.0 if g is None else g for g in claims.gradients.values())
         views = zip(claims.gradients.items(), arguments.layout.unflatten(vector), strict=True)
         own = {path: None if g is None else view if g.dtype == np.float64 else g.copy() for (path, g), view in views}
@@ -111,6 +120,7 @@ class Subject:
         del first, claims, views  # what was returned, and the copies of the arguments if the cache does not hold them
         return claim._replace(watched=Watched(broken, None if unclean else answers(trial, cache, self.rng)))
 
+    @np.errstate(all="ignore")
     def unsteady(self, claim: Claim) -> str | None:
         """Say how much the forward differs from call to call, None where it does not.
 
@@ -124,10 +134,12 @@ class Subject:
             "Pass what it draws as an argument, or a generator, of which every call gets a copy"
         )
 
+    @np.errstate(all="ignore")
     def broken_laws(self, claim: Claim) -> list[Breach]:
         """Return the laws of behaviour that the pair breaks."""
         return breaches(self._trial(claim), self.rng, claim.watched)
 
+    @np.errstate(all="ignore")
     def measure(self, claim: Claim, *, located: bool = True) -> Findings:
         """Return a finding for every leaf that moves; of a wrong one also where it is wrong, if ``located``."""
         arguments, claims, cotangent = claim.arguments, claim.gradients, claim.cotangent
@@ -141,8 +153,8 @@ class Subject:
         case_of = functools.partial(self._case, pairing, claim, rounding)
         cases = {name_of(oracle): replace(case_of(oracle), located=located) for oracle in self.oracles}
         found = {name: _judged(case, claims) for name, case in cases.items()}
-        failed = any(finding.verdict is Verdict.FAIL for one in found.values() for finding in one.values())
-        if failed and central_difference not in self.oracles and _sees_kink(pairing, self.rng):
+        doubtful = any(finding.verdict is not Verdict.PASS for one in found.values() for finding in one.values())
+        if doubtful and at_folds(self.forward, self.backward, arguments, cotangent, self.rng):
             found = {name: _doubted(one) for name, one in found.items()}
         examined = {
             path: cross_examine(leaf, {name: one[path] for name, one in found.items()}, cases)
@@ -150,25 +162,34 @@ class Subject:
         }
         return self._dtype_kept(claims, next(iter(cases.values())), examined)
 
+    @np.errstate(all="ignore")
     def settle_kinks(self, arguments: Arguments, findings: Findings) -> Findings:
-        """Return the findings beside the kinks at this point, and judge the convention at the point itself."""
+        """Return the findings beside the kinks at this point, and whether the gradients at it are conventions."""
         try:
-            nearby = self.measure(self.claim(beside(arguments, self.rng)))
+            nearby = self._nearby(arguments)
         except ValueError:  # not finite there: nothing more can be said
             return findings
-        conventions = sum(finding.conventions for finding in findings.values())
-        settled = {}
-        for leaf, (path, finding) in enumerate(nearby.items()):
-            if findings[path].verdict is Verdict.FAIL and math.isnan(findings[path].error):
-                settled[path] = findings[path]
-                continue
-            outside = outside_the_slopes(self.forward, self.backward, arguments, leaf, self.rng)
-            if finding.verdict is Verdict.PASS and outside:
-                settled[path] = replace(finding, verdict=Verdict.FAIL, error=math.inf, reason=outside)
-            else:
-                reason = f"{KINK}; measured beside it" if finding.reason in (None, KINK) else finding.reason
-                settled[path] = replace(finding, reason=reason, conventions=conventions)
+        settled, conventions = dict(findings), sum(finding.conventions for finding in findings.values())
+        broken = {path for path, one in findings.items() if one.verdict is Verdict.FAIL and math.isnan(one.error)}
+        for path in nearby.keys() - broken:
+            settled[path] = replace(nearby[path], conventions=conventions)
+        passed = [i for i, path in enumerate(arguments.layout.paths) if settled[path].verdict is Verdict.PASS]
+        if not passed:
+            return settled
+        cotangent = self.claim(arguments).cotangent
+        found = settle(self.forward, self.backward, arguments, cotangent, passed, self.rng)
+        for leaf in passed:
+            path = arguments.layout.paths[leaf]
+            settled[path] = _settled(settled[path], found, leaf)
         return settled
+
+    def _nearby(self, arguments: Arguments) -> Findings:
+        """Return what is found beside a point, where something is."""
+        for _ in range(NEARBY):
+            nearby = self.measure(self.claim(beside(arguments, self.rng)))
+            if all(finding.verdict is not Verdict.INCONCLUSIVE for finding in nearby.values()):
+                break
+        return nearby
 
     def _case(
         self, pairing: Pairing, claim: Claim, rounding: Callable[[], tuple[Array, Array]], oracle: Oracle
@@ -203,7 +224,7 @@ class Subject:
 def _drift(before: Any, now: Any) -> str | None:
     """Say by how much of which output two calls differ, None where they do not."""
     for (path, kept), (_, came) in zip(leaves(before, "out"), leaves(now, "out"), strict=True):
-        apart, size = float(np.linalg.norm(sketch(came).numbers - sketch(kept).numbers)), sketch(kept).norm
+        apart, size = norm(sketch(came).numbers - sketch(kept).numbers), sketch(kept).norm
         if apart > SAME * size:
             return f"{apart / size:.1e} of {path}"
     return None
@@ -211,7 +232,7 @@ def _drift(before: Any, now: Any) -> str | None:
 
 def _point(arguments: Arguments) -> Array:
     """Return the flat point to be read: a view where one array is all that moves, and nothing need be copied."""
-    found = [leaf for i in arguments.moving for _, leaf in leaves(arguments.values[i], arguments.names[i])]
+    found = arguments.moving_leaves
     if len(found) == 1 and isinstance(found[0], np.ndarray) and found[0].dtype == np.float64:
         view = np.ravel(found[0]).view()
         view.flags.writeable = False
@@ -228,24 +249,50 @@ def _judged(case: Case, claims: Claims) -> Findings:
     return breached | judge(case)
 
 
-def _normal_like(leaf: Any, rng: np.random.Generator) -> Any:
+def _balance(out: Sequence[Any]) -> list[float]:
+    """Return a power of two for the cotangent of each leaf of the output.
+
+    It is 1 unless one leaf would drown in the rounding of another, as a loss of 1e-14 beside one of 1, so that what
+    depends on it alone could be anything; or squares of it would overflow.
+    """
+    sizes = [float(np.max(np.abs(np.asarray(leaf, dtype=np.float64)), initial=0.0)) for leaf in out]
+    top = max(sizes)
+    level = top if 1 / EXTREME < top < EXTREME else 1.0
+    fine = [np.asarray(leaf).dtype.itemsize >= SINGLE for leaf in out]
+    uneven = [s > 0 and not 1 / UNEVEN <= s / level <= UNEVEN for s in sizes]
+    return [
+        2.0 ** round(math.log2(level) - math.log2(s)) if scaled and wide else 1.0
+        for s, scaled, wide in zip(sizes, uneven, fine, strict=True)
+    ]
+
+
+@np.errstate(all="ignore")
+def _normal_like(leaf: Any, rng: np.random.Generator, scale: float) -> Any:
+    """Return a random cotangent of a leaf of the output; zeros of float64 for one of integers, which cannot change."""
+    if is_discrete(leaf):
+        return np.zeros(np.shape(leaf))
     if isinstance(leaf, np.ndarray) and leaf.size > WHOLE:
-        return Drawn(leaf.shape, leaf.dtype, int(rng.integers(2**63)))
-    drawn = rng.standard_normal(np.shape(leaf))
+        return Drawn(leaf.shape, leaf.dtype, int(rng.integers(2**63)), scale)
+    drawn = scale * rng.standard_normal(np.shape(leaf))
     return drawn.astype(leaf.dtype, copy=False) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)
 
 
-def _sees_kink(pairing: Pairing, rng: np.random.Generator) -> bool:
-    """Whether a difference sees a kink at the point, of which the other oracles know nothing."""
-    point = pairing.arguments.point
-    return bool(central_difference(pairing, point)(rng.standard_normal(point.size)).kink)
+def _settled(finding: Finding, found: Settled, leaf: int) -> Finding:
+    """Return the finding about a leaf that is right beside the point, with what was found at the point."""
+    if leaf in found.wrong:
+        reason, entries = found.wrong[leaf]
+        worst = next(iter(entries), None)
+        return replace(finding, verdict=Verdict.FAIL, error=math.inf, reason=reason, worst=worst, wrong_entries=entries)
+    if found.sentence is None:
+        return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=JUMPING)
+    return replace(finding, reason="; ".join(filter(None, [found.sentence, finding.reason])))
 
 
 def _doubted(findings: Findings) -> Findings:
-    """Call the failures undecided."""
+    """Call undecided what is not right by its numbers."""
     return {
         path: replace(finding, verdict=Verdict.INCONCLUSIVE, reason=KINK, conventions=1)
-        if finding.verdict is Verdict.FAIL and not math.isnan(finding.error)
+        if finding.verdict is not Verdict.PASS and not math.isnan(finding.error)
         else finding
         for path, finding in findings.items()
     }

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
+from gradcheck.hints import Sentence
 from gradcheck.pairing import call
 from gradcheck.report import Verdict
-from gradcheck.trees import Array, leaves, rebuild, rounding_unit
+from gradcheck.trees import Array, leaves, norm, rebuild, rounding_unit
 from gradcheck.verdict.laws import match_gradients, split_forward
 from gradcheck.verdict.sketch import WHOLE, Drawn, Sketch, sketch
 
@@ -107,7 +108,7 @@ class Trial:
         rest of what was summed.
         """
         values = zip(self.arguments.layout.paths, self.arguments.layout.unflatten(self.arguments.point), strict=True)
-        length = {path: float(np.linalg.norm(value)) or math.sqrt(value.size) for path, value in values}
+        length = {path: norm(value) or math.sqrt(value.size) for path, value in values}
         pairs = zip(leaves(self.out, "out"), leaves(self.cotangent, "dout"), strict=True)
         own = (sketch(y).norm * sketch(dy).norm / math.sqrt(math.prod(np.shape(dy))) for (_, y), (_, dy) in pairs)
         strongest = max(*own, *(gradient.norm * length[path] for path, gradient in self.sketches.items()))
@@ -208,21 +209,21 @@ def run(
     """Run one forward and its backward on copies, and note what they write into; ``draw(out)`` gives the cotangent."""
     args = arguments.fresh()
     out, cache = split_forward(name_of(forward), call(forward, args))
-    written = []
+    written: list[Sentence] = []
     given, taken = (moving_arrays(values, arguments) for values in (arguments.values, args))
     if wrote := _changed(taken, given):
-        written.append(f"{name_of(forward)} must not write into its arguments, but it changed {wrote}.")
+        written.append(Sentence(f"{name_of(forward)} must not write into its arguments, but it changed {wrote}."))
     cotangent, out = draw(out), _kept(out)
     passed = each(np.copy, cotangent)
     before = sketched(dict(leaves(passed, "dout")))
     returned = call(backward, (passed, cache))
     if not written and (wrote := _changed(taken, given)):
-        written.append(f"{name_of(backward)} must not write into the forward's arguments, but it changed {wrote}.")
+        what = f"{name_of(backward)} must not write into the forward's arguments, but it changed {wrote}."
+        written.append(Sentence(what))
     after = sketched(dict(leaves(passed, "dout")))
     if wrote := next((path for path in after if not np.array_equal(after[path].numbers, before[path].numbers)), None):
-        written.append(
-            f"{name_of(backward)} must not write into the cotangent, but it changed {wrote}. Work on a copy."
-        )
+        what = f"{name_of(backward)} must not write into the cotangent, but it changed {wrote}."
+        written.append(Sentence(what, "Work on a copy."))
     return Run(args, out, cache, cotangent, passed, returned, tuple(Breach(None, sentence) for sentence in written))
 
 
@@ -253,7 +254,7 @@ def apart(some: Sketch, other: Sketch) -> tuple[float, float]:
     if some.shape != other.shape:
         return np.inf, 1.0
     with np.errstate(all="ignore"):
-        off = float(np.linalg.norm(some.numbers - other.numbers))
+        off = norm(some.numbers - other.numbers)
     finite = np.isfinite([off, some.norm, other.norm]).all()
     return (off, max(some.norm, other.norm)) if finite else (np.inf, 1.0)
 
@@ -301,7 +302,8 @@ def _added(one: Sketches | Exception, other: Sketches | Exception) -> Sketches |
 def _moved(leaf: Any, *, seed: int, part: float) -> Any:
     """Return a cotangent with a mean, as many of those have that real code hands down, and every entry moved."""
     e = np.random.default_rng(seed).uniform(-1, 1, np.shape(leaf))
-    return (1 + np.asarray(leaf)) * (1 + part * e)
+    array = np.asarray(leaf)
+    return (array + np.mean(np.abs(array))) * (1 + part * e)
 
 
 def is_array(leaf: Any) -> bool:

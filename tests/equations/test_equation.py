@@ -299,3 +299,53 @@ def test_only_an_equation_is_judged():
 def test_the_names_are_public():
     assert gradcheck.Equation is Equation
     assert gradcheck.judge_equation is judge_equation
+
+
+# -- records that are none
+
+BROKEN = {
+    "no statement": (
+        3,
+        "a statement must be a Definition, a Gradient, an Update or a Claim, but it is the int 3. "
+        "Put its functions into one of these records.",
+    ),
+    "no function": (
+        Gradient(forward=lambda x: (x, x), formula="x", of="x", args=lambda rng: (rng.standard_normal(3),)),
+        "Gradient.formula must be a function, but it is a str. Pass the function itself.",
+    ),
+    "no argument": (
+        Gradient(forward=lambda x: (x, x), formula=lambda d, _: d, of="y", args=lambda rng: (rng.standard_normal(3),)),
+        "Gradient.of must name arguments of <lambda> (x), but it holds 'y'. Choose among these.",
+    ),
+    "no values": (
+        Gradient(lambda x: (x, x), lambda d, _: d, "x", lambda rng, n: (rng.standard_normal(n),), {"n": ()}),
+        "Gradient must have values to choose from for each size, but n has none. Name some.",
+    ),
+    "no structure": (
+        Gradient(lambda x: (x, x), lambda d, _: d, "x", lambda rng: (rng.standard_normal(3),), None),
+        "Gradient must have a structure that is a dict of tuples of values, but it is None. "
+        'Write structure={"N": (2, 3, 5)}.',
+    ),
+    "no tuple": (
+        Gradient(lambda x: (x, x), lambda d, _: d, "x", lambda rng: rng.standard_normal(3)),
+        "Gradient.args must return a tuple of arguments, but returned a float64 array of shape (3,). Return (x,).",
+    ),
+    "no verdict": (
+        Claim(lambda rng: rng.random()),
+        "Claim.holds must return whether it held and what was seen, but returned the float 0.8444218515250481. "
+        'Return a pair such as (True, "the largest gap was 1e-9").',
+    ),
+    "no loss": (
+        Update(lambda x: (x, x), lambda x: -x, 1.0, "x", lambda rng: (rng.standard_normal(3),)),
+        "<lambda> must return a loss for an Update, but it returned a float64 array of shape (3,). "
+        "Return a single number.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_record_that_is_none_is_refused_in_words(statement, message):
+    with pytest.raises((TypeError, ValueError)) as raised:
+        judge_statement(statement, 0)
+    told = str(raised.value)
+    assert told.partition("returned the float")[0] == message.partition("returned the float")[0]

@@ -268,7 +268,7 @@ def special(case, wrong):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_backward_that_is_not_finite_for_a_cotangent_that_real_code_hands_down_is_named(case, seed):
     nan = special(case, lambda d: d * np.nan)
-    report = examine_backward(lambda x: (np.sin(x), x), nan, (X,), seed=seed, hints=False)
+    report = examine_backward(lambda x: (np.sin(x), x), nan, (X,), seed=seed)
     assert report.arguments["x"].reason == (
         f"<lambda> must be linear in the cotangent, but for a cotangent of {case} dx is not finite. "
         "Look for a case that is treated by itself, or a division by it."
@@ -280,7 +280,7 @@ def test_a_backward_that_is_not_finite_for_a_cotangent_that_real_code_hands_down
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 def test_a_backward_that_is_wrong_for_a_cotangent_that_real_code_hands_down_is_named(case, dtype):
     wrong = special(case, lambda d: 3 * d + (not d.any()))
-    report = examine_backward(lambda x: (np.sin(x), x), wrong, (X.astype(dtype),), seed=0, hints=False)
+    report = examine_backward(lambda x: (np.sin(x), x), wrong, (X.astype(dtype),), seed=0)
     assert f"but for a cotangent of {case} dx differs by" in report.arguments["x"].reason
     assert report.verdict is Verdict.FAIL
 
@@ -312,7 +312,7 @@ def test_a_backward_may_treat_zeros_by_themselves_and_refuse_them():
 def test_an_alarm_that_no_law_explains_is_undecided():
     calls = iter(range(10**6))
     large = lambda d, x: d * np.cos(x) * (2 if np.abs(d).max() > 16 and next(calls) < 2 else 1)  # noqa: E731
-    report = examine_backward(lambda x: (np.sin(x), x), large, (X,), seed=0, hints=False)
+    report = examine_backward(lambda x: (np.sin(x), x), large, (X,), seed=0)
     assert report.verdict is Verdict.INCONCLUSIVE
     assert report.arguments["x"].reason == (
         "<lambda> must be linear in the cotangent, but for -16 times the sum of random numbers, ones, equal rows and a "
@@ -450,7 +450,7 @@ def test_a_solver_with_an_absolute_tolerance_returns():
 
 def test_a_tolerance_is_one_of_the_laws_too():
     rough = lambda d, x: d * np.cos(x) * (1 + 1e-3 * np.sin(np.abs(d).max()))  # noqa: E731
-    report = examine_backward(lambda x: (np.sin(x), x), rough, (X,), tol=1e-2, seed=0, hints=False)
+    report = examine_backward(lambda x: (np.sin(x), x), rough, (X,), tol=1e-2, seed=0)
     assert report.verdict is Verdict.PASS
 
 

@@ -3,8 +3,7 @@ import pytest
 
 from gradcheck import Verdict, complex_step, examine_backward
 from gradcheck.arguments import Arguments
-from gradcheck.verdict.judge import KINK
-from gradcheck.verdict.kinks import beside, outside_the_slopes
+from gradcheck.verdict.kinks import CONVENTION, beside, settle
 
 SEEDS = range(4)
 
@@ -47,7 +46,7 @@ def test_several_zeros_of_a_relu_pass_as_a_convention_whatever_their_cotangents(
     report = examine_backward(relu, relu_backward_with(slope), (x,), seed=seed)
     assert report.verdict is Verdict.PASS, str(report)
     assert report.arguments["x"].conventions >= 1
-    assert report.arguments["x"].reason == f"{KINK}; measured beside it"
+    assert report.arguments["x"].reason == CONVENTION
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -89,7 +88,7 @@ def test_who_wins_a_tie_is_a_convention(backward, seed):
 def test_a_tie_that_is_counted_twice_fails(seed):
     report = examine_backward(pool, every_winner, (TIED,), seed=seed)
     assert report.verdict is Verdict.FAIL
-    assert report.arguments["x"].reason.startswith("at a kink of out[")
+    assert report.arguments["x"].reason == "at a kink: the gradient is none of the conventions that the folds allow"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -132,8 +131,7 @@ def test_a_kink_in_a_hidden_layer_is_a_convention(slope, seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("first", [True, False])
-def test_a_sort_never_fails_at_ties(first, seed):
-    """Order statistics are neither convex nor concave: their slopes do not bound a convention."""
+def test_the_order_of_ties_in_a_sort_is_a_convention(first, seed):
 
     def forward(x):
         order = np.lexsort((np.arange(x.size) * (1 if first else -1), x))
@@ -146,7 +144,7 @@ def test_a_sort_never_fails_at_ties(first, seed):
 
     x = np.array([1.0, -1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 2.0, -1.0])
     report = examine_backward(forward, backward, (x,), seed=seed)
-    assert report.verdict is not Verdict.FAIL, str(report)
+    assert report.verdict is Verdict.PASS, str(report)
 
 
 def median(x):
@@ -158,59 +156,30 @@ def first_median(dm, x):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_median_between_two_ties_never_fails(seed):
+def test_a_median_between_two_ties_is_a_convention(seed):
     x = np.array([0.0, 1.0, -2.0, 0.0, 3.0])
-    assert examine_backward(median, first_median, (x,), seed=seed).verdict is not Verdict.FAIL
+    assert examine_backward(median, first_median, (x,), seed=seed).verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_median_among_three_ties_never_fails(seed):
+@pytest.mark.parametrize("seed", range(8))
+def test_a_median_among_three_ties_is_a_convention(seed):
     """Both sides of every line have one slope, but it is not linear in the line."""
     x = np.array([0.0, 0.0, 0.0, 1.0, -2.0])
-    assert examine_backward(median, first_median, (x,), seed=seed).verdict is not Verdict.FAIL
+    assert examine_backward(median, first_median, (x,), seed=seed).verdict is Verdict.PASS
+    twice = lambda dm, x: 2 * first_median(dm, x)  # noqa: E731
+    assert examine_backward(median, twice, (x,), seed=seed).verdict is Verdict.FAIL
 
 
 def test_an_oracle_that_sees_no_kink_does_not_refuse_a_convention():
     x = np.array([0.0, 1.0, -1.0])
     forward = lambda x: (np.where(x.real > 0, x, 0), x)  # noqa: E731
     report = examine_backward(forward, relu_backward_with(1.0), (x,), oracle=complex_step, seed=0)
-    assert report.verdict is not Verdict.FAIL, str(report)
+    assert report.verdict is Verdict.PASS, str(report)
 
 
 def test_no_convention_is_counted_where_no_kink_is():
     x = np.array([0.3, 1.0, -1.0])
     assert examine_backward(relu, relu_backward_with(0.0), (x,), seed=0).arguments["x"].conventions == 0
-
-
-def outside(forward, backward, *args):
-    return outside_the_slopes(forward, backward, Arguments.of(forward, args), 0, np.random.default_rng(0))
-
-
-def test_it_says_at_which_output_the_slope_lies_outside_both_sides():
-    said = outside(relu, relu_backward_with(2.0), np.array([1.0, 0.0, -1.0]))
-    start, end = "at a kink of out[1] the claimed slope ", " on both sides"
-    assert said.startswith(start)
-    assert said.endswith(end)
-
-
-def test_where_f_is_smooth_nothing_lies_outside():
-    assert outside(lambda x: (np.sin(x), x), lambda dy, x: 5 * dy, np.ones(3)) is None
-
-
-def test_where_f_ends_nothing_is_said():
-    assert outside(lambda x: (np.sqrt(x), x), lambda dy, x: dy, np.zeros(3)) is None
-
-
-def test_a_gradient_that_breaks_its_contract_is_not_looked_into():
-    assert outside(relu, lambda dy, x: dy[:1], np.array([1.0, 0.0, -1.0])) is None
-
-
-def test_a_kink_of_a_later_output_is_named_after_it():
-    def forward(x):
-        return (float(x.sum()), np.abs(x)), x
-
-    said = outside(forward, lambda dout, x: dout[0] + dout[1] * np.where(x == 0, 7.0, np.sign(x)), np.array([1.0, 0.0]))
-    assert said.startswith("at a kink of out[1][1] the claimed slope ")
 
 
 def test_beside_a_point_every_leaf_moves_by_a_part_of_its_own_size():
@@ -221,27 +190,144 @@ def test_beside_a_point_every_leaf_moves_by_a_part_of_its_own_size():
     assert steps[1] == pytest.approx(1e-2, rel=0.5)
 
 
+# -- many folds of both signs at one point
+
+
+def zero_row_net(slope, threshold=0.0):
+    """A ReLU net of which one row of the input and the bias are zero: all units of that row fold."""
+
+    def forward(x, W, b, V):
+        z = x @ W + b
+        return np.maximum(z, 0) @ V, (x, W, V, z)
+
+    def backward(dy, cache):
+        x, W, V, z = cache
+        dz = dy @ V.T * np.where(z == threshold, slope, z > threshold)
+        return dz @ W.T, x.T @ dz, dz.sum(axis=0), np.maximum(z, 0).T @ dy
+
+    return forward, backward
+
+
+def zero_row_args(seed, dtype=np.float64):
+    normal = np.random.default_rng(seed).standard_normal
+    x = normal((4, 5))
+    x[1] = 0
+    return tuple(array.astype(dtype) for array in (x, normal((5, 7)), np.zeros(7), normal((7, 3))))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_units_that_fold_with_both_signs_at_an_empty_row_are_a_convention(slope, seed):
+    report = examine_backward(*zero_row_net(slope), zero_row_args(seed), seed=seed)
+    assert report.verdict is Verdict.PASS, str(report)
+    assert {finding.reason for finding in report.arguments.values()} == {CONVENTION}
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-def test_rounding_of_an_output_that_hardly_moves_is_no_kink(seed):
-    """A step changes the output by a few of its rounding units; what both sides differ by is noise."""
-    rng = np.random.default_rng(seed)
-    x, w = 1e-4 * rng.standard_normal((2, 6))
-
-    def smooth(x):
-        return 1 + np.tanh(x) * 1e-4 * np.cos(w), x
-
-    backward = lambda dy, x: dy * 1e-4 * np.cos(w) / np.cosh(x) ** 2  # noqa: E731
-    assert outside_the_slopes(smooth, backward, Arguments.of(smooth, (x,)), 0, rng) is None
+@pytest.mark.parametrize("slope", [2.0, -1.0])
+def test_a_slope_out_of_bounds_at_an_empty_row_fails_where_it_is(slope, seed):
+    report = examine_backward(*zero_row_net(slope), zero_row_args(seed), seed=seed)
+    wrong = {path: finding for path, finding in report.arguments.items() if finding.verdict is Verdict.FAIL}
+    assert set(wrong) == {"x", "b"}
+    assert wrong["x"].worst.name.startswith("dx[1, ")
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_claim_is_held_against_the_slopes_in_their_own_precision(dtype):
-    """1 − (1 − 1e-6) is 1.3 % larger in float32, and so is the slope that float32 code claims."""
-    x, c = np.array([0.0, 0.2, -0.3], dtype), np.full(3, 1e-6, dtype)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_mask_with_another_threshold_fails_although_the_gradient_does_not_jump(seed):
+    report = examine_backward(*zero_row_net(1.0, -1e-3), zero_row_args(seed), seed=seed)
+    assert report.verdict is Verdict.FAIL, str(report)
+
+
+@pytest.mark.parametrize(("slope", "verdict"), [(0.0, "pass"), (1.0, "pass"), (2.0, "fail")])
+def test_float32_folds_as_float64_does(slope, verdict):
+    report = examine_backward(*zero_row_net(slope), zero_row_args(0, np.float32), seed=0)
+    assert str(report.verdict) == verdict, str(report)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("at_zero", "verdict"), [(0.0, "pass"), (1.0, "pass"), (-1.0, "fail"), (2.0, "fail")])
+def test_a_kink_under_curvature_is_a_convention_all_the_same(at_zero, verdict, seed):
+    x = np.random.default_rng(seed).standard_normal(5)
+    x[2] = 0
 
     def forward(x):
-        small = 1 - (1 - c.astype(x.dtype))
-        return np.abs(x) * small, small
+        return 10 * (x**2).sum() + np.maximum(x, 0).sum(), x
 
-    backward = lambda dy, small: dy * small * np.array([1, 1, -1], dtype=small.dtype)  # noqa: E731
-    assert outside_the_slopes(forward, backward, Arguments.of(forward, (x,)), 0, np.random.default_rng(0)) is None
+    backward = lambda d, x: d * (20 * x + np.where(x == 0, at_zero, x > 0))  # noqa: E731
+    assert str(examine_backward(forward, backward, (x,), seed=seed).verdict) == verdict
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6, 1e-8])
+def test_a_kink_beside_the_point_is_none_at_the_point(distance, seed):
+    x = np.random.default_rng(seed).standard_normal((3, 4))
+    x[1, 2], x[0, 0] = distance, -distance
+    report = examine_backward(relu, relu_backward_with(0.0), (x,), seed=seed)
+    assert report.verdict is Verdict.PASS, str(report)
+    assert report.arguments["x"].reason != CONVENTION
+
+
+@pytest.mark.parametrize("tie", [first_winner, shared_among_winners, every_winner])
+def test_a_tie_counted_twice_fails_under_a_loss_in_which_signs_mix(tie):
+    x = np.floor(3 * (np.abs(np.random.default_rng(3).standard_normal((20, 5))) % 1))
+    c = np.random.default_rng(4).standard_normal(20)
+    forward = lambda x: (c @ x.max(axis=1), x)  # noqa: E731
+    report = examine_backward(forward, lambda d, x: tie(d * c, x), (x,), seed=0)
+    assert report.verdict is (Verdict.FAIL if tie is every_winner else Verdict.PASS), str(report)
+
+
+def test_what_cannot_be_verified_at_the_point_passes_by_what_is_beside_it_and_says_so():
+    """A norm at zero has a gradient of its own along every tangent."""
+    x = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, -2.0, 0.5, 3.0]])
+
+    def forward(x):
+        r = np.sqrt((x**2).sum(axis=1))
+        return r, (x, r)
+
+    backward = lambda dr, c: dr[:, None] * c[0] / np.where(c[1] == 0, 1, c[1])[:, None]  # noqa: E731
+    finding = examine_backward(forward, backward, (x,), seed=0).arguments["x"]
+    assert finding.verdict is Verdict.PASS
+    assert finding.reason == (
+        "at a kink: measured beside it; not verifiable at the point, where more folds meet than can be told apart"
+    )
+
+
+def test_a_forward_that_jumps_at_the_point_has_no_convention():
+    forward, backward = lambda x: (np.floor(x) + np.abs(x), x), lambda dy, x: dy * np.sign(x)
+    finding = examine_backward(forward, backward, (np.array([0.0, 0.3, 1.6, -0.4]),), seed=0).arguments["x"]
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    arguments = Arguments.of(forward, (np.array([0.0, 0.3]),))
+    found = settle(forward, backward, arguments, np.ones(2), [0], np.random.default_rng(0))
+    assert found.sentence is None
+    assert not found.wrong
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_folds_that_coincide_are_not_held_to_the_bounds_of_one(seed):
+    """Two units fold together, with opposite signs, and the code may choose another side at each of them."""
+    A = np.array([[1.0, -0.9], [0.5, -0.7], [-0.2, 0.6]])
+    forward = lambda b: (A @ np.maximum([b[0], b[0]], 0) + b[1] ** 2, b)  # noqa: E731
+
+    def backward(dy, b):
+        first, second = dy @ A
+        return np.array([first * (b[0] >= 0) + second * (b[0] > 0), dy.sum() * 2 * b[1]])
+
+    report = examine_backward(forward, backward, (np.array([0.0, 0.7]),), seed=seed)
+    assert report.verdict is Verdict.PASS, str(report)
+
+
+def test_a_kink_costs_a_bounded_number_of_pullbacks():
+    calls = 0
+    _, backward = zero_row_net(0.0)
+
+    def counted(dy, cache):
+        nonlocal calls
+        calls += 1
+        return backward(dy, cache)
+
+    examine_backward(zero_row_net(0.0)[0], counted, zero_row_args(0), seed=0)
+    assert calls < 60
+    x = np.zeros((6, 5))
+    calls = 0
+    examine_backward(zero_row_net(0.0)[0], counted, (x, *zero_row_args(0)[1:]), seed=0)
+    assert calls < 640

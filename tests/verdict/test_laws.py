@@ -155,6 +155,17 @@ def test_the_other_gradients_can_still_be_judged():
             "Move what is no float into the cache.",
         ),
         (
+            (np.ma.masked_array([1.0]), None),
+            TypeError,
+            "fwd must return real floats, but out is a masked float64 array of shape (1,). "
+            "Move what is no float into the cache.",
+        ),
+        (
+            (True, None),
+            TypeError,
+            "fwd must return real floats, but out is the bool True. Move what is no float into the cache.",
+        ),
+        (
             ((X, "loss"), None),
             TypeError,
             "fwd must return real floats, but out[1] is a str. Move what is no float into the cache.",
@@ -175,6 +186,17 @@ def test_a_forward_that_cannot_be_checked_is_refused(returned, error, message):
     with pytest.raises(error) as raised:
         split_forward("fwd", returned)
     assert str(raised.value) == message
+
+
+def test_integers_beside_floats_are_no_part_of_what_is_differentiated():
+    out = (np.ones(2), np.array([3, 4]), np.array([True]), 5)
+    assert split_forward("fwd", (out, None))[0] is out
+
+
+@pytest.mark.parametrize("loss", [0, np.int64(0)])
+def test_an_integer_alone_is_a_loss(loss):
+    out, _ = split_forward("fwd", (loss, None))
+    assert type(out) is float
 
 
 @pytest.mark.parametrize("out", [1.0, np.float32(2), np.ones(2), (np.ones(2), 3.0), {"h": np.ones(2)}])

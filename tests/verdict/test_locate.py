@@ -150,12 +150,12 @@ def test_the_only_entry_of_a_leaf_is_named_without_an_index():
             planted((40, 50), np.s_[:, ::2]),
             "dx[:, ::2]: every second step of axis 1; all 14 entries looked at are wrong",
         ),
-        (planted((40, 50), np.s_[10:20, 7:]), "dx[10:20, 7:]; all 10 entries looked at are wrong"),
+        (planted((40, 50), np.s_[10:20, 7:]), "dx[10:20, 7:]; all 9 entries looked at are wrong"),
         (planted((6, 5, 12, 12), np.s_[:, 2]), "dx[:, 2, :, :]; all 11 entries looked at are wrong"),
         (border((6, 5, 12, 13)), "the border of dx (axes 2 and 3); all 10 entries looked at are wrong"),
         (~planted((6, 9, 9), np.s_[:, :-1, :-1]), "all but dx[:, :-1, :-1]; all 9 entries looked at are wrong"),
-        (np.eye(30, dtype=bool), "the diagonal of dx; all 9 entries looked at are wrong"),
-        (~np.eye(30, dtype=bool), "dx off the diagonal; all 23 entries looked at are wrong"),
+        (np.eye(30, dtype=bool), "the diagonal of dx; all 10 entries looked at are wrong"),
+        (~np.eye(30, dtype=bool), "dx off the diagonal; all 24 entries looked at are wrong"),
         (np.tril(np.ones((30, 30), dtype=bool), -1), "dx below the diagonal; all 15 entries looked at are wrong"),
         (planted((40, 50), (3, 4), (17, 30)), "dx[3, 4], dx[17, 30]; 2 of 2000 entries"),
         (planted((40, 50), ...), "every entry of dx that was looked at (12 of 2000)"),
@@ -185,8 +185,8 @@ def test_a_table_over_two_axes_is_found_cell_by_cell():
 
 
 def test_what_is_wrong_wherever_the_gradient_is_not_zero_is_called_so():
-    active = np.random.default_rng(0).random((40, 50)) < 0.3
-    case = case_of(active)
+    active = np.random.default_rng(1).random((40, 50)) < 0.3
+    case = case_of(active, 1)
     case.gradient[~active.ravel()] = 0.0
     true = case.gradient / 3 * active.ravel()
     found = locate.locate(replace(case, pushforward=lambda v: Estimate(float(true @ v), 1e-12)), 0)
@@ -285,12 +285,12 @@ def test_of_regions_of_every_kind_nearly_all_are_found_exactly_and_none_is_claim
 
 
 @pytest.mark.parametrize("shape", [(1_000_000,), (1000, 1000), (50, 16, 25, 50)])
-def test_one_wrong_entry_among_a_million_takes_fewer_than_sixty_probes(shape):
+def test_one_wrong_entry_among_a_million_takes_no_more_than_ten_probes(shape):
     place = tuple(np.random.default_rng(3).integers(shape))
     found = locate.locate(case_of(planted(shape, place)), 0)
     assert str(found) == f"dx[{', '.join(map(str, place))}]; 1 of 1000000 entries"
     assert found.complete
-    assert found.probes <= 60
+    assert found.probes <= 10
 
 
 def test_where_everything_is_wrong_a_few_probes_say_so():
@@ -328,7 +328,7 @@ def test_an_entry_that_is_off_by_less_than_its_bound_is_not_wrong():
 
 def test_nothing_is_found_where_the_probe_of_everything_agrees():
     found = locate.locate(case_of(planted((50, 60))), 0)
-    assert (str(found), found.count, found.probes) == ("no entry on its own", 0, 13)
+    assert (str(found), found.count, found.probes) == ("no entry on its own", 0, 3)
 
 
 def kinked_at(number):
@@ -357,7 +357,7 @@ def test_an_entry_at_a_kink_or_without_a_value_is_not_called_wrong(shape, measur
 def test_what_was_found_before_the_budget_ends_is_told(monkeypatch):
     monkeypatch.setattr(locate, "BUDGET", 40)
     found = locate.locate(case_of(np.random.default_rng(0).random((60, 70)) < 0.01), 0)
-    assert str(found) == "some entries of dx; 1 of the 13 entries looked at are wrong"
+    assert str(found) == "some entries of dx[:, 1:-1]; 1 of the 19 entries looked at are wrong"
     assert (found.probes, found.complete, found.count) == (40, False, None)
 
 

@@ -8,13 +8,13 @@ from gradcheck.verdict.probes import Probe
 from gradcheck.verdict.search import Search, SpentError, wrong
 
 
-def search_of(mask, budget=96):
+def search_of(mask, budget=96, noise=1e-12):
     """Return a search for the entries of ``mask``, which are wrong by 1, and the list of the tangents it probes."""
     tangents = []
 
     def measure(v):
         tangents.append(v.reshape(mask.shape))
-        return Estimate(0.0, 1e-12)
+        return Estimate(0.0, noise)
 
     layout = Layout(("b", "x"), ((0,), mask.shape), (np.dtype(float),) * 2)
     none = np.zeros(mask.size)
@@ -75,6 +75,40 @@ def test_halving_costs_one_probe_a_level():
     assert group.tolist() == [333]
     assert len(tangents) == 10
     assert not search.holds(rest)
+
+
+@pytest.mark.parametrize("index", [0, 333, 1023, 1024, 99_999])
+def test_a_single_wrong_entry_is_weighed_in_three_probes(index):
+    search, tangents = search_of(planted((100_000,), index))
+    assert search.weigh().tolist() == [index]
+    light, heavy, rest = tangents
+    assert np.flatnonzero(rest == 0).tolist() == [index]
+    assert np.shares_memory(heavy, light)  # an array of that size is not made twice
+    assert not search.undecided
+
+
+def test_a_faint_wrong_entry_is_weighed_among_fewer_and_fewer():
+    search, tangents = search_of(planted((100_000,), 54_321), noise=1e-4)
+    found = search.weigh()
+    assert found.tolist() == [54_321]
+    assert [np.count_nonzero(moved) for moved in tangents[::2]][:2] == [100_000, np.count_nonzero(tangents[2])]
+    assert len(tangents) <= 9
+
+
+def test_nothing_is_weighed_where_nothing_is_wrong_and_no_array_comes_of_two_wrong_entries():
+    search, tangents = search_of(np.zeros(1000, dtype=bool))
+    assert search.weigh().tolist() == []
+    assert len(tangents) == 1
+    for pair in ([3, 700], [10, 11], [0, 999]):
+        assert search_of(planted((1000,), pair))[0].weigh() is None
+
+
+def test_right_entries_are_looked_at_together_and_each_is_known():
+    search, tangents = search_of(planted((200, 300), (7, 8)))
+    assert not search.sample(12)
+    assert len(tangents) == 2
+    assert len(search.singles) == 12
+    assert not any(wrong(one) for one in search.singles.values())
 
 
 def test_an_axis_is_narrowed_to_the_indices_that_hold_a_wrong_entry():

@@ -21,7 +21,7 @@ def backward(dout, x):
 
 
 def told(wrong, wrong_forward=forward):
-    report = examine_backward(wrong_forward, wrong, (X,), seed=0, hints=False)
+    report = examine_backward(wrong_forward, wrong, (X,), seed=0)
     return report.verdict, [*report.broken, report.arguments["x"].reason]
 
 
@@ -111,7 +111,7 @@ def test_a_large_forward_that_is_not_deterministic_is_undecided():
     def drifting(x):
         return np.tanh(x) + 1e-4 * next(calls) * np.arange(x.size), x
 
-    report = examine_backward(drifting, backward, (X,), seed=0, hints=False)
+    report = examine_backward(drifting, backward, (X,), seed=0)
     assert report.verdict is not Verdict.PASS
     assert "not deterministic" in str(report)
 

@@ -73,7 +73,7 @@ def _cut(arguments: Arguments) -> Iterator[tuple[Any, ...]]:
 def _is_right(
     evidence: Evidence, forward: Forward, backward: Backward, args: tuple[Any, ...], asked: Mapping[str, float]
 ) -> bool | None:
-    arguments = Arguments.of(forward, args, [evidence.arguments.names[i] for i in evidence.arguments.moving])
+    arguments = Arguments.of(forward, args, evidence.arguments.layout.paths)
     out, cache = forward(*arguments.fresh())
     cotangent = rebuild(out, (_like(evidence.rng, leaf) for _, leaf in leaves(out, "out")))
     claims = match_gradients(name_of(backward), backward(cotangent, cache), arguments).gradients
