@@ -127,3 +127,16 @@ def test_a_large_gradient_that_accumulates_is_named():
     verdict, sentences = told(accumulating, fresh)
     assert verdict is Verdict.FAIL
     assert any("when it is called again with the same cache" in str(sentence) for sentence in sentences)
+
+
+def test_an_output_without_an_axis_gets_a_cotangent_of_its_own_kind():
+    kinds = set()
+
+    def pull(dy, x):
+        kinds.add(type(dy))
+        return 2 * dy * x
+
+    for out, kind in ((np.array, np.ndarray), (np.float64, np.float64), (float, float)):
+        kinds.clear()
+        assert examine_backward(lambda x, out=out: (out(np.sum(x * x)), x), pull, (X[:4],), seed=0)
+        assert kinds == {kind, float}  # the ones and zeros that a loss hands down are Python's
