@@ -39,6 +39,7 @@ LEVELS = {
                 "kinks",
                 "crossexamine",
                 "behaviour",
+                "repeatable",
                 "exactness",
                 "jumps",
                 "hair",

@@ -230,11 +230,10 @@ def test_the_thread_sees_the_context_of_the_caller():
     check_backward(scaled, lambda dy, x: 2.0 * dy * np.cos(x), (X,), timeout=60)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, "2", float("nan")])
+@pytest.mark.parametrize("timeout", [0, -1, float("nan")])
 def test_a_time_limit_must_be_positive(timeout):
-    with pytest.raises((TypeError, ValueError)) as caught:
+    with pytest.raises(ValueError) as caught:
         examine_backward(forward, backward, (X,), timeout=timeout)
-    came = "a str" if isinstance(timeout, str) else timeout
     assert str(caught.value) == (
-        f"timeout must be a positive number of seconds, but it is {came}. Leave it out to wait for ever."
+        f"timeout must be a positive number of seconds, but it is {timeout}. Leave it out to wait for ever."
     )

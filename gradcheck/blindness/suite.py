@@ -57,7 +57,7 @@ class Checks:
             for what in special(leaf)
         }
         self.special[name] = self.special.get(name, seen) & seen
-        for sentence in report.remarked:
+        for sentence in map(str, report.remarked):  # plain text travels from worker to worker
             _count(self.remarks.setdefault(name, {}), sentence)
         self.last[name] = (forward, backward, arguments)
 

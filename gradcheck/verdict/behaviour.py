@@ -13,7 +13,7 @@ What changes somebody's numbers fails. To refuse a cotangent or a memory order b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,26 +21,24 @@ import numpy as np
 from gradcheck.arguments import Arguments, by_name, name_of
 from gradcheck.hints import Sentence
 from gradcheck.report import Verdict
-from gradcheck.trees import leaves, norm, rebuild
-from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain, scale_of
+from gradcheck.trees import leaves, rebuild
+from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain, ratio, scale_of, summed
 from gradcheck.verdict.laws import match_gradients
 from gradcheck.verdict.memory import shared
-from gradcheck.verdict.sketch import Sketch, sketch
-from gradcheck.verdict.trial import Breach, Sketches, Trial, apart, close, each, is_array, run
+from gradcheck.verdict.repeatable import repeatable
+from gradcheck.verdict.trial import Breach, Sketches, Trial, close, each, is_array, run
 
 __all__ = ["Answers", "Watched", "answers", "breaches", "leaks"]
 
 UNKNOWN = {"": math.nan}  # an alarm of which nothing is known
 TURNED = "Fortran-ordered arguments"
 SHOWN = 80  # characters of what was raised
-FACTOR = {8: 16.0, 4: 16.0, 2: 2.0}  # by the bytes of a number: clipping bites, and a solver still returns
+ALONE = ("least", "noise")  # the levels of rounding of runs with the same arguments
+FACTOR = {8: -16.0, 4: -16.0, 2: -2.0}  # by the bytes of a number: clipping bites, and a solver still returns
 SUMMED = 12.0  # cotangents, on both sides, of the size of the first one
 MORE = 4.0  # times as large is a cotangent alone as the terms of the sum that showed something
 BENT = 1e-3  # of what was summed: a smaller deviation from a linear map is imprecision, which the oracles judge
 SPARE = 2.0  # times a tolerance may be the deviation, which inexact gradients on both sides add up to
-DRIFT = 1e-9  # of the output: two calls of one forward that differ by more are not the same
-GROWN = 1e-2  # of a gradient: what is added to it with every call, where that is its own size, is more
-
 
 Refused = dict[str, Exception]  # by what was refused
 
@@ -74,15 +72,15 @@ def breaches(trial: Trial, rng: np.random.Generator, watched: Watched | None = N
     if any(breach.verdict is Verdict.FAIL for breach in broken):
         return list(broken)
     alarm, refused = _together(trial, rng, heard) if heard else (UNKNOWN, {})
-    found = list(_repeatable(trial)) if alarm else []
+    found = list(repeatable(trial)) if alarm else []
     if heard and alarm and not found:  # what is repeatable shows its rounding
-        alarm, refused = _together(trial, rng, heard, measured=True)
+        alarm, refused = _together(trial, rng, heard, (*ALONE, "sensitivity"))
     if alarm and not found:
         refused = {}
         for law in (_linear, _handed, _isolated, _layout):
             found += _first_of_each(law(trial, rng, refused), {breach.path for breach in found})
-        if not found:
-            found += _undecided(trial, alarm)
+        if all(breach.path for breach in found):
+            found += _first_of_each(_undecided(trial, alarm), {breach.path for breach in found})
     return [*broken, *found, *_refusals(trial, refused)]
 
 
@@ -157,7 +155,7 @@ def _watched(trial: Trial, rng: np.random.Generator) -> Watched:
 
 
 def _together(
-    trial: Trial, rng: np.random.Generator, heard: Answers, *, measured: bool = False
+    trial: Trial, rng: np.random.Generator, heard: Answers, levels: Sequence[str] = ALONE[:1]
 ) -> tuple[dict[str, float], Refused]:
     """Return in which leaves repeatable, linear, isolated and layout do not hold at once, and what was refused.
 
@@ -177,13 +175,13 @@ def _together(
             del out
             if _holds_arrays(cache):
                 _disturb(trial, rng)
-            total = _answer(trial, _sum(trial, factor, heard.seed), cache, "Fortran-ordered", refused)
+            total = _answer(trial, summed(trial.cotangent, factor, heard.seed), cache, "Fortran-ordered", refused)
             del cache
     except Exception:  # noqa: BLE001  (one by one it will show what the code refuses; that is no wrong number)
         return dict.fromkeys(trial.sketches, np.nan), refused
     parts = {path: trial.sketches[path] + heard.total[path] for path in heard.total}
     missing = dict.fromkeys(trial.sketches.keys() - (parts if same else {}), np.inf)
-    return missing | dict(trial.differing(parts, total, factor, runs=SUMMED * factor, measured=measured)), refused
+    return missing | dict(trial.differing(parts, total, factor, runs=SUMMED * abs(factor), levels=levels)), refused
 
 
 def _undecided(trial: Trial, alarm: Mapping[str, float]) -> Iterator[Breach]:
@@ -198,67 +196,19 @@ def _undecided(trial: Trial, alarm: Mapping[str, float]) -> Iterator[Breach]:
             )
 
 
-def _repeatable(trial: Trial) -> Iterator[Breach]:
-    """Call the backward again: with a fresh cache, and twice more with that."""
-    who = f"{trial.who} must give the same gradients when it is called again with the same cache"
-    try:
-        if _steps(trial):
-            yield Breach(
-                None,
-                Sentence(
-                    f"{trial.who} must leave what the forward reads as it is, but after it was called the same "
-                    "arguments give another output.",
-                    "Return the gradients, and change the weights outside of it.",
-                ),
-            )
-            return
-        with np.errstate(all="ignore"):
-            _, cache = trial.forward(*trial.arguments.fresh())
-        first, again, third = (trial.answer(each(np.copy, trial.cotangent), cache) for _ in range(3))
-    except Exception as error:  # noqa: BLE001  (whatever another call raises, the first did not)
-        yield Breach(None, Sentence(f"{who}, but it raised {type(error).__name__}.", "Leave the cache as it is."))
-        return
-    for path, off in trial.differing(trial.sketches, again):
-        if path in first and path in again and path in third and _grows(first[path], again[path], third[path]):
-            what = "grows by as much with every call, so it is added to what earlier calls left"
-            hint = "Set the accumulator to zero first, or assign to it."
-        else:
-            what = f"differs by {off:.2g} of its norm"
-            hint = "Look for an accumulator that is not reset, a changed cache, or random numbers."
-        yield Breach(path, Sentence(f"{who}, but d{path} {what}.", hint))
-
-
-def _steps(trial: Trial) -> bool:
-    """Whether the forward is what it was from call to call, and another than it was before the backward was called."""
-    now, again = (trial.forward(*trial.arguments.fresh())[0] for _ in range(2))
-    return not _is_kept(now, trial.out) and _is_kept(again, now)
-
-
-def _is_kept(now: Any, before: Any) -> bool:
-    pairs = zip(leaves(now, "out"), leaves(before, "out"), strict=True)
-    return all(off <= DRIFT * size for off, size in (apart(sketch(a), sketch(b)) for (_, a), (_, b) in pairs))
-
-
-def _grows(first: Sketch, again: Sketch, third: Sketch) -> bool:
-    """Whether each of three gradients is the one before plus the same, and that is no small part of it."""
-    more, still = again.numbers - first.numbers, third.numbers - again.numbers
-    added = norm(more)
-    return added > GROWN * first.norm and norm(still - more) <= GROWN * added
-
-
 def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterator[Breach]:
     """Check backward(cȳ) = c backward(ȳ) and backward(ȳ + w̄) = backward(ȳ) + backward(w̄) for random numbers."""
     factor, bent = MORE * _factor(trial), _bent(trial)
     scaled = trial.ask(each(lambda leaf: np.multiply(leaf, factor), trial.cotangent))
     if isinstance(scaled, Exception):
-        refused[f"a cotangent {factor:.0f} times as large"] = scaled
+        refused[f"a cotangent multiplied by {factor:.0f}"] = scaled
         scaled = {path: factor * gradient for path, gradient in trial.sketches.items()}
-    broken = dict(trial.differing(trial.sketches, scaled, factor, bent=bent, runs=2 * factor))
+    broken = dict(trial.differing(trial.sketches, scaled, factor, bent=bent, runs=2 * abs(factor), levels=ALONE))
     changed = dict(trial.differing(scaled, trial.sketches, bent=bent))
     for path in broken:
         if path in changed:
             what = f"{factor:.0f} times the cotangent does not give {factor:.0f} times d{path}"
-            hint = "Look for clipping, normalising or a constant that is added."
+            hint = "Look for clipping, normalising, an absolute value or a constant that is added."
         else:
             what, hint = f"d{path} does not depend on it", "Multiply by the cotangent."
         yield Breach(path, Sentence(f"{trial.who} must be linear in the cotangent, but {what}.", hint))
@@ -267,7 +217,7 @@ def _linear(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
     if isinstance(total, Exception) or isinstance(parts, Exception):
         return
     sums = {path: trial.sketches[path] + parts[path] for path in parts}
-    for path, _ in trial.differing(sums, total, bent=bent, runs=4):
+    for path, _ in trial.differing(sums, total, bent=bent, runs=4, levels=ALONE):
         if path not in broken:
             what = f"{trial.who} must be additive in the cotangent, but d{path} of a sum is not the sum."
             yield Breach(path, Sentence(what))
@@ -282,7 +232,7 @@ def _handed(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
     told: set[str] = set()
     for words, _, cotangent in handed(trial.cotangent, int(rng.integers(2**63))):
         own = plain(trial.cotangent, cotangent)
-        factor = _ratio(own, trial.cotangent)
+        factor = ratio(own, trial.cotangent)
         found = trial.ask(own)
         both = trial.ask(each(lambda leaf, more, c=factor: leaf + c * np.asarray(more), own, trial.cotangent))
         if isinstance(found, Exception):
@@ -291,7 +241,7 @@ def _handed(trial: Trial, rng: np.random.Generator, refused: Refused) -> Iterato
             continue
         sums = {path: factor * trial.sketches[path] + found[path] for path in trial.sketches if path in found}
         off = dict.fromkeys(trial.sketches.keys() - sums, np.inf)
-        off |= trial.differing(sums, both, bent=bent, runs=4 * max(factor, 1.0))
+        off |= trial.differing(sums, both, bent=bent, runs=4 * max(factor, 1.0), levels=ALONE)
         for path in off.keys() - told:
             told.add(path)
             what = f"differs by {off[path]:.2g} of its norm from what others imply" if path in sums else "is not finite"
@@ -366,7 +316,7 @@ def _same_in(
     except Exception as error:  # noqa: BLE001  (as above)
         refused[what] = error
         return
-    for path, off in trial.differing(expected, found, runs=1):
+    for path, off in trial.differing(expected, found, runs=1, levels=(*ALONE, "sensitivity")):
         yield Breach(
             path,
             Sentence(
@@ -392,29 +342,8 @@ def _bent(trial: Trial) -> float:
 
 
 def _factor(trial: Trial) -> float:
-    """Return by what a cotangent is scaled: so that clipping bites, and no number overflows."""
-    return min((FACTOR[min(gradient.dtype.itemsize, 8)] for gradient in trial.gradients.values()), default=1.0)
-
-
-def _ratio(one: Any, other: Any) -> float:
-    """Return about how many times as large as another cotangent one is, a power of two; 1 where it is zero."""
-    size, unit = (math.hypot(*(sketch(leaf).norm for _, leaf in leaves(tree, ""))) for tree in (one, other))
-    return 2.0 ** round(math.log2(size / unit)) if size and unit else 1.0
-
-
-def _sum(trial: Trial, factor: float, seed: int) -> Any:
-    """Return ``factor`` times the sum of the cotangent and of those that real code hands down, Fortran-ordered."""
-    total = each(lambda leaf: fortran(leaf) * factor, trial.cotangent)
-    for _, _, cotangent in handed(trial.cotangent, seed):
-        total = each(lambda leaf, more: _add(leaf, factor * more), total, cotangent)
-    return total
-
-
-def _add(leaf: Any, more: Any) -> Any:
-    if is_array(leaf) and leaf.ndim:
-        leaf += more
-        return leaf
-    return np.asarray(leaf + more)
+    """Return by what a cotangent is scaled: so that clipping bites, an absolute value shows, and nothing overflows."""
+    return max((FACTOR[min(gradient.dtype.itemsize, 8)] for gradient in trial.gradients.values()), default=1.0)
 
 
 def _holds_arrays(cache: Any) -> bool:

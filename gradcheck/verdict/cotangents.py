@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.trees import Array, leaves, rebuild
-from gradcheck.verdict.sketch import Drawn
-from gradcheck.verdict.trial import dtype_of, each
+from gradcheck.verdict.sketch import Drawn, sketch
+from gradcheck.verdict.trial import dtype_of, each, is_array
 
-__all__ = ["Handed", "broadcast", "fortran", "handed", "plain", "scale_of"]
+__all__ = ["Handed", "broadcast", "fortran", "handed", "plain", "ratio", "scale_of", "summed"]
 
 ORDINARY = 2.0**10  # a cotangent that is by no more larger or smaller than 1 is of the size that others have
 
@@ -70,6 +70,27 @@ def broadcast(array: Any) -> Any:
     if not np.ndim(array) or array.shape[0] < 2:
         return array
     return np.broadcast_to(np.asarray(array)[:1].copy(), array.shape)
+
+
+def ratio(one: Any, other: Any) -> float:
+    """Return about how many times as large as another cotangent one is, a power of two; 1 where it is zero."""
+    size, unit = (math.hypot(*(sketch(leaf).norm for _, leaf in leaves(tree, ""))) for tree in (one, other))
+    return 2.0 ** round(math.log2(size / unit)) if size and unit else 1.0
+
+
+def summed(cotangent: Any, factor: float, seed: int) -> Any:
+    """Return ``factor`` times the sum of a cotangent and of those that ``seed`` hands down, Fortran-ordered."""
+    total = each(lambda leaf: fortran(leaf) * factor, cotangent)
+    for _, _, other in handed(cotangent, seed):
+        total = each(lambda leaf, more: _add(leaf, factor * more), total, other)
+    return total
+
+
+def _add(leaf: Any, more: Any) -> Any:
+    if is_array(leaf) and leaf.ndim:
+        leaf += more
+        return leaf
+    return np.asarray(leaf + more)
 
 
 def _made(like: Any, make: Callable[[tuple[int, ...], np.dtype[Any]], Array]) -> Any:

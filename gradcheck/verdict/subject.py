@@ -274,7 +274,7 @@ def _normal_like(leaf: Any, rng: np.random.Generator, scale: float) -> Any:
     if isinstance(leaf, np.ndarray) and leaf.size > WHOLE:
         return Drawn(leaf.shape, leaf.dtype, int(rng.integers(2**63)), scale)
     drawn = scale * rng.standard_normal(np.shape(leaf))
-    return drawn.astype(leaf.dtype, copy=False) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)
+    return np.asarray(drawn, dtype=leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(drawn)
 
 
 def _settled(finding: Finding, found: Settled, leaf: int) -> Finding:

@@ -38,9 +38,9 @@ __all__ = [
 SAME = {8: 1e-6, 4: 1e-3, 2: 0.1}  # how far two runs of one code may be apart, by the bytes of a number
 LOOSE = 1e-2  # likewise for the output itself
 DRAWS = 4  # pairs of cotangents whose gradients show the rounding of a backward
-APART = 2.0**-6  # of its size is each entry moved for that, so that every digit of float16 is drawn anew
-ULPS = 2.0  # by which arguments are moved for the same end
-SAFETY = 16.0  # times what these show may be the rounding of another run
+APART = {8: 2.0**-20, 4: 2.0**-9, 2: 2.0**-6}  # of its size is each entry moved for that, by the bytes of a number:
+# all digits are drawn anew, also of a computation in the next lower precision, and hardly a kink is crossed
+SAFETY = {"least": 4.0, "noise": 8.0, "sensitivity": 2.0}  # times what these show may be the rounding of another run
 STREAM = 0x6E6F697365000000  # our own, of the pairs
 
 Gradients = dict[str, Array]
@@ -101,14 +101,17 @@ class Trial:
 
     @functools.cached_property
     def least(self) -> dict[str, float]:
-        """What rounding makes of every gradient, a norm by leaf: an effect below it is lost beside the strongest one.
+        """What rounding makes of every gradient, a norm by leaf: an effect below it is lost beside the largest one.
 
         The effect of a leaf is how much the paired output changes, to first order, when the leaf changes by its own
-        length. Of a bias that a normalisation takes off again all effect is such a rest of what was summed.
+        length; that of the output is its own size. Of a bias that a normalisation takes off again all effect is such a
+        rest of what was summed.
         """
         values = zip(self.arguments.layout.paths, self.arguments.layout.unflatten(self.arguments.point), strict=True)
         length = {path: norm(value) or math.sqrt(value.size) for path, value in values}
-        strongest = max((gradient.norm * length[path] for path, gradient in self.sketches.items()), default=0.0)
+        pairs = zip(leaves(self.out, "out"), leaves(self.cotangent, "dout"), strict=True)
+        own = (sketch(y).norm * sketch(dy).norm / math.sqrt(math.prod(np.shape(dy))) for (_, y), (_, dy) in pairs)
+        strongest = max(*own, *(gradient.norm * length[path] for path, gradient in self.sketches.items()))
         return {path: rounding_unit(g.dtype) * strongest / length[path] for path, g in self.gradients.items()}
 
     @functools.cached_property
@@ -120,8 +123,9 @@ class Trial:
         summed cancels, is as large as that. Only a backward that is repeatable has any such number.
         """
         seeds = np.random.default_rng(STREAM).integers(2**63, size=DRAWS).tolist()
+        most = APART[min(self._bytes(path) for path in self.gradients)]
         pairs = [
-            [self.ask(each(functools.partial(_moved, seed=seed, sign=sign), self.cotangent)) for sign in (1, -1)]
+            [self.ask(each(functools.partial(_moved, seed=seed, part=part), self.cotangent)) for part in (most, -most)]
             for seed in seeds
         ]
         return self._spread([_added(one, other) for one, other in pairs])
@@ -130,7 +134,7 @@ class Trial:
     def sensitivity(self) -> dict[str, float]:
         """The same for arguments that are rounded otherwise, of which what the forward keeps is rounded otherwise."""
         layout, rng = self.arguments.layout, np.random.default_rng(STREAM)
-        units = np.repeat([ULPS * rounding_unit(dtype) for dtype in layout.dtypes], layout.sizes)
+        units = np.repeat([rounding_unit(dtype) for dtype in layout.dtypes], layout.sizes)
         points = (self.arguments.point * (1 + units * rng.choice([-1.0, 1.0], units.size)) for _ in range(2 * DRAWS))
         return self._spread(
             [self.ask(each(np.copy, self.cotangent), self.arguments.moved(point).fresh()) for point in points]
@@ -164,8 +168,12 @@ class Trial:
 
     def same(self, path: str) -> float:
         """How far two runs of the same code may be apart in one gradient, relative to what was summed."""
+        return SAME[self._bytes(path)]
+
+    def _bytes(self, path: str) -> int:
+        """The bytes of a number in a gradient or in the cotangent, whichever are fewer."""
         cotangents = (dtype_of(leaf).itemsize for _, leaf in leaves(self.cotangent, "dout"))
-        return SAME[min(self.gradients[path].dtype.itemsize, *cotangents, 8)]
+        return min(self.gradients[path].dtype.itemsize, *cotangents, 8)
 
     def differing(
         self,
@@ -175,22 +183,20 @@ class Trial:
         *,
         bent: float = 0.0,
         runs: float = 0.0,
-        measured: bool = True,
+        levels: Sequence[str] = (),
     ) -> Iterator[tuple[str, float]]:
         """Yield the leaves in which ``factor`` times some gradients differ from others, and by how much.
 
         Relative to the larger, or to the larger of what was summed; infinitely where the other is missing or not
-        finite. Not what is below ``bent``, or what rounding makes of so many ``runs`` with a cotangent of this size;
-        that may be ``measured``, which takes calls of the pair.
+        finite. Not what is below ``bent``, or what rounding makes of so many ``runs`` with a cotangent of this size:
+        the first of ``levels`` (of least, noise, sensitivity) that explains it does.
         """
-        levels = ("least", "noise", "sensitivity")[: 3 if measured else 1] if runs else ()
         for path, gradient in some.items():
             off, size = apart(factor * gradient, others[path]) if path in others else (np.inf, 1.0)
             if off <= max(self.same(path), bent) * size:
                 continue
-            if not (
-                off < np.inf and any(off <= SAFETY * runs * getattr(self, level).get(path, 0.0) for level in levels)
-            ):
+            slack = (SAFETY[level] * runs * getattr(self, level).get(path, 0.0) for level in levels)
+            if not (off < np.inf and any(off <= rounding for rounding in slack)):
                 yield path, off / size if size else np.inf
 
 
@@ -293,10 +299,11 @@ def _added(one: Sketches | Exception, other: Sketches | Exception) -> Sketches |
     return {path: one[path] + other[path] for path in one.keys() & other.keys()}
 
 
-def _moved(leaf: Any, *, seed: int, sign: int) -> Any:
+def _moved(leaf: Any, *, seed: int, part: float) -> Any:
     """Return a cotangent with a mean, as many of those have that real code hands down, and every entry moved."""
     e = np.random.default_rng(seed).uniform(-1, 1, np.shape(leaf))
-    return (1 + np.asarray(leaf)) * (1 + sign * APART * e)
+    array = np.asarray(leaf)
+    return (array + np.mean(np.abs(array))) * (1 + part * e)
 
 
 def is_array(leaf: Any) -> bool:

@@ -358,7 +358,7 @@ def test_numbers_whose_squares_leave_the_range_of_float64_are_measured_as_others
 def test_whatever_a_forward_raises_beside_the_point_the_step_is_not_used():
     def f(u):
         if u[0] > 1.001:
-            raise SystemExit(0)
+            raise LookupError
         return np.exp(u[0])
 
     value, error, *_ = central_difference(f, np.array([1.0]))(np.ones(1))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gradcheck.trees import leaves
-from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain
+from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain, ratio, summed
 from gradcheck.verdict.sketch import Drawn
 
 TREES = {
@@ -70,3 +70,18 @@ def test_memory_orders_change_no_number():
     np.testing.assert_array_equal(fortran(matrix[0]), matrix[0])
     assert fortran(1.0) == broadcast(1.0) == 1.0
     assert broadcast(matrix).strides == (0, 8)
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_all_of_them_are_summed_in_fortran_order(tree):
+    like = TREES[tree]
+    parts = [like, *(one.cotangent for one in handed(like, 5))]
+    for number, (_, total) in enumerate(leaves(summed(like, -16.0, 5), "")):
+        each = [np.asarray([leaf for _, leaf in leaves(part, "")][number]) for part in parts]
+        np.testing.assert_allclose(total, -16.0 * np.sum(each, axis=0, dtype=np.float64), rtol=1e-5, atol=1e-4)
+        assert np.ndim(total) < 2 or total.flags.f_contiguous
+
+
+def test_the_ratio_of_two_sizes_is_a_power_of_two():
+    assert ratio((np.full(3, 5.0), 0.0), (np.ones(3), 0.0)) == 4.0
+    assert ratio(np.zeros(3), np.ones(3)) == ratio(np.ones(3), np.zeros(3)) == 1.0
