@@ -218,7 +218,25 @@ class Subject:
 
     def _trial(self, claim: Claim) -> Trial:
         gradients = {path: g for path, g in claim.gradients.gradients.items() if g is not None}
-        return Trial(self.forward, self.backward, claim.arguments, claim.kept, claim.drawn, gradients, self.tol or 0.0)
+        rounded = functools.partial(self._rounded, claim)
+        arguments, tol = claim.arguments, self.tol or 0.0
+        return Trial(self.forward, self.backward, arguments, claim.kept, claim.drawn, gradients, tol, rounded)
+
+    def _rounded(self, claim: Claim) -> dict[str, float]:
+        """Return the norm of the rounding of gradients that are no more than that, as other precisions show it."""
+        arguments, cotangent = claim.arguments, claim.cotangent
+        pairing = Pairing.at_point(self.forward, arguments, cotangent, claim.kept if claim.is_double else None)
+        known, random = rounding_of(
+            self.forward, self.backward, arguments, cotangent, claim.gradients, pairing.excursion
+        )
+        rounding = {}
+        for path, part, dtype in zip(
+            arguments.layout.paths, arguments.layout.slices, arguments.layout.dtypes, strict=True
+        ):
+            rest = norm(known[part]) + norm(random[part])
+            if dtype.itemsize >= SINGLE and norm(claim.vector[part]) <= rest:
+                rounding[path] = rest
+        return rounding
 
 
 def _drift(before: Any, now: Any) -> str | None:

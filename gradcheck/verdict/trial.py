@@ -40,7 +40,12 @@ LOOSE = 1e-2  # likewise for the output itself
 DRAWS = 4  # pairs of cotangents whose gradients show the rounding of a backward
 APART = {8: 2.0**-20, 4: 2.0**-9, 2: 2.0**-6}  # of its size is each entry moved for that, by the bytes of a number:
 # all digits are drawn anew, also of a computation in the next lower precision, and hardly a kink is crossed
-SAFETY = {"least": 4.0, "noise": 8.0, "sensitivity": 2.0}  # times what these show may be the rounding of another run
+SAFETY = {
+    "least": 4.0,
+    "noise": 8.0,
+    "sensitivity": 2.0,
+    "rounding": 2.0,
+}  # times what these show may be the rounding of another run
 STREAM = 0x6E6F697365000000  # our own, of the pairs
 
 Gradients = dict[str, Array]
@@ -78,7 +83,8 @@ class Trial:
     """A forward and a backward at a point: the output, and one cotangent with the gradients that it gave.
 
     Leaves of ``out`` may be sketches; leaves of ``cotangent`` may be drawn only when they are asked for. ``tol`` is
-    the relative error that the user tolerates.
+    the relative error that the user tolerates. ``rounded`` tells the rounding of every gradient, a norm by leaf, as
+    runs of the pair in other precisions show it.
     """
 
     forward: Callable[..., tuple[Any, Any]]
@@ -88,6 +94,7 @@ class Trial:
     cotangent: Any
     gradients: Gradients
     tol: float = 0.0
+    rounded: Callable[[], dict[str, float]] = dict
 
     @property
     def who(self) -> str:
@@ -140,6 +147,11 @@ class Trial:
             [self.ask(each(np.copy, self.cotangent), self.arguments.moved(point).fresh()) for point in points]
         )
 
+    @functools.cached_property
+    def rounding(self) -> dict[str, float]:
+        """What runs in other precisions show: of a single number, the runs in this one may all round alike."""
+        return self.rounded()
+
     def _spread(self, runs: Sequence[Sketches | Exception]) -> dict[str, float]:
         """Return how far the gradients of some runs are apart at most; nothing where one of them failed."""
         found = [run for run in runs if not isinstance(run, Exception) and run.keys() == self.sketches.keys()]
@@ -189,7 +201,7 @@ class Trial:
 
         Relative to the larger, or to the larger of what was summed; infinitely where the other is missing or not
         finite. Not what is below ``bent``, or what rounding makes of so many ``runs`` with a cotangent of this size:
-        the first of ``levels`` (of least, noise, sensitivity) that explains it does.
+        the first of ``levels`` (of least, noise, sensitivity, rounding) that explains it does.
         """
         for path, gradient in some.items():
             off, size = apart(factor * gradient, others[path]) if path in others else (np.inf, 1.0)
