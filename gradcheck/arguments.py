@@ -70,6 +70,7 @@ class Arguments:
     values: tuple[Any, ...]
     moving: tuple[int, ...]
     layout: Layout
+    keep: bool = False
 
     @classmethod
     def of(cls, function: Callable[..., Any], args: Sequence[Any], wrt: Chosen = None) -> Arguments:
@@ -130,12 +131,16 @@ class Arguments:
         return self._put_together([_copy(leaf.value) for leaf in self.leaves])
 
     def at(self, vector: Array) -> tuple[Any, ...]:
-        """Return the arguments with their moving leaves taken from ``vector``, as views in its precision."""
+        """Return the arguments with their moving leaves taken from ``vector``, as views in its precision.
+
+        Where they keep their own, each is rounded to that.
+        """
         found, changeable = list(self._values_of_leaves), self._changeable
         for position in changeable:
             found[position] = _copy(found[position])
-        for position, part, shape, kind in self._slots:
+        for (position, part, shape, kind), dtype in zip(self._slots, self.layout.dtypes, strict=True):
             moved = vector[part].reshape(shape)
+            moved = moved.astype(dtype) if self.keep else moved
             found[position] = moved if kind is np.ndarray else _as(kind, moved)
         return self._put_together(found)
 

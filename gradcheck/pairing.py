@@ -53,7 +53,7 @@ class Pairing:
 
         function.__name__ = name_of(forward)
         if primal is None:
-            primal = call(function, arguments.at(arguments.point))
+            arguments, primal = _called(function, arguments)
             named = tuple((path, np.array(y, dtype=np.float64)) for path, y in leaves(primal, "out"))
         else:
             named = tuple((path, np.asarray(y, dtype=np.float64)) for path, y in leaves(primal, "out"))
@@ -167,6 +167,17 @@ def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
         length = max(BLOCK * len(first) // max(first.size, 1), 1)
     for start in range(0, len(arrays[0]), length):
         yield tuple(np.ravel(array[start : start + length]) for array in arrays)
+
+
+def _called(function: Callable[..., Any], arguments: Arguments) -> tuple[Arguments, Any]:
+    """Return the output at the point of ``arguments``, and how to move them: code may refuse float64 for float32."""
+    try:
+        return arguments, call(function, arguments.at(arguments.point))
+    except Exception:
+        if all(dtype == np.float64 for dtype in arguments.layout.dtypes):
+            raise
+    arguments = replace(arguments, keep=True)
+    return arguments, call(function, arguments.at(arguments.point))
 
 
 def _precision(function: Callable[..., Any], arguments: Arguments, out: list[Array]) -> list[float]:

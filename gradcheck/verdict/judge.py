@@ -190,7 +190,7 @@ def _zero_up_to_rounding(case: Case, leaf: int, probes: list[Probe]) -> Finding 
     known, random = (part[case.layout.slices[leaf]] for part in case.rounding())
     rounding = norm(known) + norm(random)
     summed = rounding / (SAFETY * max(case.unit(leaf), EPS))
-    if not 0 < case.norm(leaf) <= rounding or not certificate(probes) <= GROSS * summed or case.unit(leaf) > SINGLE:
+    if case.norm(leaf) > rounding or not certificate(probes) <= BLUNT * summed or case.unit(leaf) > SINGLE:
         return None
     unseen = certificate(probes) / summed
     reason = f"zero up to rounding: a larger effect than {unseen:.1e} of what was summed would have been seen"
