@@ -66,6 +66,7 @@ class Outcome(NamedTuple):
     measured: float = float("nan")  # by the other measurement, where it was made
     single: bool = False
     bound: float = float("nan")  # what a pass says could be hidden
+    size: float = float("nan")  # of a plant, relative to the norm of the gradient
 
 
 def cases(package: str, seed: int) -> Iterator[Case]:
@@ -183,8 +184,8 @@ def _cast(dout: Any, out: Any) -> Any:
 # ------------------------------------------------------------------ plants
 
 
-def plants(case: Case, seed: int) -> Iterator[tuple[str, Any]]:
-    """Yield wrong backwards of a case, each with what is wrong in it."""
+def plants(case: Case, seed: int) -> Iterator[tuple[str, Any, float]]:
+    """Yield wrong backwards of a case, each with what is wrong in it and by which part of the gradient's norm."""
     rng = np.random.default_rng(seed)
     with np.errstate(all="ignore"):
         out, cache = case.forward(*_copies(case.args))
@@ -197,7 +198,6 @@ def plants(case: Case, seed: int) -> Iterator[tuple[str, Any]]:
         norm, where = float(np.linalg.norm(part)), int(np.argmax(np.abs(part))) if part.size else 0
         if not np.isfinite(norm) or norm == 0:
             continue
-        largest = float(np.abs(part).max()) / norm
         changes = {
             f"×(1+{factor:g})": lambda g, f=factor: g * (1 + f),
             f"×(1−{factor:g})": lambda g, f=factor: g * (1 - f),
@@ -206,13 +206,14 @@ def plants(case: Case, seed: int) -> Iterator[tuple[str, Any]]:
             "one entry ×(1+1e-3)": lambda g, j=where: _with_entry(g, j, 1 + (0.05 if single else 1e-3)),
         }
         for what, change in changes.items():
-            if "entry" not in what or largest * (1.0 if "0" in what[-2:] else 1e-3) > least:
-                yield f"argument {i}: {what}", _changed(case.backward, i, change)
+            size = float(np.linalg.norm(change(part) - part)) / norm
+            if size > least:
+                yield f"argument {i}: {what}", _changed(case.backward, i, change), size
     if np.ndim(out):
         yield from _left_out(case, dout, parts)
 
 
-def _left_out(case: Case, dout: Any, parts: list[Any]) -> Iterator[tuple[str, Any]]:
+def _left_out(case: Case, dout: Any, parts: list[Any]) -> Iterator[tuple[str, Any, float]]:
     """Yield the backward without what comes from the first entry of the output, where that is something."""
 
     def wrong(dout, cache):
@@ -226,7 +227,7 @@ def _left_out(case: Case, dout: Any, parts: list[Any]) -> Iterator[tuple[str, An
         ]
     apart = [np.linalg.norm(a - b) / (np.linalg.norm(b) or 1.0) for a, b in zip(given, parts, strict=True)]
     if np.nanmax(apart) > 1e-2:
-        yield "one entry of the output left out", wrong
+        yield "one entry of the output left out", wrong, float(np.nanmax(apart))
 
 
 def _with_entry(gradient: Any, index: int, factor: float) -> Any:
@@ -263,8 +264,8 @@ def run(package: str, seeds: Sequence[int], only: str = "", *, planted: bool = T
                     one = one._replace(measured=_measured(case, one, number), single=is_single(case))
                 yield one
                 if planted and one.verdict in ("pass", "inconclusive"):
-                    for what, wrong in plants(case, number):
-                        yield check(package, case, wrong, what, number)
+                    for what, wrong, size in plants(case, number):
+                        yield check(package, case, wrong, what, number)._replace(size=size)
 
 
 def _measured(case: Case, one: Outcome, seed: int) -> float:
@@ -331,7 +332,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for o in outcomes:
         if o.what != RIGHT and o.verdict in ("inconclusive", "raises"):
             print(f"undecided    {o.package}: {o.name}, {o.what}: {o.reason[:150]}")
-    print(f"{len(refused)} right derivatives are refused, {len(missed)} wrong ones are missed")
+    beyond = sum(o.size > o.bound for o in missed)
+    print(f"{len(refused)} right derivatives are refused, {len(missed)} wrong ones are missed", end=", ")
+    print(f"{beyond} of these by more than the pass says could hide")
     if options.json:
         options.json.write_text(
             json.dumps([o._asdict() for o in outcomes], indent=1).replace("NaN", "null").replace("Infinity", "null")
