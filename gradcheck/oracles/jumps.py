@@ -67,7 +67,7 @@ def past_jumps(
     across = across._replace(error=across.error + across.kink, kink=0.0)
     reason = REASON.format(jump / size)
     if jump > max(ROUNDING, 4 * scale.unit) * size:
-        across = across._replace(error=max(across.error, abs(across.value - limit.value) + limit.error))
+        across = across._replace(error=across.error + abs(across.value - limit.value) + limit.error)
     return across, reason
 
 
