@@ -161,7 +161,7 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Differences:
     """Return the pushforward of ``f`` at ``x`` by central differences with a measured error bound.
 
     ``f`` may return a number or an array of any shape, which is then the shape of the estimate. Costs 13 evaluations
-    for the first direction, 25 to 49 where these leave a doubt, and 8 or 12 for each further one, unless the steps that
+    for the first direction, 25 to 100 where these leave a doubt, and 8 or 12 for each further one, unless steps that
     suited the first do not suit it. A step at which ``f`` raises or is not finite is not used. Where ``f`` has an
     ``origin``, that is its value at ``x``.
     """

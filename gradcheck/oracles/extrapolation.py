@@ -132,8 +132,8 @@ def _two_sided(
     blur = [4 * scale.grain * abs(e) / (t * t) for e, t in zip(even, h, strict=True)]  # how the slope changes within it
     # An output that grows is rounded more coarsely, and x + hv is rounded as x is.
     level = [
-        noise + 4 * scale.unit * max(abs(r), abs(l)) + scale.grain * abs(q) / 4
-        for q, r, l in zip(quotient, right, left, strict=True)
+        noise + 4 * scale.unit * max(abs(r), abs(l)) + (scale.grain * abs(q) / 4 if t < DEEP else 0.0)
+        for t, q, r, l in zip(h, quotient, right, left, strict=True)
     ]
     value, error, rung = _grow(h, _columns(h, quotient, COLUMNS), level, near[: 0 if known else QUIET], blur)
     if rung is None:

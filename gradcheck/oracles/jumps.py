@@ -62,12 +62,14 @@ def past_jumps(
     jump = max(_jump(change, near, far, least), _jump(lambda t: change(-t), near, far, least))
     if not 0 < jump <= BRANCH * size:
         return None
-    loud = scale._replace(floor=max(scale.floor, jump))
+    # Farther out there may be larger ones: a number near 0 is cast to a finer grid than others.
+    louder = (left_over for left_over, t in zip(residue[rung:], h[rung:], strict=False) if t <= 4 * FARTHEST)
+    loud = scale._replace(floor=max(scale.floor, jump, *louder))
     across = two_sided(h[rung:], right[rung:], left[rung:], loud, steady=False)
     across = across._replace(error=across.error + across.kink, kink=0.0)
     reason = REASON.format(jump / size)
     if jump > max(ROUNDING, 4 * scale.unit) * size:
-        across = across._replace(error=max(across.error, abs(across.value - limit.value) + limit.error))
+        across = across._replace(error=across.error + abs(across.value - limit.value) + limit.error)
     return across, reason
 
 

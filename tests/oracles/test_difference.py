@@ -414,3 +414,15 @@ def test_a_kink_under_curvature_is_reported_with_half_its_jump(curvature):
     value, error, kink, _ = central_difference(f, x)(v)
     assert kink == pytest.approx(0.5, rel=1e-3)
     assert abs(value - (2 * curvature * (x @ v) + 0.5)) <= error
+
+
+def test_units_that_are_shut_by_a_hair_have_their_slope_within_bound_and_kink():
+    x = np.array([-5e-9, -7e-9, -1.0])
+    value, error, kink, _ = central_difference(lambda u: np.maximum(u, 0).sum(), x)(np.array([1.0, -0.5, 0.3]))
+    assert abs(value) <= error + kink
+
+
+def test_a_small_number_that_is_cast_to_float32_among_larger_ones_is_no_structure():
+    x = np.array([1e-6, 0.7, -0.4])
+    value, error, *_ = central_difference(lambda u: float(np.sin(u.astype(np.float32)).sum()), x)(np.ones(3))
+    assert abs(value - np.cos(x).sum()) <= error < 1e-2
