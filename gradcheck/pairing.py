@@ -16,7 +16,8 @@ from gradcheck.trees import Array, is_discrete, leaves, norm, rounding_unit
 __all__ = ["Pairing", "blocks", "call"]
 
 BLOCK = 1 << 16  # entries
-SHRUNK = 1e-3  # of its size is left of what shrinks
+SHRUNK = (1e-2, 1e-3)  # of its size is left of what shrinks, and then of what shrinks on:
+GROWS = 1.6  # times the change means that it has no end
 ASIDE = 1 + math.sqrt(2) / 1000  # takes round numbers to others that are not
 
 
@@ -142,17 +143,21 @@ class Pairing:
     def excursion(self, leaf: int) -> float:
         """Return how much the output changes when leaf number ``leaf`` shrinks; 0.0 where f has no value there.
 
-        Where f is saturated this is its natural size, of which the code has rounded even if none of it is left. It does
-        not shrink to nothing: where f has a pole at zero, the size of the pole would excuse any gradient.
+        Where f is saturated this is its natural size, of which the code has rounded even if none of it is left. It is
+        no size where it still grows as the leaf shrinks on: a pole at zero would excuse any gradient.
         """
+        here, further = (self._change(leaf, part) for part in SHRUNK)
+        return further if math.isfinite(further) and further <= GROWS * here else 0.0
+
+    def _change(self, leaf: int, part: float) -> float:
+        """Return how much the output changes when a leaf shrinks to that part of itself; NaN where f refuses it."""
         vector = self.arguments.point
-        vector[self.arguments.layout.slices[leaf]] *= SHRUNK
+        vector[self.arguments.layout.slices[leaf]] *= part
         try:
             with np.errstate(all="ignore"):
-                change = math.hypot(*(norm(y_bar * change) for y_bar, change in self._changes(vector)))
-        except Exception:  # noqa: BLE001  (f may refuse zero; then nothing is known)
-            return 0.0
-        return change if math.isfinite(change) else 0.0
+                return math.hypot(*(norm(y_bar * change) for y_bar, change in self._changes(vector)))
+        except Exception:  # noqa: BLE001  (f may refuse such arguments; then nothing is known)
+            return math.nan
 
 
 def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:

@@ -84,7 +84,7 @@ class Hair:
             raise Unknown(LOST) from error
         flat = self.arguments.layout.flatten(np.nan if claim is None else claim for claim in claims.values())
         gradient: Array = flat[self.moving] * self.spread
-        if not np.isfinite(gradient).all():
+        if not (np.isfinite(gradient).all() and all(np.isfinite(y).all() for _, y in leaves(out, "out"))):
             raise Unknown(LOST)
         return gradient
 

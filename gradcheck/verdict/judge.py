@@ -29,6 +29,10 @@ DROWNED = (
     "the effect of it drowns in the rounding of the output. Check the part of the code that it is in on its own, "
     "or pass oracle=complex_step, or reference= for autodiff"
 )
+GARBLED = (
+    "the claimed gradient is no more than its own rounding: in another precision the backward gives another one. "
+    "Compute it in a way that keeps its digits"
+)
 KINK = "at a kink: the slopes on both sides differ, and the gradient is a convention"
 MAY_BE = "an approximation, a guard such as log(p + 1e-8), a solver's tolerance, or the rounding of a long backward"
 EPS, SINGLE = (float(np.finfo(dtype).eps) for dtype in (np.float64, np.float32))
@@ -48,6 +52,8 @@ COARSE_STEPS = (1e-1, 1e-2, 1e-3)  # of the point, at which an output that is ro
 SMALL = 1e-2  # errors that are no larger may come from a solver,
 JUMPED = 100.0  # if they are no more than so many times larger or smaller than a jump of it
 GRID = 32  # tangents on which the errors of such a grid cancel
+LEFT = 1e-6  # of the output's size is more than rounding leaves of what cancels
+FARTHER = (1e-3, 1.0, -1.0, 30.0)  # the output has not moved at all where it does not move at these steps either
 NEGLIGIBLE = 1e-11  # an effect below this part of the output's size counts as none,
 DROWNING = 1e-6  # of the output's size is a bound that comes from its rounding; one that is worse, from noise
 UNMOVED = 2e-9  # or where the claim is zero and nothing moved at any step, as behind a dead ReLU
@@ -116,12 +122,15 @@ def _alone(case: Case, leaf: int) -> Finding:
     """Judge one leaf by probes of its own."""
     shape = case.layout.shapes[leaf]
     probes: list[Probe] = []
+    lost = None
     for number in range(1, TOLERANT + 1):
         one = case.probe(case.tangent([(leaf, 1.0)]), roughly=not case.tol)
         if one.kink:
             return _at_a_kink(shape)
         if math.isfinite(one.error):
             probes.append(one)
+        else:
+            lost = one.reason
         disagreeing = sum(not one.agrees for one in probes)
         if disagreeing > max(1, len(probes) // 3):
             return _disputed(case, leaf, probes)
@@ -129,7 +138,7 @@ def _alone(case: Case, leaf: int) -> Finding:
             break
         if number >= ALONE and not probes:
             break
-    return _undisputed(case, leaf, probes) if len(probes) >= 2 else _lost(shape)
+    return _undisputed(case, leaf, probes) if len(probes) >= 2 else _lost(shape, lost)
 
 
 def _enough(case: Case, leaf: int, probes: list[Probe]) -> bool:
@@ -154,8 +163,8 @@ def _at_a_kink(shape: tuple[int, ...], conventions: int = 1) -> Finding:
     return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=KINK, conventions=conventions)
 
 
-def _lost(shape: tuple[int, ...]) -> Finding:
-    reason = "the forward is finite at too few steps around the point: move it away from the edge of its domain"
+def _lost(shape: tuple[int, ...], said: str | None) -> Finding:
+    reason = said or "the forward is finite at too few steps around the point: move it away from the edge of its domain"
     return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=reason)
 
 
@@ -167,34 +176,46 @@ def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     allowed = _allowed(case, leaf)
     if bound <= allowed:
         unit = max(case.unit(leaf), case.pairing.unit)
-        limited = f"limited by {_NAMES.get(unit, case.layout.dtypes[leaf])}" if unit > EPS else None
+        limited = f"limited by {_NAMES.get(unit, case.layout.dtypes[leaf])}" if unit > EPS else _said(probes)
         return Finding(Verdict.PASS, shape, error, bound, reason=limited)
-    if zero := _zero_up_to_rounding(case, leaf, probes):
-        return zero
+    if told := _lost_in_rounding(case, leaf, probes):
+        return told
+    if not norm and not any(case.pairing.along(case.tangent([(leaf, 1.0)]), t) for t in FARTHER):
+        return Finding(Verdict.PASS, shape, 0.0, 0.0, reason=VACUOUS)
     visible = certificate(probes) * max(case.length(leaf), math.sqrt(math.prod(shape)))
     scale = max(case.pairing.size, case.pairing.excursion(leaf))
     negligible = NEGLIGIBLE if norm else UNMOVED
     if (case.norm(leaf) <= certificate(probes) and visible <= negligible * scale) or (not norm and not scale):
         return Finding(Verdict.PASS, shape, 0.0, 0.0, reason=VACUOUS)
-    cause = DROWNED if certificate(probes) <= DROWNING * scale / case.length(leaf) else NOISY
+    drowned = certificate(probes) <= DROWNING * scale / case.length(leaf)
+    cause = _said(probes) or (DROWNED if drowned else NOISY)
     reason = f"an error up to {bound:.1e} of it could hide, and {allowed:.0e} is what a pass must exclude: {cause}"
     return Finding(Verdict.INCONCLUSIVE, shape, error, bound, reason=reason)
 
 
-def _zero_up_to_rounding(case: Case, leaf: int, probes: list[Probe]) -> Finding | None:
-    """Return a pass for a claim that is what rounding left of a sum that cancels, if nothing but zero was measured.
+def _said(probes: list[Probe]) -> str | None:
+    """Return what the oracle says of the widest of its bounds."""
+    return max(probes, key=lambda one: one.error).reason
 
-    So is the gradient of a bias before batch normalisation. Its own norm says nothing; what was summed does, of which
-    its rounding is about one unit.
+
+def _lost_in_rounding(case: Case, leaf: int, probes: list[Probe]) -> Finding | None:
+    """Say of a claim that is no more than its own rounding whether that is the zero that was measured.
+
+    The gradient of a bias before batch normalisation is what rounding left of a sum that cancels. Its own norm says
+    nothing; what was summed does, of which its rounding is about one unit. But where digits are lost that matter, as
+    in (1 − cos t) / t² at a small t, nothing is decided.
     """
     known, random = (part[case.layout.slices[leaf]] for part in case.rounding())
-    rounding = norm(known) + norm(random)
-    summed = rounding / (SAFETY * max(case.unit(leaf), EPS))
-    if case.norm(leaf) > rounding or not certificate(probes) <= BLUNT * summed or case.unit(leaf) > SINGLE:
+    rounding, shape = norm(known) + norm(random), case.layout.shapes[leaf]
+    if case.norm(leaf) > rounding or case.unit(leaf) > SINGLE:
         return None
-    unseen = certificate(probes) / summed
+    if case.effect(leaf) > LEFT * max(case.pairing.size, case.pairing.excursion(leaf)):
+        return Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=GARBLED)
+    unseen = certificate(probes) * SAFETY * max(case.unit(leaf), EPS) / rounding if rounding else math.inf
+    if unseen > BLUNT:
+        return None
     reason = f"zero up to rounding: a larger effect than {unseen:.1e} of what was summed would have been seen"
-    return Finding(Verdict.PASS, case.layout.shapes[leaf], 0.0, unseen, reason=reason)
+    return Finding(Verdict.PASS, shape, 0.0, unseen, reason=reason)
 
 
 def _kinked(probes: list[Probe]) -> int:

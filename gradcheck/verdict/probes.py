@@ -39,12 +39,14 @@ class Probe(NamedTuple):
     """Both sides of the identity along one tangent, and how far apart they may be without a contradiction.
 
     ``error`` bounds the measured side and the rounding of the claimed one; ``kink`` is half the jump of the slope.
+    ``reason`` is what the oracle says of an error that is wide.
     """
 
     claimed: float
     measured: float
     error: float
     kink: float
+    reason: str | None = None
 
     @property
     def gap(self) -> float:
@@ -74,7 +76,7 @@ def probe(gradient: Array, pushforward: Pushforward, tangent: Array, *, roughly:
     against = getattr(pushforward, "against", None) if roughly else None
     measured: Any = against(tangent, claimed) if against else pushforward(tangent)
     error = float(measured.error) + ROUNDINGS * EPS * size
-    return Probe(claimed, float(measured.value), error, float(measured.kink))
+    return Probe(claimed, float(measured.value), error, float(measured.kink), measured.reason)
 
 
 def _inner(gradient: Array, tangent: Array) -> tuple[float, float]:
