@@ -165,6 +165,7 @@ def test_the_settings_of_a_test_run_change_no_verdict_and_are_not_changed(mode, 
         before = np.geterr(), list(warnings.filters)
         verdicts = [examine(*pair, x.astype(dtype)).verdict for pair in pairs for dtype in (np.float64, np.longdouble)]
         wrong = examine(power, lambda dy, x: 2 * dy * np.exp(x), x, hints=True)
+        assert not wrong
         assert "FAIL" in str(wrong)
         assert (np.geterr(), list(warnings.filters)) == before
     with np.errstate(all="ignore"):
@@ -239,4 +240,4 @@ def test_one_wrong_leaf_of_many_is_found_without_asking_each():
         {name: np.array(number) for name, number in zip(names, RNG.standard_normal(200), strict=True)},
     )
     assert [path for path, finding in report.arguments.items() if finding.verdict != "pass"] == ["params['p77']"]
-    assert report.evaluations < 1000
+    assert report.evaluations < 1600  # each by itself would take 16 and more

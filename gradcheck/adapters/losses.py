@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters.gradients import by_key, copied, scaled
+from gradcheck.adapters.gradients import by_key, copied, holds_floats, scaled
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, name_of, names_of, pair, signature_of
 from gradcheck.adapters.swapped import Swapped
 from gradcheck.trees import describe
@@ -100,8 +100,11 @@ def from_value_and_gradient(f: Callable[..., Any], grad: Callable[..., Any], *, 
     extra = tuple(args)
 
     def as_arguments(given: Sequence[Any]) -> tuple[Any, ...]:
-        """Return the arguments with a point that is a list of numbers, or whole numbers, as floats, as SciPy does."""
-        return (_as_point(given[0]), *given[1:]) if given else ()
+        """Return the arguments with a point that is a list of numbers, or whole numbers, as floats, as SciPy does.
+
+        Where another argument holds floats that move, whole numbers may be indices or pixels, and stay.
+        """
+        return tuple(given) if any(map(holds_floats, given[1:])) else (*map(_as_point, given[:1]), *given[1:])
 
     def forward(*given: Any) -> tuple[Any, Any]:
         given = as_arguments(given)

@@ -18,19 +18,19 @@ from gradcheck.verdict.case import Case
 __all__ = ["jumps"]
 
 SPAN = 0.5  # of the point's own length is looked over on either side,
-PLACES = 64  # at so many places,
+PLACES = 48  # at so many places,
 CLOSER = 9  # and at so many where a fourth difference is largest, each time on half the stretch
 HALVINGS = 25  # leave the fourth difference of a jump as it was, up to where it lies among the places:
 FALLING = 6.0  # one that has fallen by more belongs to a smooth function (by 16 each time) or a kink (by 2)
 BEND = 3.0  # jumps is the fourth difference across one
-TRIES = 4  # tangents
+TRIES = 3  # tangents
 SEEN = 1e3  # times the rounding of the output is a jump
 
 
 def jumps(case: Case, leaf: int) -> Iterator[float]:
     """Yield the jump of φ along each of some tangents, as a part of how φ changes on the leaf's own length.
 
-    0.0 where none was seen, which costs some 75 calls of the forward.
+    0.0 where none was seen, which costs some 60 calls of the forward.
     """
     for _ in range(TRIES):
         yield _jump(case, case.tangent([(leaf, 1.0)]))

@@ -105,7 +105,7 @@ class Subject:
         first = run(self.forward, self.backward, arguments, draw)
         who = name_of(self.backward)
         reading, claims = read(who, first.returned, arguments)
-        if widen:
+        if widen and not claims.breaches:
             arguments, uncompared = answered(reading, first.returned, arguments)
             claims = match_gradients(who, first.returned, arguments)._replace(uncompared=uncompared)
         vector = arguments.layout.flatten(0.0 if g is None else g for g in claims.gradients.values())

@@ -134,7 +134,7 @@ def test_arguments_are_named_exactly_if_the_wrong_ones_fail_and_no_right_one():
     report = examine_backward(pair.forward, pair.wrong, pair.args, seed=0, hints=False)
     assert named_exactly(report, truth)
     assert not named_exactly(report, truth._replace(revealed=frozenset("Wb"), changed=frozenset("Wb")))
-    more = report.arguments | {"x": replace(report.arguments["x"], verdict=Verdict.FAIL)}
+    more = dict(report.arguments) | {"x": replace(report.arguments["x"], verdict=Verdict.FAIL)}
     assert not named_exactly(replace(report, arguments=more), truth)
 
 

@@ -100,11 +100,4 @@ NUMBERS = (
         "dW is right to 2e-04 only, and every entry is a float16. Compute it in float64, like W.",
         lambda dx, dW, db, dz, x, W: (dx, dW.astype(np.float16).astype(float), db),
     ),
-    on_layer(
-        "single precision",
-        "H3",
-        ("W",),
-        "dW is right to 2e-08 only, and every entry is a float32. Compute it in float64, like W.",
-        lambda dx, dW, db, dz, x, W: (dx, dW.astype(np.float32).astype(float), db),
-    ),
 )
