@@ -34,7 +34,7 @@ GARBLED = (
     "Compute it in a way that keeps its digits"
 )
 KINK = "at a kink: the slopes on both sides differ, and the gradient is a convention"
-MAY_BE = "an approximation, a guard such as log(p + 1e-8), a solver's tolerance, or the rounding of a long backward"
+MAY_BE = "not exact: a guard, a solver, rounding?"  # as in log(p + 1e-8), an iteration that stops, a long backward
 EPS, SINGLE = (float(np.finfo(dtype).eps) for dtype in (np.float64, np.float32))
 _NAMES = {float(np.finfo(low).eps): low.__name__ for low in (np.float32, np.float16)} | {2.0**-7: "bfloat16"}
 
@@ -266,9 +266,7 @@ def _inexact(case: Case, leaf: int, weight: Weight, above: float, below: float) 
         return Finding(Verdict.PASS, shape, error, bound, reason=reason)
     if bound <= below:
         low = _NAMES.get(max(case.unit(leaf), case.pairing.unit)) if below > INEXACT else None
-        remark = (
-            f"right to {error:.1e} and not exact: {f'within {below:.0e}, the rounding of {low}' if low else MAY_BE}"
-        )
+        remark = f"right to {error:.1e}, {f'within {below:.0e}, the rounding of {low}' if low else MAY_BE}"
         return Finding(Verdict.PASS, shape, error, bound, remark=remark)
     limit = f"{'tol=' if case.tol else ''}{above:.0e}"
     reason = (
