@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from gradcheck.check import check_backward as check_backward
     from gradcheck.check import examine_backward as examine_backward
     from gradcheck.derivation import Derivation as Derivation
-    from gradcheck.equations.equation import Claim as Claim
-    from gradcheck.equations.equation import Definition as Definition
     from gradcheck.equations.equation import Equation as Equation
-    from gradcheck.equations.equation import Gradient as Gradient
     from gradcheck.equations.equation import Judgement as Judgement
-    from gradcheck.equations.equation import Update as Update
     from gradcheck.equations.equation import judge_equation as judge_equation
+    from gradcheck.equations.statement import Claim as Claim
+    from gradcheck.equations.statement import Definition as Definition
+    from gradcheck.equations.statement import Gradient as Gradient
+    from gradcheck.equations.statement import Update as Update
     from gradcheck.errors import ContractError as ContractError
     from gradcheck.errors import GradientError as GradientError
     from gradcheck.errors import InconclusiveError as InconclusiveError
@@ -44,12 +44,12 @@ _HOME = {
     "check_backward": "check",
     "examine_backward": "check",
     "Derivation": "derivation",
-    "Claim": "equations.equation",
-    "Definition": "equations.equation",
+    "Claim": "equations.statement",
+    "Definition": "equations.statement",
     "Equation": "equations.equation",
-    "Gradient": "equations.equation",
+    "Gradient": "equations.statement",
     "Judgement": "equations.equation",
-    "Update": "equations.equation",
+    "Update": "equations.statement",
     "judge_equation": "equations.equation",
     "ContractError": "errors",
     "GradientError": "errors",

@@ -50,7 +50,14 @@ LEVELS = {
         *(f"blindness.{part}" for part in ("mutations", "variations", "roles", "mutants")),
     ),
     4: ("verdict.subject", "explanation.inquiry", "check"),
-    5: ("derivation", "strategies", "equations.equation", "blindness.blind_spots", "blindness.suite"),
+    5: (
+        "derivation",
+        "strategies",
+        "equations.statement",
+        "equations.equation",
+        "blindness.blind_spots",
+        "blindness.suite",
+    ),
     6: ("commands.job", "commands.cli", "commands.usage", "equations.errata", "pytest_plugin", "__main__"),
 }
 LEVEL = {part: level for level, parts in LEVELS.items() for part in parts}
