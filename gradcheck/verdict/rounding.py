@@ -1,9 +1,10 @@
-"""How much rounding a claimed gradient carries, measured by computing it once more in other precisions. Level 2.
+"""How much rounding a claimed gradient carries, measured by computing it again otherwise. Level 2.
 
 A backward loses digits where it cancels or saturates (p − y of a confident softmax, 1 − y of an open sigmoid), and no
-formula can tell how many from outside. But the same code shows it when it runs in another precision: in a higher one
-the lost digits come back; in float32 the same digits are lost in units 2²⁹ times as large. Neither sees everything (a
-buffer may stay float64, and float32 may lose all), so the larger of the two counts.
+formula can tell how many from outside. But the same code shows it. In a higher precision the lost digits come back; and
+at arguments that differ in their last digit alone everything inside is rounded otherwise. Neither sees everything (a
+buffer may stay float64, and a constant is the same each time), so the larger of the two counts. A lower precision would
+show more, and is never asked for: a solver with an absolute tolerance may not come to an end in it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from gradcheck.verdict.laws import Claims, match_gradients
 __all__ = ["SAFETY", "rounding_of"]
 
 EPS = float(np.finfo(np.float64).eps)
-RATIO = EPS / float(np.finfo(np.float32).eps)
+STREAM = 0x726F756E  # our own: the same draws for every check
+NEARBY = 3  # points that differ from this one by so many
+ULPS = 2.0  # units in the last place of every number
+JUMP = 1e-6  # of the natural size of a gradient, and
+BEND = 1e-3  # of an entry, is more than rounding does: between two such points lies a kink
 SAFETY = 8.0  # how many times the rounding that was seen may be there: it is one draw of a random quantity
 UNKNOWN = 1e4  # roundings allowed for where the code runs in no other precision
 LOW = 1e3  # and so many of a lower precision that the code keeps whatever it is given
@@ -33,40 +38,46 @@ def rounding_of(
     cotangent: Any,
     claims: Claims,
     excursion: Callable[[int], float],
+    size: float,
 ) -> tuple[Array, Array]:
     """Return two flat vectors: the rounding error of each claimed entry where it is known, and what it may be besides.
 
     The first has signs: a float64 run of the same code shows the very rounding of a gradient in a lower precision. The
     second bounds a random error of each entry.
     ``excursion`` gives the natural size of the output's change with each leaf: what every precision loses below it
-    (1 − 1 for 1 − (1 − 1e-20)) shows in none of them.
+    (1 − 1 for 1 − (1 − 1e-20)) shows in no run. ``size`` is that of the paired output.
     """
-    layout = arguments.layout
-    runs = {
-        dtype: _gradients(forward, backward, arguments, cotangent, dtype)
-        for dtype in (np.longdouble, np.float64, np.float32)
-    }
+    layout, point = arguments.layout, arguments.point
+
+    def again(at: Array) -> dict[str, Array | None]:
+        return _gradients(forward, backward, arguments, cotangent, at)
+
+    finer, same = again(point.astype(np.longdouble)), again(point)
+    signs = np.random.default_rng(STREAM).choice([-1.0, 1.0], (NEARBY, point.size))
+    nearby = [again(point * (1 + ULPS * EPS * sign)) for sign in signs]
     known, random = np.zeros(layout.size), np.zeros(layout.size)
     for leaf, (path, part) in enumerate(zip(layout.paths, layout.slices, strict=True)):
         gradient = claims.gradients[path]
         if gradient is None:
             continue
         eps = rounding_unit(gradient.dtype)
-        apart = {dtype: _apart(gradient, run.get(path)) for dtype, run in runs.items()}
         entries = np.abs(np.ravel(gradient).astype(np.float64))
-        length = norm(arguments.point[part]) or 1.0
+        length = norm(point[part]) or 1.0
         random[part] = SAFETY * eps * (entries + excursion(leaf) / length)
-        if eps > EPS:
-            again = runs[np.float64].get(path)
-            finer = again is not None and again.dtype.itemsize > gradient.dtype.itemsize
-            if finer and (shown := apart[np.float64]) is not None:
-                known[part] = shown
-                random[part] /= SAFETY
-            else:  # the code keeps the low precision whatever it is given
-                random[part] = LOW * eps * entries
-            continue
-        seen = [np.abs(one) for one in (apart[np.longdouble], _scaled(apart[np.float32])) if one is not None]
-        random[part] += SAFETY * np.max(seen, axis=0) if seen else UNKNOWN * eps * entries
+        double = same.get(path)
+        shown = _apart(gradient, double)
+        if eps > EPS and shown is not None and double is not None and double.dtype.itemsize > gradient.dtype.itemsize:
+            known[part] = shown
+            random[part] /= SAFETY
+        elif eps > EPS:  # the code keeps the low precision whatever it is given
+            random[part] = LOW * eps * entries
+        else:
+            exact = _apart(gradient, finer.get(path))
+            spread = [one for run in nearby if (one := _apart(gradient, run.get(path))) is not None]
+            moved = np.max(np.abs([np.zeros_like(entries), *spread]), axis=0)
+            moved = np.minimum(moved, JUMP * size / length + BEND * entries)
+            random[part] += UNKNOWN * eps * entries if exact is None else 0.0
+            random[part] += SAFETY * np.maximum(moved, 0.0 if exact is None else np.abs(exact))
     return known, random
 
 
@@ -78,18 +89,16 @@ def _apart(gradient: Array, again: Array | None) -> Array | None:
     return apart
 
 
-def _scaled(apart: Array | None) -> Array | None:
-    return None if apart is None else RATIO * apart
-
-
 def _gradients(
-    forward: Callable[..., Any], backward: Callable[[Any, Any], Any], arguments: Arguments, cotangent: Any, dtype: type
+    forward: Callable[..., Any], backward: Callable[[Any, Any], Any], arguments: Arguments, cotangent: Any, point: Array
 ) -> dict[str, Array | None]:
-    """Return the gradients that the same code claims in another precision; none where it does not run there."""
+    """Return the gradients that the same code claims at a point, in its precision; none where it does not run there."""
     try:
         with np.errstate(all="ignore"):
-            _, cache = forward(*arguments.at(arguments.point.astype(dtype)))
-            dout = rebuild(cotangent, (np.asarray(leaf).astype(dtype)[()] for _, leaf in leaves(cotangent, "dout")))
+            _, cache = forward(*arguments.at(point))
+            dout = rebuild(
+                cotangent, (np.asarray(leaf).astype(point.dtype)[()] for _, leaf in leaves(cotangent, "dout"))
+            )
             return match_gradients("backward", backward(dout, cache), arguments).gradients
-    except Exception:  # noqa: BLE001  (whatever it raises, the code does not run in that precision: nothing is known)
+    except Exception:  # noqa: BLE001  (whatever it raises, the code does not run there: nothing is known)
         return {}

@@ -148,7 +148,9 @@ class Subject:
 
         @functools.cache
         def rounding() -> tuple[Array, Array]:
-            return rounding_of(self.forward, self.backward, arguments, cotangent, claims, pairing.excursion)
+            return rounding_of(
+                self.forward, self.backward, arguments, cotangent, claims, pairing.excursion, pairing.size
+            )
 
         case_of = functools.partial(self._case, pairing, claim, rounding)
         cases = {name_of(oracle): replace(case_of(oracle), located=located) for oracle in self.oracles}
@@ -227,7 +229,7 @@ class Subject:
         arguments, cotangent = claim.arguments, claim.cotangent
         pairing = Pairing.at_point(self.forward, arguments, cotangent, claim.kept if claim.is_double else None)
         known, random = rounding_of(
-            self.forward, self.backward, arguments, cotangent, claim.gradients, pairing.excursion
+            self.forward, self.backward, arguments, cotangent, claim.gradients, pairing.excursion, pairing.size
         )
         rounding = {}
         for path, part, dtype in zip(

@@ -18,7 +18,7 @@ def relative_rounding(forward, backward, x, excursion=0.0):
     arguments = Arguments.of(forward, (x,))
     cotangent = np.ones_like(x)
     claims = match_gradients("backward", backward(cotangent, forward(x)[1]), arguments)
-    known, random = rounding_of(forward, backward, arguments, cotangent, claims, lambda leaf: excursion)
+    known, random = rounding_of(forward, backward, arguments, cotangent, claims, lambda leaf: excursion, 1.0)
     return np.abs(known) + random, np.ravel(claims.gradients["x"])
 
 
@@ -62,3 +62,20 @@ def test_what_is_lost_in_every_precision_is_seen_from_the_size_of_the_output():
     rounding, claimed = relative_rounding(sigmoid_forward, sigmoid_backward, x, excursion=0.5)
     assert claimed == 0
     assert 1 / (1 + np.exp(60.0)) <= rounding[0] <= 1e-16
+
+
+def test_a_kink_between_two_neighbouring_points_is_no_rounding():
+    rounding, claimed = relative_rounding(
+        lambda x: (np.maximum(x - x[0], 0), x - x[0]), lambda dout, z: dout * (z > 0), np.array([1.0, 1.0, 1.0 + 1e-16])
+    )
+    assert np.all(claimed == 0)
+    assert np.all(rounding < 1e-4)
+
+
+def test_code_that_ends_in_float64_alone_is_run_in_no_lower_precision():
+    def forward(x):
+        assert x.dtype.itemsize >= 8
+        return np.sin(x), x
+
+    rounding, claimed = relative_rounding(forward, lambda dout, x: dout * np.cos(x), np.ones(3))
+    assert np.all(rounding < 1e-13 * np.abs(claimed))
