@@ -26,6 +26,7 @@ import numpy as np
 from gradcheck.arguments import name_of
 from gradcheck.check import examine_backward
 from gradcheck.derivation import choices
+from gradcheck.errors import told
 from gradcheck.oracles import Oracle, autodiff, central_difference, complex_step
 from gradcheck.pairing import call
 from gradcheck.report import Report, Verdict
@@ -430,7 +431,7 @@ def _by_reference(reference: Callable[..., Any], args: tuple[Any, ...], *, compi
 
 
 def _contradiction(error: Exception) -> Ruling:
-    return Ruling(UNTYPABLE, f"{type(error).__name__}: {str(error).strip()}")
+    return Ruling(UNTYPABLE, told(error))
 
 
 def _clash(claimed: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:

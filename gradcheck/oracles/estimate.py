@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gradcheck.trees import Array
+import numpy as np
 
-__all__ = ["Estimate", "Oracle", "OracleError", "Pushforward"]
+from gradcheck.arguments import name_of
+from gradcheck.calls import answering
+from gradcheck.trees import Array, describe, is_real
+
+__all__ = ["Estimate", "Oracle", "OracleError", "Pushforward", "point_of", "tangent_at", "value_at"]
 
 
 class Estimate(NamedTuple):
@@ -31,3 +35,55 @@ Oracle = Callable[[Callable[[Array], Any], Array], Pushforward]
 
 class OracleError(TypeError):
     """An oracle cannot run the function that it was given; the message says what to pass instead."""
+
+
+def point_of(oracle: str, x: Any) -> Array:
+    """Return the point ``x`` as an array of float64.
+
+    Raises:
+        TypeError: it is no array of real numbers, and nothing that becomes one.
+    """
+    return _real(x, f"{oracle} must be given a point of real numbers", "it is", "Pass a float array.")
+
+
+def tangent_at(oracle: str, x: Array, v: Any) -> Array:
+    """Return the tangent ``v`` at ``x`` as an array of float64.
+
+    Raises:
+        TypeError: it is no array of real numbers, and nothing that becomes one.
+        ValueError: its shape is not that of ``x``.
+    """
+    v = _real(v, f"{oracle} must be given a tangent of real numbers", "it is", "Pass a float array.")
+    if v.shape != x.shape:
+        raise ValueError(
+            f"{oracle} must be given a tangent of the shape of the point, {x.shape}, but it is {describe(v)}. "
+            "Pass one number for each of the point."
+        )
+    return v
+
+
+def value_at(f: Callable[[Array], Any], x: Array) -> Array:
+    """Return ``f(x)`` as an array of float64; what it raises carries a note of the call.
+
+    Raises:
+        TypeError: ``f`` is no function, or returns something else than real numbers.
+    """
+    if not callable(f):
+        raise TypeError(f"f must be a function, but it is {describe(f)}. Pass the function itself.")
+    with answering(name_of(f), (x,)):
+        returned = f(x.copy())
+    who = f"{name_of(f)} must return a real number or an array of them"
+    return _real(returned, who, "it returned", "Take the real part of complex numbers, or return a loss.")
+
+
+def _real(value: Any, rule: str, came: str, hint: str) -> Array:
+    if type(value) is np.ndarray and value.dtype == np.float64:
+        return value
+    try:
+        array = np.asarray(value)
+    except Exception:  # noqa: BLE001  (whatever a class raises that is no array)
+        array = np.array(None)
+    if isinstance(value, np.ma.MaskedArray) or not is_real(array):
+        raise TypeError(f"{rule}, but {came} {describe(value)}. {hint}")
+    with np.errstate(all="ignore"):
+        return array.astype(np.float64)
