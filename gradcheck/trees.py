@@ -28,7 +28,7 @@ __all__ = [
     "is_container",
     "is_discrete",
     "is_float",
-    "is_real",
+    "is_number",
     "leaves",
     "norm",
     "rebuild",
@@ -44,9 +44,12 @@ def is_float(value: object) -> bool:
     return isinstance(value, np.ndarray) and (value.dtype.kind == "f" or value.dtype.name == "bfloat16")
 
 
-def is_real(array: Array) -> bool:
-    """Whether ``array`` holds real numbers of any kind: floats, integers or booleans."""
-    return array.dtype.kind in "biuf" or array.dtype.name == "bfloat16"
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a number or an array of numbers of any kind, of NumPy or a library that has its dtypes."""
+    dtype = getattr(value, "dtype", None)
+    if not isinstance(dtype, np.dtype):
+        return isinstance(value, int | float | complex)
+    return dtype.kind in "biufc" or dtype.name.startswith(("bfloat", "float8"))
 
 
 def is_discrete(value: object) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.errors import told
 from gradcheck.adapters.gradients import pass_on
 from gradcheck.adapters.signatures import Pair, names_of, pair, signature_of
+from gradcheck.errors import told
 from gradcheck.trees import describe, is_float, leaves, rebuild
 
 __all__ = ["from_autograd_function"]

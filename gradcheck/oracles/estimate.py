@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcheck.arguments import name_of
 from gradcheck.calls import answering
-from gradcheck.trees import Array, describe, is_real
+from gradcheck.trees import Array, describe, is_number
 
 __all__ = ["Estimate", "Oracle", "OracleError", "Pushforward", "point_of", "tangent_at", "value_at"]
 
@@ -83,7 +83,7 @@ def _real(value: Any, rule: str, came: str, hint: str) -> Array:
         array = np.asarray(value)
     except Exception:  # noqa: BLE001  (whatever a class raises that is no array)
         array = np.array(None)
-    if isinstance(value, np.ma.MaskedArray) or not is_real(array):
+    if isinstance(value, np.ma.MaskedArray) or not is_number(array) or array.dtype.kind == "c":
         raise TypeError(f"{rule}, but {came} {describe(value)}. {hint}")
     with np.errstate(all="ignore"):
         return array.astype(np.float64)
