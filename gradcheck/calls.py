@@ -21,6 +21,7 @@ from gradcheck.trees import leaves
 __all__ = ["Calls", "TookTooLongError", "answering", "within"]
 
 T = TypeVar("T")
+MANY = 12  # arrays that a note lists
 RAISED = "gradcheck: raised inside"
 
 
@@ -121,11 +122,20 @@ class answering:  # a context manager, and no generator: it is entered at every 
             raise NoReturnError(
                 f"{self.who} must return, but it raised {told(error)}. Decide before the check whether it can be made."
             ) from error
-        if self.args is not None and not any(note.startswith(RAISED) for note in getattr(error, "__notes__", ())):
-            arrays = (
-                f"{path} {leaf.shape}" for path, leaf in leaves(self.args, "args") if isinstance(leaf, np.ndarray)
-            )
-            error.add_note(f"{RAISED} {self.who}, called with {', '.join(arrays) or 'no arrays'}.")
+        of_house = type(error).__module__.partition(".")[0] == __package__
+        if (
+            self.args is not None
+            and not of_house
+            and not any(note.startswith(RAISED) for note in getattr(error, "__notes__", ()))
+        ):
+            error.add_note(f"{RAISED} {self.who}, called with {_arrays(self.args)}.")
+
+
+def _arrays(args: tuple[Any, ...]) -> str:
+    found = [f"{path} {leaf.shape}" for path, leaf in leaves(args, "args") if isinstance(leaf, np.ndarray)]
+    if len(found) > MANY:
+        found = [*found[: MANY - 1], f"{len(found) - MANY + 1} more"]
+    return ", ".join(found) or "no arrays"
 
 
 def _hides(error: BaseException) -> bool:

@@ -215,7 +215,10 @@ def _fits(y: Array, lower: type) -> bool:
         return all(np.array_equal(part.astype(lower).astype(np.float64), part) for (part,) in blocks(y))
 
 
-def call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Return ``function(*args)``; what it raises reaches the user as it is, with a note of the call."""
-    with answering(name_of(function), args):
+def call(function: Callable[..., Any], args: tuple[Any, ...], shown: tuple[Any, ...] | None = None) -> Any:
+    """Return ``function(*args)``; what it raises reaches the user as it is, with a note of the call.
+
+    The note lists the arrays of ``args``, or of those of them that are ``shown``.
+    """
+    with answering(name_of(function), args if shown is None else shown):
         return function(*args)

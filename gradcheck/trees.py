@@ -48,7 +48,7 @@ def is_number(value: object) -> bool:
     """Whether ``value`` is a number or an array of numbers of any kind, of NumPy or a library that has its dtypes."""
     dtype = getattr(value, "dtype", None)
     if not isinstance(dtype, np.dtype):
-        return isinstance(value, int | float | complex)
+        return isinstance(value, int | float | complex) and np.asarray(value).dtype != object  # which a huge int is
     return dtype.kind in "biufc" or dtype.name.startswith(("bfloat", "float8"))
 
 

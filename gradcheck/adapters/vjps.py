@@ -44,7 +44,8 @@ def from_vjp(
             is guessed: both are functions of any number of arguments.
 
     Raises:
-        TypeError: ``f`` or a vjp is not callable, ``argnums`` is no tuple of positions, or a curried vjp returned no function.
+        TypeError: ``f`` or a vjp is not callable, ``argnums`` is no tuple of positions, or a curried
+            vjp returned no function.
         ValueError: The vjps do not fit ``argnums`` or the arguments.
     """
     must_be_callable("from_vjp", "f", f)

@@ -44,7 +44,10 @@ def autodiff(reference: Callable[..., Any]) -> Oracle:
     """
     if not callable(reference):
         raise TypeError(f"reference must be a function, but it is {describe(reference)}. Pass the function itself.")
-    return _oracle_of(reference) if isinstance(reference, Hashable) else _oracle_of.__wrapped__(reference)
+    try:
+        return _oracle_of(reference)
+    except TypeError:  # it has no hash: it is compiled anew for every oracle
+        return _oracle_of.__wrapped__(reference)
 
 
 @functools.lru_cache(maxsize=256)
@@ -91,7 +94,8 @@ def _pull(jax: Any, reference: Callable[..., Any], f: Pairing, compiled: dict[Ha
 
     def function(moving: dict[str, Any], fixed: dict[str, Any]) -> list[Any]:
         values = iter([{**moving, **fixed}.get(path, leaf) for path, leaf in flat])
-        return _called(reference, tuple(rebuild(arg, values) for arg in args))
+        found = map(jax.numpy.asarray, _called(reference, tuple(rebuild(arg, values) for arg in args)))
+        return [leaf if jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact) else leaf.astype(float) for leaf in found]
 
     def pull(moving: dict[str, Any], fixed: dict[str, Any], cotangent: list[Any]) -> Any:
         out, pullback = jax.vjp(lambda moving: function(moving, fixed), moving)

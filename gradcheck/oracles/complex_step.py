@@ -50,6 +50,8 @@ def complex_step(f: Callable[[Array], Any], x: Array) -> Pushforward:
         v = tangent_at("complex_step", x, v)
         length = (norm(x) or math.sqrt(x.size)) / (norm(v) or 1.0)
         h = STEP * length
+        if not h:
+            return difference(v)
         value = np.imag(_evaluate(f, x + 1j * h * v)) / h
         if not trusted:
             digits = EPS * np.random.default_rng(0).uniform(-DIGITS, DIGITS, (BESIDE, *x.shape))

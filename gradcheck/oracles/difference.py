@@ -59,6 +59,7 @@ SMALL = (
     "what the output changes by is next to the rounding of the output itself: take off what is large and does not "
     "change, or check the part of the forward before it is added"
 )
+LONG = "the tangent is too long for the point: scale it down"
 UNRESOLVED = (
     "the forward changes its slope closer to the point than float64 can step: move the point, or pass reference=, "
     "which is differentiated by machine"
@@ -182,6 +183,8 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Differences:
         nonlocal reason
         v = tangent_at("central_difference", x, v)
         length, longest = _span(f, x, v)
+        if length == 0.0 and v.any():  # its norm overflows beside that of the point
+            return Estimate(np.full(origin.shape, math.nan)[()], np.full(origin.shape, math.inf)[()], reason=LONG)
         if length == 0.0:
             return Estimate(np.zeros(origin.shape)[()], np.zeros(origin.shape)[()])
         line = Line(f, x, origin.ravel().tolist(), v, length, EPS * longest / length)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import name_of
-from gradcheck.calls import answering
+from gradcheck.pairing import call
 from gradcheck.trees import Array, describe, is_number
 
-__all__ = ["Estimate", "Oracle", "OracleError", "Pushforward", "point_of", "tangent_at", "value_at"]
+__all__ = ["Estimate", "Oracle", "OracleError", "Pushforward", "point_of", "pushforward_of", "tangent_at", "value_at"]
 
 
 class Estimate(NamedTuple):
@@ -29,12 +29,33 @@ class Estimate(NamedTuple):
     reason: str | None = None
 
 
+ORACLE = "Write oracle(f, x) -> (v -> Estimate(value, error)), or pass one of gradcheck's."
 Pushforward = Callable[[Array], Estimate]
 Oracle = Callable[[Callable[[Array], Any], Array], Pushforward]
 
 
 class OracleError(TypeError):
     """An oracle cannot run the function that it was given; the message says what to pass instead."""
+
+
+def pushforward_of(oracle: Oracle, f: Callable[[Array], Any], x: Array) -> Pushforward:
+    """Return ``oracle(f, x)``, of which every answer is an Estimate.
+
+    Raises (the pushforward too):
+        TypeError: what ``oracle`` returns is no pushforward.
+    """
+    who = name_of(oracle)
+    measure = call(oracle, (f, x), shown=(x,))
+    if not callable(measure):
+        raise TypeError(f"{who} must return a function of the tangent, but it returned {describe(measure)}. {ORACLE}")
+
+    def pushforward(v: Array) -> Estimate:
+        estimate = call(measure, (v,))
+        if not isinstance(estimate, Estimate):
+            raise TypeError(f"{who} must answer with an Estimate, but it is {describe(estimate)}. {ORACLE}")
+        return estimate
+
+    return measure if hasattr(measure, "against") else pushforward
 
 
 def point_of(oracle: str, x: Any) -> Array:
@@ -70,8 +91,7 @@ def value_at(f: Callable[[Array], Any], x: Array) -> Array:
     """
     if not callable(f):
         raise TypeError(f"f must be a function, but it is {describe(f)}. Pass the function itself.")
-    with answering(name_of(f), (x,)):
-        returned = f(x.copy())
+    returned = call(f, (x.copy(),))
     who = f"{name_of(f)} must return a real number or an array of them"
     return _real(returned, who, "it returned", "Take the real part of complex numbers, or return a loss.")
 
