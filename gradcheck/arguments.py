@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from gradcheck.containers import LEAVES
+from gradcheck.containers import LEAVES, shown
 from gradcheck.trees import (
     Array,
     Layout,
@@ -268,7 +268,7 @@ def _chosen(arguments: Arguments, wrt: Chosen) -> list[str]:
         if not found:
             raise ValueError(
                 f"wrt must name arguments of {who} ({', '.join(names)}), leaves of them or positions, "
-                f"but it holds {key!r}. Choose among these."
+                f"but it holds {shown(key)}. Choose among these."
             )
         movable = [leaf.path for leaf in found if can_move(leaf.value)]
         if not movable:
@@ -278,7 +278,7 @@ def _chosen(arguments: Arguments, wrt: Chosen) -> list[str]:
             )
         chosen += movable
     if len(set(chosen)) < len(chosen):
-        raise ValueError(f"wrt must name each argument once, but it is {wrt!r}. Remove the repetition.")
+        raise ValueError(f"wrt must name each argument once, but it is {shown(wrt)}. Remove the repetition.")
     return chosen
 
 

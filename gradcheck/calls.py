@@ -9,15 +9,20 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gradcheck.arguments import name_of
-from gradcheck.errors import NoReturnError
+from gradcheck.errors import NoReturnError, told
+from gradcheck.trees import leaves
 
 __all__ = ["Calls", "TookTooLongError", "answering", "within"]
 
 T = TypeVar("T")
+MANY = 12  # arrays that a note lists
+RAISED = "gradcheck: raised inside"
 
 
 class TookTooLongError(Exception):
@@ -55,7 +60,7 @@ class Calls:
                 self._likely = max(self._likely + self._likely // 2, self.count)
             if self._progress:
                 try:
-                    with answering(name_of(self._progress)):
+                    with answering(name_of(self._progress), ()):
                         self._progress(self.count, self._likely)
                 except Exception as error:
                     raise _Stopped(error) from error
@@ -71,7 +76,7 @@ class Calls:
         def called(*args: Any) -> Any:
             before, self._running = self._running, (who, time.monotonic())
             try:
-                with answering(who):
+                with answering(who, args):
                     return function(*args)
             finally:
                 self._running = before
@@ -91,25 +96,46 @@ class Calls:
         self._abandoned = True
 
 
-@contextlib.contextmanager
-def answering(who: str) -> Iterator[None]:
+class answering:  # a context manager, and no generator: it is entered at every call
     """Turn what would make a test, or the exit code of a script, green or undecided into an error.
 
     Whether a check can be made, a test decides before it, and not what is checked by a skip, an expected failure or an
-    exit. KeyboardInterrupt passes, and so does a failure of pytest's, by which a time limit may end the test.
+    exit. KeyboardInterrupt passes, and so does a failure of pytest's, by which a time limit may end the test. Where
+    ``args`` are given, what passes is the user's: it carries a note of the call of ``who`` with them.
 
     Raises:
         NoReturnError: instead of these.
     """
-    try:
-        yield
-    except BaseException as error:
-        if not _hides(error):
-            raise
-        said = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise NoReturnError(
-            f"{who} must return, but it raised {said}. Decide before the check whether it can be made."
-        ) from error
+
+    __slots__ = ("args", "who")
+
+    def __init__(self, who: str, args: tuple[Any, ...] | None = None) -> None:
+        self.who, self.args = who, args
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt | _Stopped):
+            return
+        if _hides(error):
+            raise NoReturnError(
+                f"{self.who} must return, but it raised {told(error)}. Decide before the check whether it can be made."
+            ) from error
+        of_house = type(error).__module__.partition(".")[0] == __package__
+        if (
+            self.args is not None
+            and not of_house
+            and not any(note.startswith(RAISED) for note in getattr(error, "__notes__", ()))
+        ):
+            error.add_note(f"{RAISED} {self.who}, called with {_arrays(self.args)}.")
+
+
+def _arrays(args: tuple[Any, ...]) -> str:
+    found = [f"{path} {leaf.shape}" for path, leaf in leaves(args, "args") if isinstance(leaf, np.ndarray)]
+    if len(found) > MANY:
+        found = [*found[: MANY - 1], f"{len(found) - MANY + 1} more"]
+    return ", ".join(found) or "no arrays"
 
 
 def _hides(error: BaseException) -> bool:
@@ -119,7 +145,7 @@ def _hides(error: BaseException) -> bool:
         return True
     if pytest and isinstance(error, pytest.fail.Exception | pytest.exit.Exception):
         return isinstance(error, pytest.xfail.Exception | pytest.exit.Exception)
-    return not isinstance(error, Exception | KeyboardInterrupt | _Stopped)
+    return not isinstance(error, Exception)
 
 
 def within(seconds: float | None, calls: Calls, work: Callable[[], T]) -> T:

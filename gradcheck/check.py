@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import math
-import numbers
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from gradcheck.explanation.inquiry import deferred, replay
 from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
 from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Answers, Finding, Report, Verdict
+from gradcheck.settings import must_be_functions, must_be_numbers, must_be_yes_or_no
 from gradcheck.trees import Layout, describe
 from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
@@ -139,7 +139,9 @@ def examine_backward(
         OracleError: an oracle cannot run the forward.
         NoReturnError: the pair raises a skip, an exit or the like at the point itself.
     """
-    _must_be_settings(forward, backward, tol, seed, timeout, {"reference": reference, "progress": progress})
+    must_be_functions({"forward": forward, "backward": backward}, {"reference": reference, "progress": progress})
+    must_be_numbers(tol, seed, timeout)
+    must_be_yes_or_no("strict", strict)
     must_be_hints(hints)
     seed = secrets.randbits(32) if seed is None else int(seed)
     rng = np.random.default_rng((seed, STREAM))
@@ -147,7 +149,7 @@ def examine_backward(
     arguments = Arguments.of(forward, args, wrt)
     calls = Calls(progress, PASS * len(oracles))
     subject = Subject(calls.counted(forward), calls.called(backward), oracles, tol, rng)
-    settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": strict or None}
+    settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
     told = functools.partial(
         Report,
         name_of(forward),
@@ -230,47 +232,6 @@ def _strictly(finding: Finding) -> Finding:
     if finding.verdict is not Verdict.PASS or finding.remark is None:
         return finding
     return replace(finding, verdict=Verdict.FAIL, reason=finding.remark)
-
-
-def _must_be_settings(
-    forward: Any,
-    backward: Any,
-    tol: Any,
-    seed: Any,
-    timeout: Any,
-    functions: Mapping[str, Callable[..., Any] | None],
-) -> None:
-    """Refuse settings of another type; ``functions`` are those that may be left out."""
-    for name, function in {"forward": forward, "backward": backward, **functions}.items():
-        if not callable(function) and not (name in functions and function is None):
-            raise TypeError(f"{name} must be a function, but it is {describe(function)}. Pass the function itself.")
-    if tol is not None and not (_is_number(tol, numbers.Real) and 0 <= tol < 1):
-        raise _refusal(tol, numbers.Real)(
-            f"tol must lie between 0 and 1, but it is {_plainly(tol)}. "
-            "Leave it out to let pass what is right to seven digits."
-        )
-    if seed is not None and not (_is_number(seed, numbers.Integral) and seed >= 0):
-        raise _refusal(seed, numbers.Integral)(
-            f"seed must be a whole number from 0 on, but it is {_plainly(seed)}. Leave it out to draw one."
-        )
-    if timeout is not None and not (_is_number(timeout, numbers.Real) and timeout > 0):
-        raise _refusal(timeout, numbers.Real)(
-            f"timeout must be a positive number of seconds, but it is {_plainly(timeout)}. "
-            "Leave it out to wait for ever."
-        )
-
-
-def _is_number(value: object, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
-
-
-def _refusal(value: object, kind: type) -> type[Exception]:
-    """Return what to raise about a setting: a TypeError where it is no number of its kind at all."""
-    return ValueError if _is_number(value, kind) else TypeError
-
-
-def _plainly(value: object) -> str:
-    return str(value) if _is_number(value, numbers.Number) else describe(value)
 
 
 def _oracles(oracle: Oracle | Sequence[Oracle] | None, reference: Callable[..., Any] | None) -> tuple[Oracle, ...]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["LEAVES", "Opened", "is_container", "opened"]
+__all__ = ["LEAVES", "Opened", "is_container", "opened", "shown"]
 
 LEAVES = frozenset({np.ndarray, np.float64, np.float32, float, int, bool, str, complex, type(None), types.FunctionType})
 """What nearly every leaf is: recognised without asking what it might be otherwise."""
@@ -60,8 +60,16 @@ def opened(tree: Any) -> Opened | None:
     return _registered_with_jax(tree) or _registered_with_optree(tree) or _dataclass(tree)
 
 
+def shown(value: object) -> str:
+    """Return ``repr(value)``, and the name of its class where that raises."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  (the class is the user's, and so is how it is shown)
+        return f"<{type(value).__name__}>"
+
+
 def _item(key: object) -> str:
-    return f"[{key!r}]"
+    return f"[{shown(key)}]"
 
 
 def _attribute(name: str) -> str:
@@ -70,7 +78,7 @@ def _attribute(name: str) -> str:
 
 def _subclass(tree: Any) -> Opened | None:
     """Open what is like a tuple, a list or a dict; None where it cannot be built anew."""
-    if hasattr(tree, "n_sequence_fields"):  # a record of the system's, which holds more than it shows as a tuple
+    if hasattr(type(tree), "n_sequence_fields"):  # a record of the system's, which holds more than it shows as a tuple
         return None
     keyed = isinstance(tree, Mapping)
     keys: Sequence[Any] = tuple(tree) if keyed else range(len(tree))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gradcheck.report import Report
 
-__all__ = ["ContractError", "GradientError", "InconclusiveError", "NoReturnError"]
+__all__ = ["ContractError", "GradientError", "InconclusiveError", "NoReturnError", "told"]
 
 
 class GradientError(AssertionError):
@@ -42,3 +42,12 @@ class NoReturnError(RuntimeError):
 
     ``__cause__`` is what it raised.
     """
+
+
+def told(error: BaseException) -> str:
+    """Return the class of an exception and the first line of what it says, if it says something that can be shown."""
+    try:
+        said = str(error).strip().partition("\n")[0]
+    except Exception:  # noqa: BLE001  (the exception is the user's, and so is how it is shown)
+        said = ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

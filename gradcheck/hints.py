@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, Self
 
+from gradcheck.containers import shown
 from gradcheck.report import Answers, Entry, Finding, Report, Verdict
 
 __all__ = ["Hints", "Sentence", "must_be_hints", "tolerance_for", "withheld"]
@@ -42,7 +43,7 @@ def must_be_hints(hints: Any) -> None:
     """Raise ValueError unless ``hints`` is one of the levels."""
     if not (isinstance(hints, bool) or (isinstance(hints, str) and hints == "places")):
         raise ValueError(
-            f"hints must be True, False or 'places', but it is {hints!r}. "
+            f"hints must be True, False or 'places', but it is {shown(hints)}. "
             "Leave it out to be told why a gradient is wrong."
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
+from gradcheck.calls import answering
 from gradcheck.trees import Array, is_discrete, leaves, norm, rounding_unit
 
 __all__ = ["Pairing", "blocks", "call"]
@@ -214,11 +215,10 @@ def _fits(y: Array, lower: type) -> bool:
         return all(np.array_equal(part.astype(lower).astype(np.float64), part) for (part,) in blocks(y))
 
 
-def call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Return ``function(*args)``; what it raises reaches the user as it is, with a note of the call."""
-    try:
+def call(function: Callable[..., Any], args: tuple[Any, ...], shown: tuple[Any, ...] | None = None) -> Any:
+    """Return ``function(*args)``; what it raises reaches the user as it is, with a note of the call.
+
+    The note lists the arrays of ``args``, or of those of them that are ``shown``.
+    """
+    with answering(name_of(function), args if shown is None else shown):
         return function(*args)
-    except Exception as error:
-        arrays = (f"{path} {leaf.shape}" for path, leaf in leaves(args, "args") if isinstance(leaf, np.ndarray))
-        error.add_note(f"gradcheck: raised inside {name_of(function)}, called with {', '.join(arrays) or 'no arrays'}.")
-        raise

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.containers import LEAVES, Opened, is_container, opened
+from gradcheck.containers import LEAVES, Opened, is_container, opened, shown
 
 __all__ = [
     "Layout",
@@ -28,6 +28,7 @@ __all__ = [
     "is_container",
     "is_discrete",
     "is_float",
+    "is_number",
     "leaves",
     "norm",
     "rebuild",
@@ -41,6 +42,14 @@ PLAIN = 1e-250  # sums of squares between this and its inverse lost nothing to u
 def is_float(value: object) -> bool:
     """Whether ``value`` is an array of real floating-point numbers of any precision."""
     return isinstance(value, np.ndarray) and (value.dtype.kind == "f" or value.dtype.name == "bfloat16")
+
+
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a number or an array of numbers of any kind, of NumPy or a library that has its dtypes."""
+    dtype = getattr(value, "dtype", None)
+    if not isinstance(dtype, np.dtype):
+        return isinstance(value, int | float | complex) and np.asarray(value).dtype != object  # which a huge int is
+    return dtype.kind in "biufc" or dtype.name.startswith(("bfloat", "float8"))
 
 
 def is_discrete(value: object) -> bool:
@@ -178,11 +187,11 @@ def describe(value: object) -> str:
     if value is None:
         return "None"
     if isinstance(value, Mapping):
-        return f"a dict with the keys {', '.join(map(repr, value)) or '(none)'}"
+        return f"a dict with the keys {', '.join(map(shown, value)) or '(none)'}"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, bool | int | float | complex | np.generic):
-        return f"the {type(value).__name__} {value}"
+        return f"the {type(value).__name__} {value if isinstance(value, np.generic) else shown(value)}"
     return f"{_an(type(value).__name__)}"
 
 

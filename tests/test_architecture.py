@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GRADCHECK = ROOT / "gradcheck"
 
 LEVELS = {
-    0: ("containers", "trees", "arguments", "report", "render", "entrance", "errors", "hints", "mistakes"),
+    0: ("containers", "trees", "arguments", "report", "render", "entrance", "errors", "hints", "mistakes", "settings"),
     1: (
         *("oracles", "adapters", "pairing", "calls", "witness"),
         *("verdict.regions", "verdict.axes", "explanation.edits", "blindness.facts", "blindness.spots"),

@@ -44,11 +44,16 @@ def pick(rng: np.random.Generator, table: Any) -> Any:
 
 
 def arrays_in(tree: Any) -> list[Any]:
-    if isinstance(tree, np.ndarray):
-        return [tree]
-    if isinstance(tree, dict):
-        return [a for part in tree.values() for a in arrays_in(part)]
-    return [a for part in tree for a in arrays_in(part)] if isinstance(tree, tuple | list) else []
+    """Return the arrays of a plain tree, in order, however deep it is; a container inside itself counts once."""
+    found, pending, seen = [], [tree], set()
+    while pending:
+        part = pending.pop()
+        if isinstance(part, np.ndarray):
+            found.append(part)
+        elif isinstance(part, dict | tuple | list) and id(part) not in seen:
+            seen.add(id(part))
+            pending += reversed(list(part.values() if isinstance(part, dict) else part))
+    return found
 
 
 def mapped(function: Callable[[Any], Any], tree: Any) -> Any:

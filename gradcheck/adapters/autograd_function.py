@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck.adapters.gradients import pass_on
 from gradcheck.adapters.signatures import Pair, names_of, pair, signature_of
+from gradcheck.errors import told
 from gradcheck.trees import describe, is_float, leaves, rebuild
 
 __all__ = ["from_autograd_function"]
@@ -130,7 +131,7 @@ def _must_hold_apart(name: str, run: _Run, cotangents: list[Any], gradients: lis
             try:
                 part = run.pull([dy if i == one else None for i, dy in enumerate(copies)])
             except Exception as error:
-                raise ValueError(f"{who}, but then it raised {type(error).__name__}: {error}. {hint}") from error
+                raise ValueError(f"{who}, but then it raised {told(error)}. {hint}") from error
             total = [b if a is None else a if b is None else a + b for a, b in zip(total, part, strict=True)]
         for argument, here, there in zip(names, total, gradients, strict=True):
             if _differ(here, there):

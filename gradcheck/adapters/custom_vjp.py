@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, name_of, names_of, pair, signature_of
-from gradcheck.trees import describe, entry_name, leaves, rebuild
+from gradcheck.trees import describe, entry_name, is_number, leaves, rebuild
 
 __all__ = ["from_custom_vjp"]
 
@@ -168,12 +168,13 @@ def _must_be_one_per_argument(rules: _Rules, returned: object, names: list[str])
 
 
 def _to_jax(jax: Any, tree: Any) -> Any:
-    return rebuild(tree, (jax.numpy.array(leaf) if _is_numeric(leaf) else leaf for _, leaf in leaves(tree, "")))
-
-
-def _is_numeric(leaf: object) -> bool:
-    # ml_dtypes' bfloat16 and float8 have the kind of a void, a string's array has not.
-    return isinstance(leaf, np.ndarray) and (leaf.dtype.kind in "biufc" or leaf.dtype.name.startswith(("bf", "fl")))
+    return rebuild(
+        tree,
+        (
+            jax.numpy.array(leaf) if isinstance(leaf, np.ndarray) and is_number(leaf) else leaf
+            for _, leaf in leaves(tree, "")
+        ),
+    )
 
 
 def _to_numpy(tree: Any) -> Any:

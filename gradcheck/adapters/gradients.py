@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.trees import is_float, leaves, rebuild
+from gradcheck.trees import is_float, is_number, leaves, rebuild
 
 __all__ = ["aside", "by_key", "copied", "holds_floats", "pass_on", "same", "scaled", "spellings"]
 
@@ -61,13 +61,13 @@ def pass_on(before: Any, after: Any, given: Any) -> None:
 
 
 def scaled(gradients: Any, dout: Any) -> Any:
-    """Return ``gradients`` times the scalar cotangent ``dout``; None stays None.
+    """Return ``gradients`` times the scalar cotangent ``dout``; what is no number stays what it is.
 
     A Python float keeps the precision of each gradient, which an array of float64 would not.
     """
     factor = float(np.asarray(dout).reshape(()))
     return rebuild(
-        gradients, (None if leaf is None else np.asarray(leaf) * factor for _, leaf in leaves(gradients, ""))
+        gradients, (np.asarray(leaf) * factor if is_number(leaf) else leaf for _, leaf in leaves(gradients, ""))
     )
 
 

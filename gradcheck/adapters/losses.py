@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck.adapters.gradients import by_key, copied, holds_floats, scaled
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, name_of, names_of, pair, signature_of
 from gradcheck.adapters.swapped import Swapped
+from gradcheck.pairing import call
 from gradcheck.trees import describe
 
 __all__ = ["from_loss_and_grad", "from_value_and_gradient"]
@@ -63,7 +64,7 @@ def from_loss_and_grad(f: Callable[..., Any], *, params: MutableMapping[str, Any
 
     def forward(*args: Any) -> tuple[Any, Any]:
         read = functools.partial(_loss_and_grads, who)
-        loss, grads = read(f(*args)) if swapped is None else swapped(read, args[0] if args else None, args[1:])
+        loss, grads = read(call(f, args)) if swapped is None else swapped(read, args[0] if args else None, args[1:])
         return loss, _placed(who, grads, dict(zip(names_of(names, len(args)), args, strict=False)))
 
     def backward(dout: Any, cache: Any) -> Any:
@@ -108,10 +109,10 @@ def from_value_and_gradient(f: Callable[..., Any], grad: Callable[..., Any], *, 
 
     def forward(*given: Any) -> tuple[Any, Any]:
         given = as_arguments(given)
-        return _scalar(who, f(*given, *extra)), copied(given)
+        return _scalar(who, call(f, (*given, *extra))), copied(given)
 
     def backward(dout: Any, cache: Any) -> Any:
-        return scaled(grad(*copied(cache), *extra), dout)
+        return scaled(call(grad, (*copied(cache), *extra)), dout)
 
     parameters = _before(list(signature_of(f).parameters.values()), len(extra))
     return pair(forward, backward, names=(who, name_of(grad)), parameters=parameters, as_arguments=as_arguments)
@@ -163,7 +164,10 @@ def _loss_and_grads(who: str, returned: object) -> tuple[Any, Any]:
 
 
 def _scalar(who: str, loss: Any) -> Any:
-    array = np.asarray(loss)
+    try:
+        array = np.asarray(loss)
+    except ValueError:  # a list of arrays of several shapes
+        array = np.array(None)
     if array.dtype.kind in "iub":  # a sum of no terms: loss = 0
         array = array.astype(np.float64)
     if array.size != 1 or (array.dtype.kind not in "fc" and array.dtype.name != "bfloat16"):

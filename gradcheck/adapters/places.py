@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.errors import told
 from gradcheck.trees import Array, is_float
 
 __all__ = ["MISSING", "Map", "Path", "Place", "Step", "assign", "follow", "member", "parsed", "text"]
@@ -144,7 +145,7 @@ class Map:
                 return self._copied(part, thing, memo)
             raise TypeError(
                 f"{type(self.thing).__name__} must be such that copy.deepcopy can copy it, because every call works on "
-                f"a copy, but that raised {type(error).__name__}: {error}. Give the part that it names a __deepcopy__."
+                f"a copy, but that raised {told(error)}. Give the part that it names a __deepcopy__."
             ) from error
         memo |= tried
         return copied

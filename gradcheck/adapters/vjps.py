@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from gradcheck.adapters.gradients import copied
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, name_of, names_of, pair, signature_of
 from gradcheck.trees import describe
@@ -42,14 +44,15 @@ def from_vjp(
             is guessed: both are functions of any number of arguments.
 
     Raises:
-        TypeError: ``f`` or a vjp is not callable, or a curried vjp returned no function.
+        TypeError: ``f`` or a vjp is not callable, ``argnums`` is no tuple of positions, or a curried
+            vjp returned no function.
         ValueError: The vjps do not fit ``argnums`` or the arguments.
     """
     must_be_callable("from_vjp", "f", f)
     for number, vjp in enumerate(vjps):
         if vjp is not None:
             must_be_callable("from_vjp", f"vjp number {number}", vjp)
-    positions = tuple(range(len(vjps))) if argnums is None else tuple(argnums)
+    positions = tuple(range(len(vjps))) if argnums is None else _positions(argnums)
     if not vjps or len(positions) != len(vjps) or len(set(positions)) != len(positions):
         raise ValueError(
             f"from_vjp must be given one vjp for each of the arguments of {name_of(f)} that argnums counts, "
@@ -78,6 +81,15 @@ def from_vjp(
         return tuple(gradients)
 
     return pair(forward, backward, names=(who, who), parameters=list(signature.parameters.values()))
+
+
+def _positions(argnums: Any) -> tuple[int, ...]:
+    if not isinstance(argnums, tuple | list | range) or not all(isinstance(each, int | np.integer) for each in argnums):
+        raise TypeError(
+            f"from_vjp must be given argnums as a tuple of positions, but was given {describe(argnums)}. "
+            "Write argnums=(0, 2) for the first and third."
+        )
+    return tuple(map(int, argnums))
 
 
 def _pullback(who: str, argument: str, made: Any) -> Callable[..., Any]:

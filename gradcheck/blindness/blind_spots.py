@@ -21,12 +21,14 @@ from gradcheck.blindness.mutations import mutations
 from gradcheck.blindness.roles import BATCH, hidden_by, role_of
 from gradcheck.blindness.spots import BlindSpot, BlindSpots
 from gradcheck.blindness.variations import Args, Variation, variations
+from gradcheck.calls import Calls, answering
 from gradcheck.explanation.evidence import Evidence
 from gradcheck.explanation.suspects.batches import Batch, batch_of
 from gradcheck.mistakes import CATALOGUE
 from gradcheck.oracles import central_difference
-from gradcheck.pairing import Pairing
+from gradcheck.pairing import Pairing, call
 from gradcheck.report import Finding, Verdict
+from gradcheck.settings import must_be_functions, must_be_seed
 from gradcheck.trees import Array, leaves, rebuild
 from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.laws import match_gradients, split_forward
@@ -64,8 +66,11 @@ def blind_spots(
         ValueError: the pair does not pass the check on ``args``; then there is no right backward to start from.
         TypeError: as :func:`gradcheck.examine_backward`.
     """
+    must_be_functions({"forward": forward, "backward": backward}, {})
+    must_be_seed(seed)
     arguments = Arguments.of(forward, args, wrt)
-    return _Search(forward, backward, arguments, seed or 0, widen=wrt is None).run()
+    with answering("the pair", ()):
+        return _Search(forward, backward, arguments, seed or 0, widen=wrt is None).run()
 
 
 class _Search:
@@ -202,7 +207,8 @@ class _Search:
 
     def _subject(self, forward: Forward, backward: Backward) -> Subject:
         """Return a pair under examination; its first cotangent is that of any other with outputs of the same shape."""
-        return Subject(forward, backward, (central_difference,), None, np.random.default_rng((self.seed, STREAM, 0)))
+        called, rng = Calls().called, np.random.default_rng((self.seed, STREAM, 0))
+        return Subject(called(forward), called(backward), (central_difference,), None, rng)
 
     def _at(self, args: Args | None) -> Arguments:
         return self.arguments if args is None else Arguments.of(self.forward, args, self.wrt)
@@ -212,10 +218,10 @@ class _Search:
         try:
             arguments = self._at(args)
             with np.errstate(all="ignore"):
-                out, cache = split_forward(name_of(forward), forward(*arguments.fresh()))
+                out, cache = split_forward(name_of(forward), call(forward, arguments.fresh()))
                 rng = np.random.default_rng((self.seed, STREAM, 0))
                 cotangent = rebuild(out, (_normal_like(leaf, rng) for _, leaf in leaves(out, "out")))
-                claims = match_gradients(name_of(backward), backward(cotangent, cache), arguments)
+                claims = match_gradients(name_of(backward), call(backward, (cotangent, cache)), arguments)
         except Exception:  # noqa: BLE001  (a wrong backward may raise anything, a forward refuse any inputs)
             return None
         if claims.breach or claims.breaches:
@@ -250,7 +256,8 @@ class _Search:
     def _evidence(self, claim: Claim) -> Evidence:
         pairing = Pairing.at_point(self.forward, claim.arguments, claim.cotangent)
         with np.errstate(all="ignore"):
-            returned = self.backward(claim.cotangent, self.forward(*claim.arguments.fresh())[1])
+            _, cache = call(self.forward, claim.arguments.fresh())
+            returned = call(self.backward, (claim.cotangent, cache))
         claimed = {path: _double(g) for path, g in claim.gradients.gradients.items() if g is not None}
         measure = central_difference(pairing, claim.arguments.point)
         rng = np.random.default_rng((self.seed, STREAM, 2))

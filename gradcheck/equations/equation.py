@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.adapters.gradients import copied
 from gradcheck.arguments import name_of
 from gradcheck.check import examine_backward
 from gradcheck.derivation import choices
 from gradcheck.equations.statement import Claim, Definition, Gradient, Statement, Update, must_be_a_statement
+from gradcheck.errors import told
 from gradcheck.oracles import Oracle, autodiff, central_difference, complex_step
 from gradcheck.pairing import call
 from gradcheck.report import Report, Verdict
@@ -223,7 +225,7 @@ def _places(statement: Gradient | Update, of: tuple[str, ...]) -> list[int]:
 
 def _judge_definition(statement: Definition, args: tuple[Any, ...], examine: Examine, *, compiled: bool) -> Ruling:
     try:
-        out = np.asarray(call(statement.formula, args))
+        out = np.asarray(call(statement.formula, copied(args)))
     except CONTRADICTIONS as error:
         return _contradiction(error)
     wanted = _by_reference(statement.reference, args, compiled=compiled)
@@ -245,7 +247,7 @@ def _judge_definition(statement: Definition, args: tuple[Any, ...], examine: Exa
 def _judge_gradient(statement: Gradient, args: tuple[Any, ...], examine: Examine, rng: np.random.Generator) -> Ruling:
     of = (statement.of,) if isinstance(statement.of, str) else tuple(statement.of)
     places = _places(statement, of)
-    out, cache = split_forward(name_of(statement.forward), call(statement.forward, args))
+    out, cache = split_forward(name_of(statement.forward), call(statement.forward, copied(args)))
 
     def gradients(dout: Any, cache: Any) -> dict[str, Any]:
         given = call(statement.formula, (dout, cache))
@@ -258,7 +260,7 @@ def _judge_gradient(statement: Gradient, args: tuple[Any, ...], examine: Examine
     if clash := _clash(claimed, {name: np.shape(args[place]) for name, place in zip(of, places, strict=True)}):
         return Ruling(UNTYPABLE, clash)
     right = statement.backward and Given(statement.backward)
-    wrt = of if right is None else tuple(right(rng.standard_normal(np.shape(out))[()], cache))
+    wrt = of if right is None else tuple(call(right, (rng.standard_normal(np.shape(out))[()], cache)))
 
     def backward(dout: Any, cache: Any) -> tuple[Any, ...]:
         given = {**(right(dout, cache) if right else {}), **gradients(dout, cache)}
@@ -270,7 +272,7 @@ def _judge_gradient(statement: Gradient, args: tuple[Any, ...], examine: Examine
 def _judge_update(statement: Update, args: tuple[Any, ...], examine: Examine) -> Ruling:
     """Judge a step by what it does: the slope of the loss along it, and whether it is minus rate times gradient."""
     (place,) = _places(statement, (statement.of,))
-    out, cache = split_forward(name_of(statement.forward), call(statement.forward, args))
+    out, cache = split_forward(name_of(statement.forward), call(statement.forward, copied(args)))
     if np.size(out) != 1:
         raise TypeError(
             f"{name_of(statement.forward)} must return a loss for an Update, but it returned {describe(out)}. "
@@ -290,7 +292,8 @@ def _judge_update(statement: Update, args: tuple[Any, ...], examine: Examine) ->
 
     def gradient(cache: Any) -> Any:
         """The gradient that the step claims to go along."""
-        return -statement.step(cache) / (statement.rate(cache) if callable(statement.rate) else statement.rate)
+        rate = call(statement.rate, (cache,)) if callable(statement.rate) else statement.rate
+        return -call(statement.step, (cache,)) / rate
 
     wanted = float((step * gradient(cache)).sum())
 
@@ -341,22 +344,30 @@ def _by_reference(reference: Callable[..., Any], args: tuple[Any, ...], *, compi
     try:
         import jax
     except ImportError:  # a reference in NumPy needs no JAX
-        return np.asarray(reference(*args))
+        return np.asarray(call(reference, args))
     with jax.enable_x64(True):
-        return np.asarray(reference(*args)) if compiled else jax.eval_shape(lambda: reference(*args))
+        return np.asarray(call(reference, args)) if compiled else jax.eval_shape(lambda: call(reference, args))
 
 
 def _contradiction(error: Exception) -> Ruling:
-    return Ruling(UNTYPABLE, f"{type(error).__name__}: {str(error).strip()}")
+    return Ruling(UNTYPABLE, told(error))
 
 
 def _clash(claimed: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    found = {name: _shape(value) for name, value in claimed.items()}
     clashes = [
-        f"the formula has shape {np.shape(value)}, and {name} has shape {shapes[name]}"
-        for name, value in claimed.items()
-        if np.shape(value) != shapes[name]
+        f"the formula has {'no shape' if shape is None else f'shape {shape}'}, and {name} has shape {shapes[name]}"
+        for name, shape in found.items()
+        if shape != shapes[name]
     ]
     return "; ".join(clashes)
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    try:
+        return np.shape(value)
+    except ValueError:  # a list of arrays of several shapes
+        return None
 
 
 def _parameters(forward: Callable[..., Any]) -> tuple[str, ...]:

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, Chosen, name_of
+from gradcheck.calls import Calls, answering
+from gradcheck.containers import shown
+from gradcheck.errors import told
 from gradcheck.explanation.evidence import Evidence
 from gradcheck.explanation.explain import explain
 from gradcheck.explanation.suspects.right import at_sight, suspects
 from gradcheck.oracles import central_difference
 from gradcheck.pairing import Pairing
 from gradcheck.report import Answers, Explanation, Finding, Verdict
+from gradcheck.settings import must_be_functions, must_be_seed
 from gradcheck.trees import Array, is_float, leaves
 from gradcheck.verdict.kinks import beside
 from gradcheck.verdict.laws import match_gradients
@@ -40,12 +44,15 @@ def reassure(
     first, and for one that does not pass nothing is said. The backward is run watched, which takes as long as some
     checks.
     """
-    rng = np.random.default_rng(seed)
-    subject = Subject(forward, backward, (central_difference,), None, rng)
-    claim = subject.claim(Arguments.of(forward, args, wrt), widen=wrt is None)
+    must_be_functions({"forward": forward, "backward": backward}, {})
+    must_be_seed(seed)
+    arguments, called = Arguments.of(forward, args, wrt), Calls().called
+    subject = Subject(called(forward), called(backward), (central_difference,), None, np.random.default_rng(seed))
+    claim = subject.claim(arguments, widen=wrt is None)
     if any(finding.verdict is not Verdict.PASS for finding in subject.measure(claim, located=False).values()):
         return ()
-    found = suspects(_evidence(subject, claim, ()))
+    with answering("the pair", ()):
+        found = list(suspects(_evidence(replace(subject, forward=forward, backward=backward), claim, ())))
     return tuple(Explanation(each.mistake, each.arguments, each.sentence, verified=True) for each in found)
 
 
@@ -72,11 +79,11 @@ def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> 
     if not wrong:
         return Answers(_reassuring(subject, claim, findings))
     try:
-        evidence = _evidence(subject, claim, wrong)
-        return Answers(*explain(evidence, functools.partial(_passes, subject.rng, claim.arguments)))
+        with answering("the pair", ()):
+            evidence = _evidence(subject, claim, wrong)
+            return Answers(*explain(evidence, functools.partial(_passes, subject.rng, claim.arguments)))
     except Exception as problem:  # noqa: BLE001  (the verdict and where it is wrong must stand, whatever this raises)
-        told = f"{type(problem).__name__}: {problem}".splitlines()[0]
-        return Answers(silence=f"looking for one raised {told}")
+        return Answers(silence=f"looking for one raised {told(problem)}")
 
 
 def _reassuring(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> tuple[Explanation, ...]:
@@ -86,7 +93,8 @@ def _reassuring(subject: Subject, claim: Claim, findings: Mapping[str, Finding])
     if not passed or max(claim.vector.size, outputs) > SMALL:
         return ()
     try:
-        found = list(at_sight(_evidence(subject, claim, ())))
+        with answering("the pair", ()):
+            found = list(at_sight(_evidence(subject, claim, ())))
     except Exception:  # noqa: BLE001  (a remark about what is right is no reason to lose a pass)
         return ()
     return tuple(Explanation(each.mistake, each.arguments, each.sentence, verified=True) for each in found[:REMARKS])
@@ -153,4 +161,4 @@ def _written(value: object, role: str) -> str:
         return f"({', '.join(_written(each, role) for each in value)}{',' if len(value) == 1 else ''})"
     if callable(value):
         return name_of(value) if name_of(value).isidentifier() else role
-    return repr(value.item() if isinstance(value, np.generic) else value)
+    return shown(value.item() if isinstance(value, np.generic) else value)

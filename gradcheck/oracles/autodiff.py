@@ -13,36 +13,53 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
-from gradcheck.oracles.estimate import Estimate, Oracle, OracleError, Pushforward
+from gradcheck.calls import answering
+from gradcheck.oracles.estimate import Estimate, Oracle, OracleError, Pushforward, point_of, tangent_at
 from gradcheck.oracles.rules import must_have_no_rule
 from gradcheck.pairing import Pairing
-from gradcheck.trees import Array, entry_name, leaves, rebuild
+from gradcheck.trees import Array, describe, entry_name, is_number, leaves, rebuild
 
 __all__ = ["autodiff"]
 
 EPS = float(np.finfo(np.float64).eps)
 ROUNDINGS = 64.0  # how many roundings of the gradient's entries the bound allows for
 SAME_PRIMAL = 1e-6  # how far reference and forward may differ, relative to the largest output
+UNTRACEABLE = (
+    "autodiff must be able to trace {}, but it turns a traced array into NumPy or a Python number. "
+    "Pass reference=, the same function written in jax.numpy."
+)
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # compile fast, run slower
 
 
-@functools.lru_cache(maxsize=256)
 def autodiff(reference: Callable[..., Any]) -> Oracle:
     """Return the oracle that differentiates ``reference(*args) -> out`` with JAX.
 
+    Raises:
+        TypeError: ``reference`` is no function.
+
     Raises (when the oracle is used):
         OracleError: JAX is not installed, cannot trace ``reference``, or would call a rule that its author wrote.
+        TypeError: ``reference`` returns something else than arrays.
         ValueError: ``reference`` and the forward do not agree on the primal.
     """
+    if not callable(reference):
+        raise TypeError(f"reference must be a function, but it is {describe(reference)}. Pass the function itself.")
+    try:
+        return _oracle_of(reference)
+    except TypeError:  # it has no hash: it is compiled anew for every oracle
+        return _oracle_of.__wrapped__(reference)
+
+
+@functools.lru_cache(maxsize=256)
+def _oracle_of(reference: Callable[..., Any]) -> Oracle:
     compiled: dict[Hashable, Callable[..., Any]] = {}
 
     def oracle(f: Callable[[Array], Any], x: Array) -> Pushforward:
         jax = _jax(reference)
         if not isinstance(f, Pairing):
-            return _pushforward_of_array_function(jax, reference, x)
+            return _pushforward_of_array_function(jax, reference, f, x)
         with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
-            primal, gradient = _pull(jax, reference, f, compiled)
-        _must_agree(reference, f, primal)
+            gradient = _pull(jax, reference, f, compiled)
         length = (np.linalg.norm(x) or np.sqrt(x.size)) if np.size(x) else 1.0
 
         def pushforward(v: Array) -> Estimate:
@@ -67,10 +84,8 @@ def _jax(reference: Callable[..., Any]) -> Any:
     return jax
 
 
-def _pull(
-    jax: Any, reference: Callable[..., Any], f: Pairing, compiled: dict[Hashable, Any]
-) -> tuple[list[Array], Array]:
-    """Return the primal leaves of ``reference`` and the flat gradient of its pairing."""
+def _pull(jax: Any, reference: Callable[..., Any], f: Pairing, compiled: dict[Hashable, Any]) -> Array:
+    """Return the flat gradient of the pairing of ``reference``."""
     arguments = f.arguments
     args = arguments.at(arguments.point)
     flat = [pair for name, value in zip(arguments.names, args, strict=True) for pair in leaves(value, name)]
@@ -79,10 +94,13 @@ def _pull(
 
     def function(moving: dict[str, Any], fixed: dict[str, Any]) -> list[Any]:
         values = iter([{**moving, **fixed}.get(path, leaf) for path, leaf in flat])
-        return [leaf for _, leaf in leaves(reference(*(rebuild(arg, values) for arg in args)), "out")]
+        found = map(jax.numpy.asarray, _called(reference, tuple(rebuild(arg, values) for arg in args)))
+        return [leaf if jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact) else leaf.astype(float) for leaf in found]
 
     def pull(moving: dict[str, Any], fixed: dict[str, Any], cotangent: list[Any]) -> Any:
         out, pullback = jax.vjp(lambda moving: function(moving, fixed), moving)
+        if [np.size(o) for o in out] != [np.size(c) for c in cotangent]:
+            return out, None
         return out, pullback([c.astype(o.dtype).reshape(o.shape) for c, o in zip(cotangent, out, strict=True)])[0]
 
     known = len(compiled)
@@ -96,12 +114,22 @@ def _pull(
         except jax.errors.JAXTypeError:  # it wants to see a number that jit hides: run it step by step
             out, gradients = pull(moving, fixed, cotangent)
     except jax.errors.JAXTypeError as error:
-        raise OracleError(
-            f"autodiff must be able to trace {name_of(reference)}, but it turns a traced array into "
-            "NumPy or a Python number. Pass reference=, the same function written in jax.numpy."
-        ) from error
-    gradient = arguments.layout.flatten(np.asarray(gradients[path]) for path in arguments.layout.paths)
-    return [np.asarray(leaf, dtype=np.float64) for leaf in out], gradient
+        raise OracleError(UNTRACEABLE.format(name_of(reference))) from error
+    _must_agree(reference, f, [np.asarray(leaf, dtype=np.float64) for leaf in out])
+    return arguments.layout.flatten(np.asarray(gradients[path]) for path in arguments.layout.paths)
+
+
+def _called(reference: Callable[..., Any], args: tuple[Any, ...]) -> list[Any]:
+    """Return the leaves of what ``reference`` returns: arrays, of JAX or NumPy, and numbers."""
+    with answering(name_of(reference), args):
+        out = reference(*args)
+    found = [leaf for _, leaf in leaves(out, "out")]
+    if not all(map(is_number, found)):
+        raise TypeError(
+            f"{name_of(reference)} must return arrays of numbers to be a reference, but it returned {describe(out)}. "
+            "Return what the forward returns, without the cache."
+        )
+    return found
 
 
 def _jitted(
@@ -144,11 +172,26 @@ def _must_agree(reference: Callable[..., Any], f: Pairing, primal: list[Array]) 
             )
 
 
-def _pushforward_of_array_function(jax: Any, reference: Callable[..., Any], x: Array) -> Pushforward:
+def _pushforward_of_array_function(jax: Any, reference: Callable[..., Any], f: Any, x: Any) -> Pushforward:
+    x = point_of("autodiff", x)
+    if not callable(f):
+        raise TypeError(f"f must be a function, but it is {describe(f)}. Pass the function itself.")
+
+    def function(x: Any) -> Any:
+        found = _called(reference, (x,))
+        if len(found) != 1:
+            raise TypeError(f"{name_of(reference)} must return one array, but it returned {len(found)}. Return one.")
+        return found[0]
+
     def pushforward(v: Array) -> Estimate:
+        v = tangent_at("autodiff", x, v)
         with jax.enable_x64(True):
-            _, tangent = jax.jvp(reference, (jax.numpy.asarray(x),), (jax.numpy.asarray(v),))
-            value = np.asarray(tangent)[()]
+            try:
+                _, tangent = jax.jvp(function, (jax.numpy.asarray(x),), (jax.numpy.asarray(v),))
+            except jax.errors.JAXTypeError as error:
+                raise OracleError(UNTRACEABLE.format(name_of(reference))) from error
+        still = tangent.dtype == jax.dtypes.float0  # that of whole numbers
+        value = (np.zeros(tangent.shape) if still else np.asarray(tangent))[()]
         return Estimate(value, ROUNDINGS * EPS * np.abs(value))
 
     return pushforward

@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.arguments import name_of
+from gradcheck.calls import answering
+from gradcheck.errors import told
 from gradcheck.oracles.difference import central_difference
-from gradcheck.oracles.estimate import Estimate, OracleError, Pushforward
+from gradcheck.oracles.estimate import Estimate, OracleError, Pushforward, point_of, tangent_at, value_at
 from gradcheck.trees import Array, norm
 
 __all__ = ["complex_step"]
@@ -32,20 +35,23 @@ ROUNDINGS = 64.0  # how many roundings of the value the bound allows for
 def complex_step(f: Callable[[Array], Any], x: Array) -> Pushforward:
     """Return the pushforward of ``f`` at ``x`` by the complex step, checked once against a central difference.
 
-    Raises (at the first direction):
+    Raises (the pushforward too):
         OracleError: ``f`` does not accept complex numbers, drops their imaginary part, or is not analytic.
+        TypeError, ValueError: as :func:`central_difference`.
     """
-    x = np.asarray(x, dtype=np.float64)
+    x = point_of("complex_step", x)
     difference = central_difference(f, x)
-    origin = np.abs(np.asarray(getattr(f, "rounding", EPS * np.abs(np.asarray(f(x.copy()))))))
+    origin = np.abs(np.asarray(f.rounding)) if hasattr(f, "rounding") else EPS * np.abs(value_at(f, x))
     trusted = False
     scatter: Any = 0.0  # of the value as the last digit of x changes, per length of the point
 
     def pushforward(v: Array) -> Estimate:
         nonlocal trusted, scatter
-        v = np.asarray(v, dtype=np.float64)
+        v = tangent_at("complex_step", x, v)
         length = (norm(x) or math.sqrt(x.size)) / (norm(v) or 1.0)
         h = STEP * length
+        if not h:
+            return difference(v)
         value = np.imag(_evaluate(f, x + 1j * h * v)) / h
         if not trusted:
             digits = EPS * np.random.default_rng(0).uniform(-DIGITS, DIGITS, (BESIDE, *x.shape))
@@ -87,9 +93,10 @@ def _evaluate(f: Callable[[Array], Any], x: Array) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            return f(x)
+            with answering(name_of(f), (x,)):
+                return np.asarray(f(x))
     except (TypeError, np.exceptions.ComplexWarning) as error:
         raise OracleError(
-            f"complex_step must be able to run the forward on complex arrays, but it raised {type(error).__name__}: "
-            f"{error}. Use oracle=central_difference, or make the buffers in the dtype of the arguments."
+            f"complex_step must be able to run the forward on complex arrays, but it raised {told(error)}. "
+            "Use oracle=central_difference, or make the buffers in the dtype of the arguments."
         ) from error

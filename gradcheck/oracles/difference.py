@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.calls import answering
-from gradcheck.oracles.estimate import Estimate
+from gradcheck.oracles.estimate import Estimate, point_of, tangent_at, value_at
 from gradcheck.oracles.extrapolation import EPS, LOUD, Limit, Scale, one_sided, rough, two_sided
 from gradcheck.oracles.jumps import past_jumps
 from gradcheck.trees import Array, norm
@@ -59,6 +59,7 @@ SMALL = (
     "what the output changes by is next to the rounding of the output itself: take off what is large and does not "
     "change, or check the part of the forward before it is added"
 )
+LONG = "the tangent is too long for the point: scale it down"
 UNRESOLVED = (
     "the forward changes its slope closer to the point than float64 can step: move the point, or pass reference=, "
     "which is differentiated by machine"
@@ -164,10 +165,14 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Differences:
     for the first direction, 25 to 100 where these leave a doubt, and 8 or 12 for each further one, unless steps that
     suited the first do not suit it. A step at which ``f`` raises or is not finite is not used. Where ``f`` has an
     ``origin``, that is its value at ``x``.
+
+    Raises (the pushforward too):
+        TypeError: ``f`` is no function, or it, ``x`` or a tangent are no real numbers.
+        ValueError: a tangent has not the shape of ``x``.
     """
-    x = np.asarray(x, dtype=np.float64)
+    x = point_of("central_difference", x)
     with np.errstate(all="ignore"):
-        origin = np.array(f.origin if hasattr(f, "origin") else f(x.copy()), dtype=np.float64)
+        origin = np.array(f.origin) if hasattr(f, "origin") else value_at(f, x).copy()
     floors: list[float] = (np.ravel(getattr(f, "rounding", EPS / 2 * np.abs(origin))) + np.zeros(origin.size)).tolist()
     unit = float(getattr(f, "unit", EPS))
     found: list[Limit] = []  # along a tangent that moves the point by its own length
@@ -176,8 +181,10 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Differences:
     @np.errstate(all="ignore")
     def measure(v: Array, claimed: float | None) -> Estimate:
         nonlocal reason
-        v = np.asarray(v, dtype=np.float64)
+        v = tangent_at("central_difference", x, v)
         length, longest = _span(f, x, v)
+        if length == 0.0 and v.any():  # its norm overflows beside that of the point
+            return Estimate(np.full(origin.shape, math.nan)[()], np.full(origin.shape, math.inf)[()], reason=LONG)
         if length == 0.0:
             return Estimate(np.zeros(origin.shape)[()], np.zeros(origin.shape)[()])
         line = Line(f, x, origin.ravel().tolist(), v, length, EPS * longest / length)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import Arguments, by_name, name_of
+from gradcheck.errors import told
 from gradcheck.hints import Sentence
 from gradcheck.report import Verdict
 from gradcheck.trees import leaves, rebuild
@@ -331,7 +332,7 @@ def _refusals(trial: Trial, refused: Refused) -> Iterator[Breach]:
     """Yield the remark that some input is refused by raising: that is loud where it matters, and no wrong number."""
     if refused:
         error = next(iter(refused.values()))
-        came = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")[:SHOWN].rstrip(".")
+        came = told(error)[:SHOWN].rstrip(".")
         sentence = f"{trial.who} was not tried with {by_name(refused)}, for which was raised {came}."
         yield Breach(None, sentence, Verdict.PASS)
 

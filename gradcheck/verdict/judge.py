@@ -224,7 +224,7 @@ def _kinked(probes: list[Probe]) -> int:
 
 def _disputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     """Say whether a leaf is wrong whose probes disagree, or only inexact, or no derivative contradicts it."""
-    if case.tol == 0:
+    if case.tol == 0 or not math.isfinite(case.norm(leaf)):  # no error can be weighed against a norm that overflows
         return _refuted(case, leaf, probes)
     weight = weigh(case, leaf, probes)
     above, below = tolerated(case, leaf)

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.oracles import Oracle
+from gradcheck.oracles.estimate import pushforward_of
 from gradcheck.pairing import Pairing, call
 from gradcheck.report import Finding, Verdict
 from gradcheck.trees import Array, is_discrete, leaves, norm, rebuild, rounding_unit
@@ -199,7 +200,7 @@ class Subject:
         """Return what one oracle has to judge: all leaves that have a gradient."""
         layout, point, given = pairing.arguments.layout, _point(pairing.arguments), claim.gradients.gradients
         judged = tuple(i for i, path in enumerate(layout.paths) if given[path] is not None)
-        measure = oracle(pairing, point)
+        measure = pushforward_of(oracle, pairing, point)
         return Case(claim.vector, point, layout, judged, measure, rounding, pairing, self.tol, self.rng)
 
     def _dtype_kept(self, claims: Claims, case: Case, findings: Findings) -> Findings:

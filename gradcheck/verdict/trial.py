@@ -257,7 +257,7 @@ def close(here: Any, there: Any) -> bool:
     if isinstance(there, Sketch):
         off, size = apart(sketch(here), there)
         return off <= LOOSE * size
-    slack = LOOSE * float(np.max(np.abs(there), initial=0.0))
+    slack = LOOSE * float(np.max(np.abs(np.asarray(there)), initial=0.0))
     return np.allclose(here, there, rtol=LOOSE, atol=slack)
 
 
