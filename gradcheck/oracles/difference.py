@@ -41,7 +41,8 @@ FINER = 8.0  # down to so many rounding units of the point's own length,
 FINEST = 2.0  # or, where it is to be measured and not only seen, of each entry that moves;
 FADED = 8.0  # times as quiet at the finest steps of all is no noise
 COARSER_RUNGS = 4  # or so many above all, in a ratio of FACTOR to 1.5, where f is as good as linear on all
-NEXT_RUNGS = 4  # steps of a further direction, around the step that the first one chose, and one more on either side
+NEXT_RUNGS = 3  # steps of a further direction, up to the one that the first one chose, and one more on either side,
+NEXT_FACTOR = 1.5  # in this ratio: so close together, h² taken off leaves less than the first one's h⁴ and h⁶ taken off
 EARLY = 2  # of these, the finest, are enough to refute a claim that is off by
 FAR = 100.0  # times their bound,
 SOUND = 1e-6  # if that is so small a part of the slope: a report prints six digits, and other steps may not suit
@@ -161,7 +162,7 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Differences:
     """Return the pushforward of ``f`` at ``x`` by central differences with a measured error bound.
 
     ``f`` may return a number or an array of any shape, which is then the shape of the estimate. Costs 13 evaluations
-    for the first direction, 25 to 100 where these leave a doubt, and 8 or 12 for each further one, unless steps that
+    for the first direction, 25 to 100 where these leave a doubt, and 6 or 10 for each further one, unless steps that
     suited the first do not suit it. A step at which ``f`` raises or is not finite is not used. Where ``f`` has an
     ``origin``, that is its value at ``x``.
     """
@@ -214,8 +215,7 @@ def _again(line: Line, scales: list[Scale], before: list[Limit], claimed: float 
         return all(now.error <= WORSE * then.error for now, then in zip(limits, before, strict=True))
 
     suited = sorted(limit.step for limit in before)[len(before) // 2]
-    top = min(suited * FACTOR ** (NEXT_RUNGS - 2), 0.5 / FACTOR)
-    h = [top / FACTOR**k for k in reversed(range(NEXT_RUNGS))]
+    h = [suited / NEXT_FACTOR**k for k in reversed(range(NEXT_RUNGS))]
     if h[0] < STEPS[0] and h[0] < line.finest():
         return None
     if claimed is None or len(before) > 1:
