@@ -188,8 +188,7 @@ def _examined(
     """Return what the pair claims, what was measured of every argument, and the laws that it breaks."""
     claim = subject.claim(arguments, widen=widen, watch=True)
     calls.purpose = "the laws of behaviour"
-    unsteady, breach = subject.unsteady(claim), claim.gradients.breach
-    laws = [Breach(None, breach)] if breach else [] if unsteady else subject.broken_laws(claim)
+    unsteady, laws = subject.laws(claim)
     calls.purpose = "a probe of the gradients"
     return claim, _findings(subject, claim, arguments.layout, unsteady), laws
 

@@ -41,7 +41,9 @@ FINER = 8.0  # down to so many rounding units of the point's own length,
 FINEST = 2.0  # or, where it is to be measured and not only seen, of each entry that moves;
 FADED = 8.0  # times as quiet at the finest steps of all is no noise
 COARSER_RUNGS = 4  # or so many above all, in a ratio of FACTOR to 1.5, where f is as good as linear on all
-NEXT_RUNGS = 4  # steps of a further direction, around the step that the first one chose, and one more on either side
+NEXT_RUNGS = 4  # steps of a further direction, around the step that the first one chose, and one more on either side,
+CLOSE = (1 / FACTOR, 1 / 1.9, 1 / 1.25)  # of that step or, where it left no doubt, three so close together that what
+# is left when h² is taken off is no more than a ladder leaves of h² to h⁶
 EARLY = 2  # of these, the finest, are enough to refute a claim that is off by
 FAR = 100.0  # times their bound,
 SOUND = 1e-6  # if that is so small a part of the slope: a report prints six digits, and other steps may not suit
@@ -162,7 +164,7 @@ def central_difference(f: Callable[[Array], Any], x: Array) -> Differences:
     """Return the pushforward of ``f`` at ``x`` by central differences with a measured error bound.
 
     ``f`` may return a number or an array of any shape, which is then the shape of the estimate. Costs 13 evaluations
-    for the first direction, 25 to 100 where these leave a doubt, and 8 or 12 for each further one, unless steps that
+    for the first direction, 25 to 100 where these leave a doubt, and 6 to 12 for each further one, unless steps that
     suited the first do not suit it. A step at which ``f`` raises or is not finite is not used. Where ``f`` has an
     ``origin``, that is its value at ``x``.
 
@@ -221,8 +223,12 @@ def _again(line: Line, scales: list[Scale], before: list[Limit], claimed: float 
         return all(now.error <= WORSE * then.error for now, then in zip(limits, before, strict=True))
 
     suited = sorted(limit.step for limit in before)[len(before) // 2]
-    top = min(suited * FACTOR ** (NEXT_RUNGS - 2), 0.5 / FACTOR)
-    h = [top / FACTOR**k for k in reversed(range(NEXT_RUNGS))]
+    if all(map(_is_sharp, before)):
+        known, h = before, [part * suited for part in CLOSE]
+    else:
+        known = [limit._replace(noise=2 * limit.noise) for limit in before]
+        top = min(suited * FACTOR ** (NEXT_RUNGS - 2), 0.5 / FACTOR)
+        h = [top / FACTOR**k for k in reversed(range(NEXT_RUNGS))]
     if h[0] < STEPS[0] and h[0] < line.finest():
         return None
     if claimed is None or len(before) > 1:
@@ -233,10 +239,10 @@ def _again(line: Line, scales: list[Scale], before: list[Limit], claimed: float 
         if abs(limit.value - claimed) > FAR * limit.error and limit.error <= SOUND * abs(limit.value):
             return [limit]
         samples = samples.below(line.sample(h[EARLY:]))
-    limits = _limits(samples, scales, before)
+    limits = _limits(samples, scales, known)
     if not suit(limits):
         finer, coarser = line.sample([h[0] / FACTOR]), line.sample([h[-1] * FACTOR])
-        limits = _limits(finer.below(samples).below(coarser), scales, before)
+        limits = _limits(finer.below(samples).below(coarser), scales, known)
     return limits if suit(limits) else None
 
 
@@ -250,7 +256,7 @@ def _ladder(line: Line, scales: list[Scale]) -> tuple[list[Limit], str | None]:
             return limits, None
     samples = line.sample(STEPS[: FIRST.start]).below(samples).below(line.sample(STEPS[FIRST.stop :]))
     limits = _limits(samples, scales)
-    if not all(limit.error <= DOUBT * abs(limit.value) and not limit.kink for limit in limits):
+    if not all(map(_is_sharp, limits)):
         coarser = _coarser(line, samples, limits, scales)
         if coarser:
             return coarser, SMALL
@@ -316,6 +322,11 @@ def _stands_still(finer: Samples, entry: int, limit: Limit, scale: Scale) -> boo
 def _is_clear(limit: Limit, floor: float) -> bool:
     """Whether a few rungs say all: as quiet as plain rounding, no kink, and a small bound."""
     return 0 < limit.error <= CLEAR * abs(limit.value) and limit.noise <= PLAIN * floor and not limit.kink
+
+
+def _is_sharp(limit: Limit) -> bool:
+    """Whether no doubt is left: no kink, and a small relative bound."""
+    return limit.error <= DOUBT * abs(limit.value) and not limit.kink
 
 
 def _is_settled(line: Line, entry: int, limit: Limit, floor: float) -> bool:

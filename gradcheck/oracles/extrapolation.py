@@ -127,7 +127,7 @@ def _two_sided(
     residue = _residue(h, quotient, even)
     if not known and _fades(h, residue, right, left, scale):
         return Limit(math.nan, math.inf, scale.floor)
-    noise = max(scale.floor, 2 * known.noise if known else _noise(residue, quotient, scale.floor, steady=steady))
+    noise = max(scale.floor, known.noise if known else _noise(residue, quotient, scale.floor, steady=steady))
     near = [NEAR * max(left_over, scale.floor) / t for left_over, t in zip(residue, h[:-1], strict=True)]
     blur = [4 * scale.grain * abs(e) / (t * t) for e, t in zip(even, h, strict=True)]  # how the slope changes within it
     # An output that grows is rounded more coarsely, and x + hv is rounded as x is.
@@ -311,8 +311,9 @@ def _least(residues: Sequence[list[float]]) -> list[float]:
 def _kink(h: Sequence[float], even: Sequence[float], noise: Sequence[float], rung: int) -> float:
     """Return half the jump of the slope at 0 as seen up to ``rung``; 0.0 where the slopes meet as h shrinks."""
     half = [e / t for e, t in zip(even[: rung + 1], h, strict=False)]
-    curvature = 2 * abs(half[rung]) / h[rung]
-    if all(abs(half[k]) <= curvature * h[k] + 8 * noise[k] / h[k] for k in range(rung)):
+    parts = [t / h[rung] for t in h[:rung]]  # of it is left of what is curvature, and all of a kink
+    bent = [min(2 * part, math.sqrt(part)) * abs(half[rung]) for part in parts]
+    if all(abs(half[k]) <= bent[k] + 8 * noise[k] / h[k] for k in range(rung)):
         return 0.0
     jump, error, _ = _grow(h, _columns(h, half, 3, power=1), noise, [], [0.0] * (rung + 1))  # less what is curvature
     if abs(jump) > error:

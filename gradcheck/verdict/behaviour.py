@@ -27,9 +27,10 @@ from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain, rati
 from gradcheck.verdict.laws import match_gradients
 from gradcheck.verdict.memory import shared
 from gradcheck.verdict.repeatable import repeatable
-from gradcheck.verdict.trial import Breach, Sketches, Trial, close, each, is_array, run
+from gradcheck.verdict.sketch import sketch
+from gradcheck.verdict.trial import Breach, Sketches, Trial, apart, close, each, is_array, run
 
-__all__ = ["Answers", "Watched", "answers", "breaches", "leaks"]
+__all__ = ["Again", "Answers", "Watched", "answers", "breaches", "leaks", "run_again"]
 
 UNKNOWN = {"": math.nan}  # an alarm of which nothing is known
 TURNED = "Fortran-ordered arguments"
@@ -62,20 +63,34 @@ class Watched(NamedTuple):
     answers: Answers | None
 
 
-def breaches(trial: Trial, rng: np.random.Generator, watched: Watched | None = None) -> list[Breach]:
+class Again(NamedTuple):
+    """A second call of the forward, Fortran-ordered if that was not ``refused``: its cache, and what its output shows.
+
+    ``same`` is whether that is the first one but for a loose tolerance, and ``off`` how far it is from that at most.
+    """
+
+    cache: Any
+    same: bool
+    off: float
+    refused: Refused
+
+
+def breaches(
+    trial: Trial, rng: np.random.Generator, watched: Watched | None = None, again: Again | None = None
+) -> list[Breach]:
     """Return the laws that the backward of ``trial`` breaks; a law for a leaf that broke an earlier one is left out.
 
     Of a backward that is not clean on its own nothing else can be said; ``watched`` says how, where a run was watched
-    already. The laws that are left are tried all at once first, and one by one only where that fails. If it fails and
-    no law does, that is undecided.
+    already, and ``again`` what a second forward gave. The laws that are left are tried all at once first, and one by
+    one only where that fails. If it fails and no law does, that is undecided.
     """
     broken, heard = _watched(trial, rng) if watched is None else watched
     if any(breach.verdict is Verdict.FAIL for breach in broken):
         return list(broken)
-    alarm, refused = _together(trial, rng, heard) if heard else (UNKNOWN, {})
+    alarm, refused = _together(trial, rng, heard, again or run_again(trial)) if heard else (UNKNOWN, {})
     found = list(repeatable(trial)) if alarm else []
     if heard and alarm and not found:  # what is repeatable shows its rounding
-        alarm, refused = _together(trial, rng, heard, (*ALONE, "sensitivity"))
+        alarm, refused = _together(trial, rng, heard, run_again(trial), (*ALONE, "sensitivity"))
     if alarm and not found:
         refused = {}
         for law in (_linear, _handed, _isolated, _layout):
@@ -155,16 +170,9 @@ def _watched(trial: Trial, rng: np.random.Generator) -> Watched:
     return Watched(broken, None if first.written else answers(trial, first.cache, rng))
 
 
-def _together(
-    trial: Trial, rng: np.random.Generator, heard: Answers, levels: Sequence[str] = ALONE[:1]
-) -> tuple[dict[str, float], Refused]:
-    """Return in which leaves repeatable, linear, isolated and layout do not hold at once, and what was refused.
-
-    One more call of the backward instead of some thirty. With ȳ the cotangent, w̄ others and c a number,
-    backward(cȳ + Σ cw̄) = c backward(ȳ) + Σ c backward(w̄). The last were called with the cache of the first; cȳ + Σ cw̄
-    and the arguments lie in another memory order, and another forward came between.
-    """
-    factor, refused = _factor(trial), dict(heard.refused)
+def run_again(trial: Trial) -> Again | None:
+    """Call the forward once more, in another memory order if it takes that; None where it raises."""
+    refused: Refused = {}
     try:
         with np.errstate(all="ignore"):
             try:
@@ -172,16 +180,38 @@ def _together(
             except Exception as error:  # noqa: BLE001  (code may insist on one layout)
                 out, cache = trial.forward(*trial.arguments.fresh())
                 refused[TURNED] = error
-            same = all(close(a, b) for (_, a), (_, b) in zip(leaves(out, "out"), leaves(trial.out, "out"), strict=True))
-            del out
-            if _holds_arrays(cache):
+            pairs = [
+                (now, kept) for (_, now), (_, kept) in zip(leaves(out, "out"), leaves(trial.out, "out"), strict=True)
+            ]
+            apart_by = [apart(sketch(now), sketch(kept)) for now, kept in pairs]
+    except Exception:  # noqa: BLE001  (one by one it will show what the code refuses; that is no wrong number)
+        return None
+    off = max(off / size if off else 0.0 for off, size in apart_by)
+    return Again(cache, all(close(now, kept) for now, kept in pairs), off, refused)
+
+
+def _together(
+    trial: Trial, rng: np.random.Generator, heard: Answers, again: Again | None, levels: Sequence[str] = ALONE[:1]
+) -> tuple[dict[str, float], Refused]:
+    """Return in which leaves repeatable, linear, isolated and layout do not hold at once, and what was refused.
+
+    One more call of the backward instead of some thirty. With ȳ the cotangent, w̄ others and c a number,
+    backward(cȳ + Σ cw̄) = c backward(ȳ) + Σ c backward(w̄). The last were called with the cache of the first; cȳ + Σ cw̄
+    and the arguments lie in another memory order, and another forward came between.
+    """
+    if again is None:
+        return dict.fromkeys(trial.sketches, np.nan), dict(heard.refused)
+    factor, refused = _factor(trial), heard.refused | again.refused
+    try:
+        with np.errstate(all="ignore"):
+            if _holds_arrays(again.cache):
                 _disturb(trial, rng)
-            total = _answer(trial, summed(trial.cotangent, factor, heard.seed), cache, "Fortran-ordered", refused)
-            del cache
+            handed_down = summed(trial.cotangent, factor, heard.seed)
+            total = _answer(trial, handed_down, again.cache, "Fortran-ordered", refused)
     except Exception:  # noqa: BLE001  (one by one it will show what the code refuses; that is no wrong number)
         return dict.fromkeys(trial.sketches, np.nan), refused
     parts = {path: trial.sketches[path] + heard.total[path] for path in heard.total}
-    missing = dict.fromkeys(trial.sketches.keys() - (parts if same else {}), np.inf)
+    missing = dict.fromkeys(trial.sketches.keys() - (parts if again.same else {}), np.inf)
     return missing | dict(trial.differing(parts, total, factor, runs=SUMMED * abs(factor), levels=levels)), refused
 
 

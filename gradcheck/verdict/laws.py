@@ -6,6 +6,7 @@ returned as a sentence about one argument (or about all of them), so that the ot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -158,7 +159,8 @@ def _problem(path: str, claimed: Any, shape: tuple[int, ...]) -> tuple[str, str]
 
 def _is_finite(array: Array) -> bool:
     if array.dtype.kind == "f" and array.size <= BLOCK:
-        return bool(np.isfinite(array).all())
+        flat = np.ravel(array)
+        return math.isfinite(np.vdot(flat, flat)) or bool(np.isfinite(flat).all())  # the squares may overflow
     return all(np.isfinite(part.astype(np.float64, copy=False)).all() for (part,) in blocks(array))
 
 

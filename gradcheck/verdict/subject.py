@@ -16,7 +16,7 @@ from gradcheck.oracles.estimate import pushforward_of
 from gradcheck.pairing import Pairing, call
 from gradcheck.report import Finding, Verdict
 from gradcheck.trees import Array, is_discrete, leaves, norm, rebuild, rounding_unit
-from gradcheck.verdict.behaviour import Watched, answers, breaches
+from gradcheck.verdict.behaviour import Watched, answers, breaches, run_again
 from gradcheck.verdict.case import Case
 from gradcheck.verdict.crossexamine import cross_examine
 from gradcheck.verdict.judge import KINK, judge
@@ -134,6 +134,19 @@ class Subject:
             f"the forward is not deterministic: two calls differ by {apart}. "
             "Pass what it draws as an argument, or a generator, of which every call gets a copy"
         )
+
+    @np.errstate(all="ignore")
+    def laws(self, claim: Claim) -> tuple[str | None, list[Breach]]:
+        """Return how unsteady the forward is, None where it is not, and the laws that the pair breaks then.
+
+        The second call of the forward that the laws need tells, unless its output is another one.
+        """
+        if breach := claim.gradients.breach:
+            return self.unsteady(claim), [Breach(None, breach)]
+        trial = self._trial(claim)
+        again = run_again(trial)
+        unsteady = self.unsteady(claim) if again is None or again.off > SAME else None
+        return unsteady, [] if unsteady else breaches(trial, self.rng, claim.watched, again)
 
     @np.errstate(all="ignore")
     def broken_laws(self, claim: Claim) -> list[Breach]:

@@ -21,7 +21,7 @@ def test_the_bound_holds_at_every_scale_of_value_and_gradient(seed, in_scale, ou
     assert kink == 0
 
 
-def test_a_first_direction_costs_13_evaluations_and_each_further_one_8():
+def test_a_first_direction_costs_13_evaluations_and_each_further_one_6():
     rng = np.random.default_rng(0)
     calls = 0
 
@@ -35,7 +35,7 @@ def test_a_first_direction_costs_13_evaluations_and_each_further_one_8():
     for _ in range(5):
         pushforward(rng.standard_normal(50))
         counts.append(calls)
-    assert np.diff([0, *counts]).tolist() == [13, 8, 8, 8, 8]
+    assert np.diff([0, *counts]).tolist() == [13, 6, 6, 6, 6]
 
 
 def counted(f):
@@ -60,7 +60,7 @@ def test_what_is_measured_against_a_claim_tells_it_from_the_slope_with_an_honest
     assert abs(off) <= 1e-6 or abs(value - true - off) > error
 
 
-def test_a_claim_that_is_far_off_costs_4_evaluations_and_one_that_is_right_8():
+def test_a_claim_that_is_far_off_costs_4_evaluations_and_one_that_is_right_6():
     rng = np.random.default_rng(0)
     f, calls = counted(lambda u: np.tanh(u).sum())
     x, v = rng.standard_normal((2, 50))
@@ -71,7 +71,7 @@ def test_a_claim_that_is_far_off_costs_4_evaluations_and_one_that_is_right_8():
     for claimed in (2 * true, true):
         pushforward.against(v, claimed)
         counts.append(len(calls))
-    assert np.diff(counts).tolist() == [4, 8]
+    assert np.diff(counts).tolist() == [4, 6]
 
 
 def test_two_steps_do_not_refute_where_they_do_not_suit():
