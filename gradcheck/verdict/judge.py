@@ -15,7 +15,7 @@ import numpy as np
 from gradcheck.report import Entry, Finding, Verdict
 from gradcheck.trees import Array, norm
 from gradcheck.verdict.case import Case
-from gradcheck.verdict.exactness import INEXACT, TOLERANT, Weight, gross, tolerated, weigh
+from gradcheck.verdict.exactness import INEXACT, TOLERANT, Weight, gross, overshadowed, tolerated, weigh
 from gradcheck.verdict.jumps import jumps
 from gradcheck.verdict.locate import Location, locate
 from gradcheck.verdict.probes import Probe, certificate, rms
@@ -75,7 +75,15 @@ def judge(case: Case) -> dict[str, Finding]:
             findings[path] = _at_a_kink(shape, kinked)
         else:
             findings[path] = _alone(case, leaf)
+        if findings[path].verdict is Verdict.PASS and not (case.tol or findings[path].remark):
+            findings[path] = _in_the_shadow(case, leaf, findings[path])
     return findings
+
+
+def _in_the_shadow(case: Case, leaf: int, finding: Finding) -> Finding:
+    """Return the finding of a leaf that passes, unless a small entry is wrong in the shadow of large ones."""
+    entry = overshadowed(case, leaf, finding.bound) if finding.bound and not finding.conventions else None
+    return _failed(case, leaf, [], entry) if entry else finding
 
 
 def _certified(case: Case, together: list[int], effects: Mapping[int, float]) -> tuple[dict[int, list[Probe]], int]:

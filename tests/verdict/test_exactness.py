@@ -119,3 +119,25 @@ def test_a_probe_that_measures_nothing_makes_no_entry_gross():
 
     lost = case_of(lambda x: x.sum(), (np.ones(4),), np.ones(4), measure=lambda _v: Estimate(math.nan, math.inf))
     assert gross(lost, 0) is None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("large", [1e6, 1e8, 1e10])
+@pytest.mark.parametrize("factor", [3.0, 0.0, 1.0])
+def test_a_small_entry_is_not_wrong_in_the_shadow_of_a_large_one(factor, large, seed):
+    sizes, wrong = np.array([large, 1.0, 2.0]), np.array([1.0, factor, factor])
+    report = examine_backward(
+        lambda x: (sizes * np.sin(x), x),
+        lambda d, x: d * wrong * sizes * np.cos(x),
+        (np.array([0.3, 0.5, 0.7]),),
+        seed=seed,
+    )
+    assert report.verdict is (Verdict.PASS if factor == 1 else Verdict.FAIL), str(report)
+
+
+@pytest.mark.parametrize("near", [1e-8, 1e-9])
+def test_what_lies_beside_an_entry_next_to_the_edge_is_not_waved_through(near):
+    x = np.array([near, 0.5, 0.7])
+    for wrong, verdict in ((np.ones(3), Verdict.PASS), (np.array([1.0, 3.0, 1.0]), Verdict.FAIL)):
+        report = examine_backward(lambda x: (np.log(x), x), lambda d, x, w=wrong: d * w / x, (x,), seed=0)
+        assert report.verdict is verdict, str(report)
