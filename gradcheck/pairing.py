@@ -168,7 +168,10 @@ def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
     """
     first = np.asarray(arrays[0])
     if first.ndim == 0 or all(np.asarray(array).flags.c_contiguous for array in arrays):
-        arrays, length = tuple(np.ravel(array) for array in arrays), BLOCK
+        arrays, length = tuple(map(np.ravel, arrays)), BLOCK
+        if arrays[0].size <= BLOCK:
+            yield arrays
+            return
     else:
         length = max(BLOCK * len(first) // max(first.size, 1), 1)
     for start in range(0, len(arrays[0]), length):

@@ -3,7 +3,7 @@ import collections
 import numpy as np
 import pytest
 
-from gradcheck.trees import Layout, describe, entry_name, flatten, is_discrete, leaves, rebuild
+from gradcheck.trees import Layout, describe, entry_name, flatten, is_discrete, leaves, norm, rebuild
 
 
 def test_leaves_are_named_as_python_would_index_them():
@@ -95,3 +95,9 @@ def test_a_vector_is_float64_whatever_it_is_made_of(dtype):
 def test_integers_and_booleans_are_discrete(value):
     assert is_discrete(value)
     assert not is_discrete(np.asarray(value, dtype=float))
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_a_norm_neither_overflows_nor_warns_where_every_warning_is_an_error(size):
+    with np.errstate(all="raise"):
+        assert norm(np.full(4, size)) == pytest.approx(2 * size, rel=1e-15)

@@ -118,7 +118,12 @@ class Subject:
         trial = self._trial(claim)
         remarks = shared(trial.who, claims.gradients, first, arguments)
         broken, unclean, cache = (*first.written, *remarks), bool(first.written), first.cache
-        del first, claims, views  # what was returned, and the copies of the arguments if the cache does not hold them
+        del (
+            first,
+            claims,
+            views,
+            reading,
+        )  # what was returned, and the copies of the arguments unless the cache is these
         return claim._replace(watched=Watched(broken, None if unclean else answers(trial, cache, self.rng)))
 
     @np.errstate(all="ignore")

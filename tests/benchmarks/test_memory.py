@@ -22,8 +22,8 @@ def test_a_check_holds_few_arrays_of_the_size_of_its_function(benches):
     memory = benches("memory")
     for pair in memory.PAIRS.values():
         peak = memory.peak_of(pair, 1_000_000)
-        assert peak.library < 7.5
-        assert peak.function < peak.total < 9.5
+        assert peak.library < 6.5
+        assert peak.function < peak.total < 6.5
 
 
 def test_what_a_function_allocates_is_counted_as_its_own(benches):

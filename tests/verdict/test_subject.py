@@ -177,6 +177,31 @@ def test_an_unsteady_forward_is_told_from_a_steady_one():
     assert said.endswith(" of out. Pass what it draws as an argument, or a generator, of which every call gets a copy")
 
 
+def laws_of(forward):
+    """Return what a subject says of the laws, and how often it called the forward for that."""
+    calls = []
+
+    def counted(x):
+        calls.append(x)
+        return forward(x)
+
+    subject = Subject(counted, lambda dy, x: dy * np.cos(x), (central_difference,), None, np.random.default_rng(0))
+    claim = subject.claim(Arguments.of(counted, (X,)), watch=True)
+    before = len(calls)
+    return *subject.laws(claim), len(calls) - before
+
+
+def test_whether_a_forward_is_steady_is_seen_in_a_call_that_the_laws_need_anyway():
+    assert laws_of(lambda x: (np.sin(x), x)) == (None, [], 2)  # and once at another point
+
+
+def test_an_unsteady_forward_is_judged_by_no_law():
+    noise = np.random.default_rng(0)
+    unsteady, laws, _ = laws_of(lambda x: (np.sin(x) + 1e-2 * noise.standard_normal(x.shape), x))
+    assert unsteady.startswith("the forward is not deterministic: two calls differ by ")
+    assert laws == []
+
+
 def test_an_argument_whose_gradient_broke_its_contract_fails_and_the_others_are_measured():
     backward = lambda dy, cache: (dy @ cache[1].T, (cache[0].T @ dy).T)  # noqa: E731
     assert measured(lambda x, W: (x @ W, (x, W)), backward, X, W) == {"x": "pass", "W": "fail"}
