@@ -448,7 +448,7 @@ def _clash(claimed: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) ->
 
 def _shape(value: Any) -> tuple[int, ...] | None:
     try:
-        return np.shape(value)
+        return tuple(np.shape(value))
     except ValueError:  # a list of arrays of several shapes
         return None
 
