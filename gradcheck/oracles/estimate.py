@@ -55,7 +55,7 @@ def pushforward_of(oracle: Oracle, f: Callable[[Array], Any], x: Array) -> Pushf
             raise TypeError(f"{who} must answer with an Estimate, but it is {describe(estimate)}. {ORACLE}")
         return estimate
 
-    return pushforward if not hasattr(measure, "against") else measure  # type: ignore[no-any-return]  # of differences
+    return pushforward if not hasattr(measure, "against") else measure
 
 
 def point_of(oracle: str, x: Any) -> Array:
@@ -74,13 +74,13 @@ def tangent_at(oracle: str, x: Array, v: Any) -> Array:
         TypeError: it is no array of real numbers, and nothing that becomes one.
         ValueError: its shape is not that of ``x``.
     """
-    v = _real(v, f"{oracle} must be given a tangent of real numbers", "it is", "Pass a float array.")
-    if v.shape != x.shape:
+    tangent = _real(v, f"{oracle} must be given a tangent of real numbers", "it is", "Pass a float array.")
+    if tangent.shape != x.shape:
         raise ValueError(
-            f"{oracle} must be given a tangent of the shape of the point, {x.shape}, but it is {describe(v)}. "
+            f"{oracle} must be given a tangent of the shape of the point, {x.shape}, but it is {describe(tangent)}. "
             "Pass one number for each of the point."
         )
-    return v
+    return tangent
 
 
 def value_at(f: Callable[[Array], Any], x: Array) -> Array:
