@@ -30,6 +30,7 @@ __all__ = [
     "is_float",
     "is_number",
     "leaves",
+    "mapped",
     "norm",
     "rebuild",
     "rounding_unit",
@@ -170,6 +171,14 @@ def rebuild(tree: Any, replacements: Iterator[Any]) -> Any:
     if type(tree) in LEAVES:
         return next(replacements)
     return flatten(tree)[1].unflatten(replacements)
+
+
+def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Return ``tree`` with every leaf replaced by what ``function`` gives for it."""
+    if type(tree) in LEAVES:
+        return function(tree)
+    found, structure = flatten(tree)
+    return structure.unflatten(map(function, found))
 
 
 def entry_name(path: str, shape: Sequence[int], index: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradcheck.containers import is_container, opened
+from gradcheck.containers import is_container, opened, shown
 
 
 class Words(dict):
@@ -185,3 +185,23 @@ def test_classes_that_optree_knows_are_opened_in_any_namespace():
     parts = opened(Layer(1, 2))
     assert [parts.label(key) for key in parts.keys] == [".W", ".b"]
     assert parts.build([3, 4]).W == 3
+
+
+class ByAttribute(dict):
+    """A dict that raises KeyError for an attribute that it has not."""
+
+    __getattr__ = dict.__getitem__
+
+
+class Unprintable:
+    def __repr__(self):
+        raise RuntimeError("this one is not to be shown")
+
+
+def test_a_dict_that_raises_another_error_for_a_missing_attribute_is_looked_into():
+    assert opened(ByAttribute(a=1)).children == (1,)
+
+
+def test_what_cannot_be_shown_is_named_by_its_class():
+    assert shown("x") == "'x'"
+    assert shown(Unprintable()) == "<Unprintable>"

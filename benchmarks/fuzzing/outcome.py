@@ -35,7 +35,7 @@ ERRORS = (TypeError, ValueError, ImportError)
 
 
 def warm() -> None:
-    """Import what a check may import: the first import of it changes filters of warnings, or draws a number, once."""
+    """Import what a check may import: the first import of some changes filters of warnings, or draws a number."""
     for name in ("jax", "torch", "hypothesis", "scipy.sparse", "pandas", "rich.progress", "matplotlib", "derivations"):
         if there(name.partition(".")[0]):
             importlib.import_module(name)

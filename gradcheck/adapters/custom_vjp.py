@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, name_of, names_of, pair, signature_of
-from gradcheck.trees import describe, entry_name, is_number, leaves, rebuild
+from gradcheck.trees import describe, entry_name, is_number, leaves, mapped, rebuild
 
 __all__ = ["from_custom_vjp"]
 
@@ -168,18 +168,14 @@ def _must_be_one_per_argument(rules: _Rules, returned: object, names: list[str])
 
 
 def _to_jax(jax: Any, tree: Any) -> Any:
-    return rebuild(
-        tree,
-        (
-            jax.numpy.array(leaf) if isinstance(leaf, np.ndarray) and is_number(leaf) else leaf
-            for _, leaf in leaves(tree, "")
-        ),
+    return mapped(
+        lambda leaf: jax.numpy.array(leaf) if isinstance(leaf, np.ndarray) and is_number(leaf) else leaf, tree
     )
 
 
 def _to_numpy(tree: Any) -> Any:
     """Return ``tree`` with JAX's read-only arrays as NumPy's, and ``float0`` as None."""
-    return rebuild(tree, (_leaf_to_numpy(leaf) for _, leaf in leaves(tree, "")))
+    return mapped(_leaf_to_numpy, tree)
 
 
 def _leaf_to_numpy(leaf: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.trees import is_float, is_number, leaves, rebuild
+from gradcheck.trees import is_float, is_number, leaves, mapped
 
 __all__ = ["aside", "by_key", "copied", "holds_floats", "pass_on", "same", "scaled", "spellings"]
 
@@ -34,7 +34,7 @@ def by_key(gradients: Mapping[Any, Any], names: Iterable[Hashable]) -> dict[Hash
 
 def copied(tree: Any) -> Any:
     """Return ``tree`` with every NumPy array copied, so that no later call can disturb it."""
-    return rebuild(tree, (np.array(leaf) if isinstance(leaf, np.ndarray) else leaf for _, leaf in leaves(tree, "")))
+    return mapped(lambda leaf: np.array(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
 
 
 def same(some: Any, other: Any) -> bool:
@@ -66,9 +66,7 @@ def scaled(gradients: Any, dout: Any) -> Any:
     A Python float keeps the precision of each gradient, which an array of float64 would not.
     """
     factor = float(np.asarray(dout).reshape(()))
-    return rebuild(
-        gradients, (np.asarray(leaf) * factor if is_number(leaf) else leaf for _, leaf in leaves(gradients, ""))
-    )
+    return mapped(lambda leaf: np.asarray(leaf) * factor if is_number(leaf) else leaf, gradients)
 
 
 def holds_floats(tree: object) -> bool:

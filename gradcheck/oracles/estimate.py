@@ -50,12 +50,12 @@ def pushforward_of(oracle: Oracle, f: Callable[[Array], Any], x: Array) -> Pushf
         raise TypeError(f"{who} must return a function of the tangent, but it returned {describe(measure)}. {ORACLE}")
 
     def pushforward(v: Array) -> Estimate:
-        estimate = call(measure, (v,))
+        estimate: object = call(measure, (v,))
         if not isinstance(estimate, Estimate):
             raise TypeError(f"{who} must answer with an Estimate, but it is {describe(estimate)}. {ORACLE}")
         return estimate
 
-    return measure if hasattr(measure, "against") else pushforward
+    return pushforward if not hasattr(measure, "against") else measure
 
 
 def point_of(oracle: str, x: Any) -> Array:

@@ -5,6 +5,7 @@ import pytest
 
 from gradcheck import GradientError, check_backward, examine_backward
 from gradcheck.adapters import from_layer
+from gradcheck.errors import NoReturnError
 
 
 class Affine:
@@ -273,13 +274,16 @@ def test_what_a_layer_writes_into_its_input_or_its_parameters_breaks_a_law():
     )
 
 
-def test_an_exit_in_a_forward_passes_through():
+def test_an_exit_in_a_forward_is_an_error():
     class Leaving(Affine):
         def forward(self, x):
             raise SystemExit
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(NoReturnError) as caught:
         check_backward(*from_layer(Leaving()), (x(4, 3),))
+    assert str(caught.value) == (
+        "forward must return, but it raised SystemExit. Decide before the check whether it can be made."
+    )
 
 
 def test_a_gradient_per_input_may_be_none_for_an_input_that_stays():

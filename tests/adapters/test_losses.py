@@ -4,7 +4,7 @@ import inspect
 import numpy as np
 import pytest
 
-from gradcheck import GradientError, check_backward
+from gradcheck import GradientError, check_backward, examine_backward
 from gradcheck.adapters import from_loss_and_grad, from_value_and_gradient
 
 
@@ -345,3 +345,15 @@ def test_a_loss_that_is_a_whole_number_is_a_float():
     check_backward(*from_loss_and_grad(hinge), (np.array([-1.0, 2.0]),))
     loss, _ = from_loss_and_grad(hinge)[0](np.array([-1.0]))
     assert (loss, loss.dtype) == (0.0, np.float64)
+
+
+@pytest.mark.parametrize("gradient", ["g", {1.0}, dict, np.array(["2020-01-01"], dtype="datetime64[D]")])
+def test_a_gradient_that_is_no_number_is_left_to_the_check_that_says_so(gradient):
+    pair = from_value_and_gradient(lambda x: (x**2).sum(), lambda _x: gradient)
+    assert examine_backward(*pair, (np.ones(3),)).breached
+
+
+def test_a_loss_of_several_shapes_is_no_scalar():
+    pair = from_loss_and_grad(lambda x: ([np.ones(2), np.ones(3)], x))
+    with pytest.raises(ValueError, match="must return a scalar loss, but returned a list of 2"):
+        examine_backward(*pair, (np.ones(3),))

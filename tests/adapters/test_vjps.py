@@ -87,3 +87,13 @@ def test_a_vjp_that_is_no_function_is_refused():
     with pytest.raises(TypeError) as error:
         from_vjp(scaled_sine, 3)
     assert str(error.value) == "from_vjp must be given a callable vjp number 0, but was given the int 3."
+
+
+@pytest.mark.parametrize(("argnums", "came"), [(0, "the int 0"), ("0", "a str"), ((None,), "a tuple of 1")])
+def test_argnums_is_a_tuple_of_positions(argnums, came):
+    with pytest.raises(TypeError) as caught:
+        from_vjp(scaled_sine, CURRIED[0], argnums=argnums)
+    assert str(caught.value) == (
+        f"from_vjp must be given argnums as a tuple of positions, but was given {came}. "
+        "Write argnums=(0, 2) for the first and third."
+    )

@@ -10,6 +10,7 @@ from derivations.rnn import RNN
 from derivations.rnn_columns import RNN_COLUMNS
 from derivations.weight_decay import WEIGHT_DECAY
 from gradcheck import BlindSpot, BlindSpots, blind_spots, examine_backward
+from gradcheck.errors import NoReturnError
 from gradcheck.report import Verdict
 
 
@@ -393,3 +394,21 @@ def test_the_arguments_stay_as_they_were():
     spots_of(RNN_COLUMNS, args)
     after = [arg for arg in args if isinstance(arg, np.ndarray)]
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_what_a_backward_raises_in_the_search_is_noted_and_no_skip_leaves_it():
+    def pair(error):
+        calls = iter(range(1000))
+
+        def backward(dy, x):
+            if next(calls) > 11:
+                raise error
+            return dy * np.cos(x)
+
+        return lambda x: (np.sin(x), x), backward, (np.array([[1.0, 2.0, 0.5]]),)
+
+    with pytest.raises(NoReturnError, match="must return, but it raised Skipped"):
+        blind_spots(*pair(pytest.skip.Exception("later")))
+    with pytest.raises(KeyError) as caught:
+        blind_spots(*pair(KeyError()))
+    assert caught.value.__notes__[0].startswith("gradcheck: raised inside backward, called with ")

@@ -349,3 +349,22 @@ def test_a_record_that_is_none_is_refused_in_words(statement, message):
         judge_statement(statement, 0)
     told = str(raised.value)
     assert told.partition("returned the float")[0] == message.partition("returned the float")[0]
+
+
+def test_a_formula_without_a_shape_has_no_type():
+    statement = Gradient(
+        lambda x: (x.sum(), x), lambda _dy, _x: [np.ones(2), np.ones(3)], "x", lambda rng: (rng.standard_normal(3),)
+    )
+    ruling = judge_statement(statement, 0)
+    assert (ruling.verdict, ruling.found) == (UNTYPABLE, "the formula has no shape, and x has shape (3,)")
+
+
+def test_a_forward_that_writes_into_its_arguments_does_not_reach_the_drawn_point():
+    point = np.array([1.0, 2.0])
+
+    def forward(x):
+        x += 1
+        return x.sum(), None
+
+    judge_statement(Gradient(forward, lambda dy, _: dy * np.ones(2), "x", lambda _rng: (point,)), 0)
+    assert point.tolist() == [1.0, 2.0]

@@ -216,3 +216,30 @@ def test_the_error_says_where_the_error_enters_why_and_how_to_see_it_again():
     assert "  Why (A1): dx, dW1 and db1 are the true gradients with the wrong sign. Negate them." in lines
     assert "  Enters: dW2 and db2 are right, dW1 and db1 are wrong: the error enters between them." in lines
     assert lines[-1] == "  Replay: examine_backward(net, wrong, args, seed=0)"
+
+
+class Left(BaseException):
+    """What somebody raises to get out."""
+
+
+def test_whatever_a_function_raises_while_a_reason_is_looked_for_the_verdict_stands():
+    calls = iter(range(100))
+
+    def leaving(dout, cache):
+        if next(calls) > 3:
+            raise Left
+        return doubled(dout, cache)
+
+    report = examine_backward(affine, leaving, (X, W, B), seed=0)
+    assert report.verdict is Verdict.FAIL
+    assert "must return, but it raised Left" in str(report)
+
+
+@pytest.mark.parametrize("error", [KeyError, ValueError])
+def test_what_a_function_raises_is_noted_where_it_is_reassured(error):
+    def raising(_dout, _cache):
+        raise error
+
+    with pytest.raises(error) as caught:
+        inquiry.reassure(affine, raising, (X, W, B))
+    assert caught.value.__notes__[0].startswith("gradcheck: raised inside raising, called with args[0] (5, 4)")

@@ -87,3 +87,30 @@ def test_a_plain_function_of_a_vector_is_pushed_forward_directly():
     value, error, *_ = autodiff(jnp.sin)(np.sin, x)(v)
     np.testing.assert_allclose(value, np.cos(x) * v, rtol=1e-14)
     assert np.all(error < 1e-12)
+
+
+@pytest.mark.parametrize("returned", [None, "y", {1.0}])
+def test_a_reference_that_returns_no_numbers_is_refused(returned):
+    with pytest.raises(TypeError, match=r"^<lambda> must return arrays of numbers to be a reference, but it returned "):
+        examine_backward(forward, backward, (X, 3), reference=lambda _x, _k: returned)
+
+
+def test_a_reference_that_returns_a_number_for_an_array_is_refused_by_its_shape():
+    with pytest.raises(ValueError, match=r"but out has shape \(\) and not \(3, 4\)"):
+        examine_backward(forward, backward, (X, 3), reference=lambda _x, _k: 0.0)
+
+
+def test_a_reference_is_a_function_also_where_it_has_no_hash():
+    with pytest.raises(
+        TypeError, match=r"^reference must be a function, but it is a dict with the keys 'x'\. Pass the"
+    ):
+        autodiff({"x": X})
+
+
+def test_what_a_reference_raises_is_noted():
+    def reference(x, k):
+        raise KeyError(k)
+
+    with pytest.raises(KeyError) as caught:
+        examine_backward(forward, backward, (X, 3), reference=reference)
+    assert "gradcheck: raised inside reference, called with no arrays." in caught.value.__notes__

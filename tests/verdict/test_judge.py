@@ -325,3 +325,9 @@ def test_a_forgotten_gradient_of_a_small_bias_is_not_vacuous():
 
     report = examine_backward(forward, backward, (np.array([0.3, -0.2, 0.9]), np.full(3, 1e-4)), seed=0)
     assert report.arguments["b"].verdict is Verdict.FAIL
+
+
+def test_a_gradient_whose_norm_overflows_is_wrong_where_the_probes_disagree():
+    x = np.random.default_rng(0).standard_normal(5)
+    report = examine_backward(lambda x: (np.sin(x), x), lambda dy, x: dy * 0 + 1e308, (x,), seed=0)
+    assert report.verdict is Verdict.FAIL

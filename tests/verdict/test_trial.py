@@ -140,3 +140,10 @@ def test_an_output_without_an_axis_gets_a_cotangent_of_its_own_kind():
         kinds.clear()
         assert examine_backward(lambda x, out=out: (out(np.sum(x * x)), x), pull, (X[:4],), seed=0)
         assert kinds == {kind, float}  # the ones and zeros that a loss hands down are Python's
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_a_matrix_is_compared_as_an_array():
+    matrix = np.matrix([[1.0, 2.0]])
+    assert close(matrix, matrix)
+    assert not close(matrix, 2 * matrix)
