@@ -331,3 +331,95 @@ def test_a_gradient_whose_norm_overflows_is_wrong_where_the_probes_disagree():
     x = np.random.default_rng(0).standard_normal(5)
     report = examine_backward(lambda x: (np.sin(x), x), lambda dy, x: dy * 0 + 1e308, (x,), seed=0)
     assert report.verdict is Verdict.FAIL
+
+
+# -- zero, because a sum cancels
+
+
+def normalised(x, b):
+    z = x + b
+    s = z.std(0)
+    y = (z - z.mean(0)) / s
+    return y, (y, s)
+
+
+def normalised_backward(factor):
+    def backward(dy, cache):
+        y, s = cache
+        dz = (dy - dy.mean(0) - y * (dy * y).mean(0)) / s
+        return dz, dz.sum(0) + factor
+
+    return backward
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_gradient_that_cancels_is_zero_up_to_rounding(seed, scale, dtype):
+    rng = np.random.default_rng(seed)
+    args = [scale * rng.standard_normal(shape).astype(dtype) for shape in ((7, 4), 4)]
+    args = [arg.astype(dtype) for arg in args]
+    finding = examine_backward(normalised, normalised_backward(dtype(0)), args, seed=seed).arguments["b"]
+    assert finding.verdict is Verdict.PASS
+    assert finding.reason.startswith("zero up to rounding: a larger effect than")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_no_rounding_is_not_taken_for_zero(seed):
+    rng = np.random.default_rng(seed)
+    args = rng.standard_normal((7, 4)), rng.standard_normal(4)
+    finding = examine_backward(normalised, normalised_backward(1e-3), args, seed=seed).arguments["b"]
+    assert finding.verdict is not Verdict.PASS
+
+
+def test_a_gradient_lost_in_its_own_rounding_is_undecided_and_says_so():
+    t = np.array([1e-6])
+    report = examine_backward(
+        lambda t: ((1 - np.cos(t)) / t**2, t),
+        lambda d, t: d * (t * np.sin(t) - 2 * (1 - np.cos(t))) / t**3,
+        (t,),
+        seed=0,
+    )
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert "no more than its own rounding" in report.arguments["t"].reason
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, 0.0])
+def test_an_output_that_is_small_beside_another_has_a_cotangent_of_its_own_size(factor):
+    x, y = np.random.default_rng(0).standard_normal((2, 4))
+    report = examine_backward(
+        lambda x, y: ((np.sin(y), 1e-14 * np.sin(x)), (x, y)),
+        lambda d, c: (factor * d[1] * 1e-14 * np.cos(c[0]), d[0] * np.cos(c[1])),
+        (x, y),
+        seed=0,
+    )
+    assert report.arguments["x"].verdict is (Verdict.PASS if factor == 1 else Verdict.FAIL)
+    assert report.arguments["y"].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("size", [1e160, 1e-160, 1e300, 1e-300])
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_numbers_whose_squares_overflow_are_judged_like_others(factor, size):
+    x = np.random.default_rng(0).standard_normal(4)
+    report = examine_backward(lambda x: (size * np.sin(x), x), lambda d, x: factor * d * size * np.cos(x), (x,), seed=0)
+    assert report.verdict is (Verdict.PASS if factor == 1 else Verdict.FAIL)
+
+
+def test_code_that_refuses_float64_is_checked_in_float32():
+    def forward(x):
+        if x.dtype != np.float32:
+            raise TypeError("float32 only")
+        return np.sin(x), x
+
+    x = np.random.default_rng(0).standard_normal(5).astype(np.float32)
+    assert examine_backward(forward, lambda d, x: d * np.cos(x), (x,), seed=0)
+    assert examine_backward(forward, lambda d, x: 2 * d * np.cos(x), (x,), seed=0).verdict is Verdict.FAIL
+
+
+def test_an_argument_without_any_effect_is_vacuous_however_small_it_is():
+    x, e = np.random.default_rng(0).standard_normal((2, 4))
+    report = examine_backward(
+        lambda x, e: (np.sin(x) + 0 * e, x), lambda d, x: (d * np.cos(x), 0 * d), (x, 1e-4 * e), seed=0
+    )
+    assert report.arguments["e"].reason == VACUOUS
+    assert report
