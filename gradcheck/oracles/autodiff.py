@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
-from gradcheck.calls import answering
 from gradcheck.oracles.estimate import Estimate, Oracle, OracleError, Pushforward, point_of, tangent_at
 from gradcheck.oracles.rules import must_have_no_rule
-from gradcheck.pairing import Pairing
+from gradcheck.pairing import Pairing, call
 from gradcheck.trees import Array, describe, entry_name, is_number, leaves, rebuild
 
 __all__ = ["autodiff"]
@@ -121,8 +120,7 @@ def _pull(jax: Any, reference: Callable[..., Any], f: Pairing, compiled: dict[Ha
 
 def _called(reference: Callable[..., Any], args: tuple[Any, ...]) -> list[Any]:
     """Return the leaves of what ``reference`` returns: arrays, of JAX or NumPy, and numbers."""
-    with answering(name_of(reference), args):
-        out = reference(*args)
+    out = call(reference, args)
     found = [leaf for _, leaf in leaves(out, "out")]
     if not all(map(is_number, found)):
         raise TypeError(
