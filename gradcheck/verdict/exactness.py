@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gradcheck.pairing import blocks
 from gradcheck.report import Entry
 from gradcheck.trees import Array, norm
 from gradcheck.verdict.case import Case
@@ -41,6 +42,7 @@ UNLUCKY = 1e-3  # the chance that the few large entries show less of it than was
 FINE = 1e-8  # of the root mean square: smaller entries count as of this size
 LARGE = 8  # probes of large entries say what error these have
 HIDDEN = 10.0  # times the bound of the norm is an entry so small that the bound does not speak of it
+RARE = 1e-2  # of all entries may be as small as that by chance
 MOST = 0.1  # of the norm is no small entry, whatever the bound
 FEW = 8  # large entries or more stand for the zeros beside them
 DOUBT = 0.25  # of a gross error seen in a whole leaf is reason to look for one
@@ -108,15 +110,19 @@ def overshadowed(case: Case, leaf: int, bound: float) -> Entry | None:
     A ``bound`` of the norm says nothing of entries that are themselves no more than that part of it. Where few large
     entries make up the norm, the small ones are probed by themselves.
     """
-    claimed = np.abs(case.gradient[case.layout.slices[leaf]])
-    hidden = claimed <= min(HIDDEN * bound, MOST) * case.norm(leaf)
-    small, large = np.flatnonzero(hidden), claimed[~hidden]
-    if not len(small) or not len(large) or norm(large) < case.norm(leaf) / 2:
+    gradient, whole = case.gradient[case.layout.slices[leaf]], case.norm(leaf)
+    limit = min(HIDDEN * bound, MOST) * whole
+    count = sum(int(np.count_nonzero(np.abs(part) <= limit)) for (part,) in blocks(gradient))
+    if not RARE * gradient.size <= count < gradient.size or not count:
+        return None
+    claimed = np.abs(gradient)
+    small, large = np.flatnonzero(claimed <= limit), claimed[claimed > limit]
+    if norm(large) < whole / 2:
         return None
     told = claimed[small][claimed[small] > 0]
     if not len(told) and len(large) >= FEW:  # zeros among many others, as behind a ReLU, are vouched for by these
         return None
-    floor = rms(told.tolist()) if len(told) else bound * case.norm(leaf)
+    floor = rms(told.tolist()) if len(told) else bound * whole
     return _most_wrong(case, leaf, np.maximum(claimed, floor * GROSS), small)
 
 
