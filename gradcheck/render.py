@@ -31,7 +31,8 @@ EXACT = 17  # and at most: more say nothing of a float64
 COLUMN = 13  # letters of a number in the table, at least
 NAME = 40  # letters of a name
 SAYING = 90  # letters about one argument, on its line
-SENTENCE = 2  # lines of a sentence; an explanation is told in full
+SENTENCE = 2  # lines of a sentence; an explanation is told in full,
+REASONED = 3  # and a reason with its remedy has so many
 SAID = 3  # explanations
 CELLS = 4096  # entries of an argument of which a picture is drawn
 SIDE = 6  # of a cell, in pixels
@@ -104,7 +105,7 @@ def _laws(report: Report) -> Iterator[str]:
         *(f"Remark: {sentence}" for sentence in report.remarks),
     ]
     for sentence in sentences[:2]:
-        yield from _wrapped(sentence, SENTENCE)
+        yield from _wrapped(sentence, REASONED)
 
 
 def _arguments(report: Report, most: int, *, colour: bool) -> Iterator[str]:
