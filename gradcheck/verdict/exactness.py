@@ -12,6 +12,9 @@ The gross entry. Entries are moved by so much each that all effects are alike: t
 errors, to which a small entry contributes as a large one does. Halving towards the larger gap leads to the entry that
 is most wrong for its size. An inexact gradient has an error at every entry, which is large for a small enough one: an
 entry has to stand clear of the error that the large entries have.
+
+The shadow. A bound of the norm does not speak of entries that are smaller than it. Where a few large ones make up the
+norm, the small ones are probed by themselves in the same way, also if all probes agree.
 """
 
 from __future__ import annotations
@@ -76,20 +79,20 @@ def weigh(case: Case, leaf: int, probes: Sequence[Probe]) -> Weight:
     most = MANY if case.tol is None else TOLERANT
     along = _along_itself(case, leaf)
     while True:
-        norm = max(case.norm(leaf), rms(one.measured for one in taken))
-        weight = Weight(max(along, least_error(taken, most)), certificate(taken, most), norm, tuple(taken))
-        if weight.least > above * norm or weight.most <= below * norm or len(taken) >= most:
+        whole = max(case.norm(leaf), rms(one.measured for one in taken))
+        weight = Weight(max(along, least_error(taken, most)), certificate(taken, most), whole, tuple(taken))
+        if weight.least > above * whole or weight.most <= below * whole or len(taken) >= most:
             return weight
         taken.append(case.probe(case.tangent([(leaf, 1.0)])))
 
 
 def _along_itself(case: Case, leaf: int) -> float:
     """Return what the error of a leaf certainly amounts to along the claimed gradient."""
-    norm, part = case.norm(leaf), case.layout.slices[leaf]
-    if not norm:
+    whole, part = case.norm(leaf), case.layout.slices[leaf]
+    if not whole:
         return 0.0
     tangent = np.zeros(case.layout.size)
-    tangent[part] = case.gradient[part] / norm
+    tangent[part] = case.gradient[part] / whole
     one = case.probe(tangent)
     return max(one.gap - one.error - one.kink, 0.0) if math.isfinite(one.error) else 0.0
 

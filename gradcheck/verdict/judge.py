@@ -151,14 +151,14 @@ def _alone(case: Case, leaf: int) -> Finding:
 
 def _enough(case: Case, leaf: int, probes: list[Probe]) -> bool:
     """Whether agreeing probes say all that can be hoped for: they are sharp, or more like them would not suffice."""
-    norm = max(case.norm(leaf), rms(one.measured for one in probes))
+    whole = max(case.norm(leaf), rms(one.measured for one in probes))
     bound = certificate(probes)
-    if bound <= (case.tol or SHARP) * norm:
+    if bound <= (case.tol or SHARP) * whole:
         return True
     if case.tol:
-        return probes[-1].error > case.tol * norm
+        return probes[-1].error > case.tol * whole
     return len(probes) >= ALONE and (
-        bound <= _allowed(case, leaf) * norm or probes[-1].reach > _allowed(case, leaf) * norm
+        bound <= _allowed(case, leaf) * whole or probes[-1].reach > _allowed(case, leaf) * whole
     )
 
 
@@ -179,8 +179,8 @@ def _lost(shape: tuple[int, ...], said: str | None) -> Finding:
 def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
     """Say how small an error could hide in a leaf whose probes agree."""
     shape = case.layout.shapes[leaf]
-    norm = max(case.norm(leaf), rms(one.measured for one in probes))
-    error, bound = (rms(one.gap for one in probes) / norm, certificate(probes) / norm) if norm else (0.0, math.inf)
+    whole = max(case.norm(leaf), rms(one.measured for one in probes))
+    error, bound = (rms(one.gap for one in probes) / whole, certificate(probes) / whole) if whole else (0.0, math.inf)
     allowed = _allowed(case, leaf)
     if bound <= allowed:
         unit = max(case.unit(leaf), case.pairing.unit)
@@ -188,12 +188,12 @@ def _undisputed(case: Case, leaf: int, probes: list[Probe]) -> Finding:
         return Finding(Verdict.PASS, shape, error, bound, reason=limited)
     if told := _lost_in_rounding(case, leaf, probes):
         return told
-    if not norm and not any(case.pairing.along(case.tangent([(leaf, 1.0)]), t) for t in FARTHER):
+    if not whole and not any(case.pairing.along(case.tangent([(leaf, 1.0)]), t) for t in FARTHER):
         return Finding(Verdict.PASS, shape, 0.0, 0.0, reason=VACUOUS)
     visible = certificate(probes) * max(case.length(leaf), math.sqrt(math.prod(shape)))
     scale = max(case.pairing.size, case.pairing.excursion(leaf))
-    negligible = NEGLIGIBLE if norm else UNMOVED
-    if (case.norm(leaf) <= certificate(probes) and visible <= negligible * scale) or (not norm and not scale):
+    negligible = NEGLIGIBLE if whole else UNMOVED
+    if (case.norm(leaf) <= certificate(probes) and visible <= negligible * scale) or (not whole and not scale):
         return Finding(Verdict.PASS, shape, 0.0, 0.0, reason=VACUOUS)
     drowned = certificate(probes) <= DROWNING * scale / case.length(leaf)
     cause = _said(probes) or (DROWNED if drowned else NOISY)

@@ -64,4 +64,4 @@ def test_rules_of_installed_packages_are_trusted(monkeypatch):
 
 
 def test_a_reference_that_looks_at_numbers_is_not_looked_into():
-    with_reference(lambda x: jnp.sin(x) if float(jax.lax.stop_gradient(x)[0]) > 0 else x)
+    assert with_reference(lambda x: jnp.sin(x) if float(jax.lax.stop_gradient(x)[0]) > 0 else x)
