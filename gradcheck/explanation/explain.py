@@ -17,6 +17,7 @@ import numpy as np
 
 from gradcheck.arguments import name_of
 from gradcheck.explanation.edits import Aim, Edit, edits
+from gradcheck.explanation.edits.keep import kept
 from gradcheck.explanation.edits.reach import reached
 from gradcheck.explanation.edits.source import NoSource, source_of
 from gradcheck.explanation.evidence import Evidence, Exhausted
@@ -99,13 +100,14 @@ def explain(evidence: Evidence, recheck: Recheck) -> Explained:
     in here is no reason to lose the verdict: it is told in ``silence``.
     """
     inquest = Inquest(evidence, [], [], [])
-    inquest.ask(ALGEBRA)
-    if _has_source(evidence.backward):
-        inquest.ask_the_source(recheck, TRIED)
-        inquest.ask(PATTERNS)
-    else:  # then only functions that it calls can be edited, and they serve others too
-        inquest.ask(PATTERNS)
-        inquest.ask_the_source(recheck, CALLED)
+    with kept(evidence.forward, evidence.backward):
+        inquest.ask(ALGEBRA)
+        if _has_source(evidence.backward):
+            inquest.ask_the_source(recheck, TRIED)
+            inquest.ask(PATTERNS)
+        else:  # then only functions that it calls can be edited, and they serve others too
+            inquest.ask(PATTERNS)
+            inquest.ask_the_source(recheck, CALLED)
     candidates, asked, troubles = inquest.candidates, inquest.asked, inquest.troubles
     explanations = tuple(_told_apart(_ranked(candidates, evidence)))
     found = {candidate.suspicion.mistake for candidate in candidates}
@@ -174,8 +176,11 @@ def _repairs(evidence: Evidence, recheck: Recheck, most: int) -> Iterator[Candid
     for tried, edit in enumerate(made):
         if tried >= most or found >= REPAIRS:
             break
-        if _repairs_all(edit, evidence) and recheck(edit.forward or evidence.forward, edit.backward):
-            if _fits_these_sizes_alone(edit, evidence):
+        with kept(evidence.forward, evidence.backward):
+            repairs = _repairs_all(edit, evidence) and recheck(edit.forward or evidence.forward, edit.backward)
+            fits = repairs and _fits_these_sizes_alone(edit, evidence)
+        if repairs:
+            if fits:
                 fitted.append(Candidate(_suspicion(edit, evidence, EDITED + FITTED), edit))
                 continue
             found += 1

@@ -20,7 +20,7 @@ import numpy as np
 
 from gradcheck.explanation.edits.source import CACHED, Globals
 
-__all__ = ["Names", "reached", "replaced", "spoken"]
+__all__ = ["Names", "is_own", "may_lead", "reached", "replaced", "spoken"]
 
 DEPTH, FUNCTIONS, ELEMENTS = 4, 20, 64
 Names = frozenset[str]
@@ -109,17 +109,17 @@ def _parts(thing: Any, names: Names) -> Parts:
     if isinstance(thing, CACHED):
         return {("cached", "function"): thing.__wrapped__}
     if isinstance(thing, tuple | list) and len(thing) <= ELEMENTS:
-        return {("element", i): part for i, part in enumerate(thing) if _may_lead(part)}
+        return {("element", i): part for i, part in enumerate(thing) if may_lead(part)}
     if isinstance(thing, dict) and len(thing) <= ELEMENTS:
-        return {("entry", key): part for key, part in thing.items() if _may_lead(part)}
+        return {("entry", key): part for key, part in thing.items() if may_lead(part)}
     if isinstance(thing, types.ModuleType):
-        return {("member", n): vars(thing)[n] for n in sorted(names & vars(thing).keys()) if _may_lead(vars(thing)[n])}
-    if isinstance(thing, type) or _may_lead(thing):
+        return {("member", n): vars(thing)[n] for n in sorted(names & vars(thing).keys()) if may_lead(vars(thing)[n])}
+    if isinstance(thing, type) or may_lead(thing):
         return dict(_parts_of_object(thing, names))
     return {}
 
 
-def _may_lead(thing: Any) -> bool:
+def may_lead(thing: Any) -> bool:
     """Whether a thing can lead to a function of the user's: not an array, a number or NumPy itself."""
     kind = type(thing)
     if isinstance(thing, types.ModuleType):
@@ -152,15 +152,15 @@ def _parts_of_function(function: types.FunctionType) -> Iterator[tuple[tuple[str
             content = cell.cell_contents
         except ValueError:  # not bound yet
             continue
-        if _may_lead(content):
+        if may_lead(content):
             yield ("cell", name), content
-    if function.__defaults__ and _may_lead(function.__defaults__):
+    if function.__defaults__ and may_lead(function.__defaults__):
         yield ("defaults", ""), function.__defaults__
     if function.__kwdefaults__:
         yield ("kwdefaults", ""), function.__kwdefaults__
     if is_own(function):
         for name in sorted(_names_in(function.__code__) & function.__globals__.keys()):
-            if _may_lead(function.__globals__[name]) and not isinstance(function.__globals__[name], dict):
+            if may_lead(function.__globals__[name]) and not isinstance(function.__globals__[name], dict):
                 yield ("global", name), function.__globals__[name]
 
 
@@ -173,7 +173,7 @@ def _parts_of_object(thing: Any, names: Names) -> Iterator[tuple[tuple[str, Any]
             yield ("static" if isinstance(held, staticmethod) else "bound", name), function
     if not isinstance(thing, type):
         for name, value in sorted(getattr(thing, "__dict__", {}).items()):
-            if _may_lead(value):
+            if may_lead(value):
                 yield ("attribute", name), value
 
 
