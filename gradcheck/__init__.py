@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from gradcheck.errors import ContractError as ContractError
     from gradcheck.errors import GradientError as GradientError
     from gradcheck.errors import InconclusiveError as InconclusiveError
-    from gradcheck.explanation.inquiry import reassure as reassure
     from gradcheck.oracles import Estimate as Estimate
     from gradcheck.oracles import OracleError as OracleError
     from gradcheck.oracles import autodiff as autodiff
@@ -54,7 +53,6 @@ _HOME = {
     "ContractError": "errors",
     "GradientError": "errors",
     "InconclusiveError": "errors",
-    "reassure": "explanation.inquiry",
     "Estimate": "oracles",
     "OracleError": "oracles",
     "autodiff": "oracles",

@@ -190,7 +190,7 @@ def _place(number: float) -> int:
 
 def _why(report: Report) -> Iterator[str]:
     for number, each in enumerate(report.explanations[:SAID]):
-        yield from _explained(each, "Or" if number else "Note" if each.mistake == "Z" else "Why")
+        yield from _explained(each, "Or" if number else "Why")
     if report.silence:
         yield from _wrapped(f"No explanation: {report.silence.removesuffix('.')}.")
     if report.advice:
@@ -199,10 +199,6 @@ def _why(report: Report) -> Iterator[str]:
 
 def _explained(each: Explanation, how: str) -> Iterator[str]:
     yield from _wrapped(f"{how} ({each.mistake}): {each.sentence}")
-    before, arrow, after = each.edit.partition("  →  ")
-    lines = [each.edit] if len(each.edit) <= WIDTH - 6 else [before, f"{arrow}{after}".strip()]
-    for line in lines:
-        yield from _wrapped(line, indent="      ", hanging=10)
     if each.otherwise:
         yield from _wrapped(f"To tell: {each.otherwise}", indent="      ", hanging=10)
 
@@ -215,8 +211,6 @@ def _after(report: Report) -> Iterator[str]:
     wrong = {path: finding.verdict == "fail" for path, finding in report.arguments.items()}
     if decided and (place := entrance(wrong)):
         yield from _wrapped(f"Enters: {place}", SENTENCE)
-    if report.ruled_out:
-        yield from _wrapped(f"Ruled out for a gradient as a whole: {', '.join(report.ruled_out)}.", SENTENCE)
     if report.replay:
         yield from _wrapped(f"Replay: {report.replay}", SENTENCE)
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from gradcheck.render import html, shows_colour, spelled, text
 
-__all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Findings", "Report", "Verdict"]
+__all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Findings", "Report", "Step", "Verdict"]
 
 CONFIDENCE = 1e-6  # the probability with which an error beyond the stated bound would not have been seen
 
@@ -105,6 +105,31 @@ class Findings(Mapping[str, Finding]):
 
 
 @dataclass(frozen=True)
+class Step:
+    """One line of the backward, and what it was found to be.
+
+    Attributes:
+        file: the file of the code, as its code object names it.
+        line: the number of the line in it.
+        function: the function that the line stands in.
+        source: the text of the line; None where there is none to be had.
+        operation: what is done on the line, by the names of NumPy, in order.
+        cotangent_of: of which value of the forward the line holds the cotangent, by the name that the code has for
+            it; of a wrong line, of which it ought to be. None where it holds none.
+        verdict: ``"right"``, ``"wrong"``, ``"unreached"`` where it depends on a wrong one or nothing tells, or
+            ``"auxiliary"`` where it holds no cotangent, such as a mask, an index, or a local derivative.
+    """
+
+    file: str
+    line: int
+    function: str
+    source: str | None
+    operation: str
+    cotangent_of: str | None
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why a gradient is wrong.
 
@@ -112,8 +137,9 @@ class Explanation:
         mistake: the id of the mistake in the catalogue, ``gradcheck.mistakes.CATALOGUE``.
         arguments: the arguments whose gradients it explains.
         sentence: what a person reads: what was found, and what to do.
-        verified: whether the gradients that undoing it gives were found to be the true ones.
-        edit: the line of source that undoes it, before and after; "" where none was found.
+        verified: whether what is said was found to give the measured gradients at two points.
+        file: the file of the line that it speaks of; "" where it speaks of none.
+        line: the number of that line; 0 where it speaks of none.
         otherwise: on which inputs it could be told apart from another explanation; "" where there is none.
     """
 
@@ -121,23 +147,24 @@ class Explanation:
     arguments: tuple[str, ...]
     sentence: str
     verified: bool
-    edit: str = ""
+    file: str = ""
+    line: int = 0
     otherwise: str = ""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What was found out about a failure besides where it is; all of it may be empty.
+    """What was found out about a failure besides which entries are wrong; all of it may be empty.
 
     Attributes:
         explanations: why it is wrong, the simplest first; several where they cannot be told apart on these inputs.
         silence: why there is no explanation of a failure; None where there is one, or none was asked for.
-        ruled_out: names of mistakes that would have been recognised here and were not found.
+        steps: every line of the backward, in the order of the code.
     """
 
     explanations: tuple[Explanation, ...] = ()
     silence: str | None = None
-    ruled_out: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,18 +213,18 @@ class Report:
 
     @property
     def explanations(self) -> tuple[Explanation, ...]:
-        """Why it is wrong, the simplest first; of a pass, what looks wrong and is not."""
-        return self.answers.explanations
+        """Why it is wrong, the simplest first."""
+        return self.answers.explanations if self.verdict is Verdict.FAIL else ()
 
     @property
     def silence(self) -> str | None:
         """Why there is no explanation of a failure."""
-        return self.answers.silence
+        return self.answers.silence if self.verdict is Verdict.FAIL else None
 
     @property
-    def ruled_out(self) -> tuple[str, ...]:
-        """Names of mistakes that would have been recognised and were not found."""
-        return self.answers.ruled_out
+    def steps(self) -> tuple[Step, ...]:
+        """Every line of the backward and what it holds; also of a backward that passes."""
+        return self.answers.steps
 
     @property
     def advice(self) -> str | None:
@@ -301,7 +328,7 @@ class Report:
                 dataclasses.asdict(each) | {"arguments": list(each.arguments)} for each in self.explanations
             ],
             "silence": self.silence,
-            "ruled_out": list(self.ruled_out),
+            "steps": [dataclasses.asdict(each) for each in self.steps] if self.verdict is Verdict.FAIL else [],
             "advice": self.advice,
             "replay": self.replay,
         }

@@ -1,15 +1,19 @@
 """One planted mistake, and how it is planted."""
 
+import ast
 import inspect
 import itertools
 import linecache
+import os
+import re
 import sys
 from typing import NamedTuple
 
-__all__ = ["BARELY", "Mistake", "compiled", "mistakes", "with_mistake"]
+__all__ = ["BARELY", "PLANTED", "Mistake", "compiled", "edited", "mistakes", "with_mistake"]
 
 BARELY = "(1 + 1e-4)"  # in the middle of a chain: of a smaller one what reaches the end may be no more than inexact
 CELLS = itertools.count(1)
+PLANTED = {}  # the wrong lines of each file that was compiled
 
 
 class Mistake(NamedTuple):
@@ -56,16 +60,44 @@ def with_mistake(backward, mistake, *, source=False):
             f"{backward.__name__} must hold {mistake.right!r} once, but holds it {count} times. "
             f"Adapt the mistake {mistake.name!r} to the new source."
         )
-    return compiled(text.replace(mistake.right, mistake.wrong), backward, source=source)
+    wrong, lines = edited(text, (mistake.right, mistake.wrong))
+    return compiled(wrong, backward, source=source, lines=lines)
 
 
-def compiled(text, right, *, source):
+def edited(text, *edits):
+    """Return ``text`` with fragments replaced, each a pair (right, wrong), and the lines of it that are wrong.
+
+    These are all lines of the statements that were changed; where one vanished, of its neighbours.
+    """
+    marked = text
+    for k, (right, wrong) in enumerate(edits):
+        same = len(os.path.commonprefix([right, wrong]))
+        marked = marked.replace(right, f"{wrong[:same]}\0{k}\0{wrong[same:]}\1{k}\1")
+    parts, lines, number, open_ = [], set(), 1, 0
+    for part in re.split("(\0\\d+\0|\1\\d+\1)", marked):
+        if part[:1] in ("\0", "\1"):
+            open_ += 1 if part[0] == "\0" else -1
+            lines.add(number)
+            continue
+        if open_:
+            lines |= set(range(number, number + part.rstrip().count("\n") + 1))
+        number += part.count("\n")
+        parts.append(part)
+    text = "".join(parts)
+    rows = text.splitlines()
+    lines |= {near for n in lines if n <= len(rows) and not rows[n - 1].strip() for near in (n - 1, n + 1)}
+    spans = [(n.lineno, n.end_lineno) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt) and not hasattr(n, "body")]
+    return text, lines | {i for a, b in spans if lines & set(range(a, b + 1)) for i in range(a, b + 1)}
+
+
+def compiled(text, right, *, source, lines=()):
     """Return what ``text`` defines under the name of ``right``, among the names that the module of ``right`` holds.
 
     With ``source`` the text can be found by ``inspect``, as in a notebook; without it there is none, as in a grader.
     """
     # For a file's own name inspect would open the file of the right one.
-    filename = f"<cell {next(CELLS)}>" if source else "<submission>"
+    filename = f"<{'cell' if source else 'submission'} {next(CELLS)}>"
+    PLANTED[filename] = frozenset(lines)
     if source:
         linecache.cache[filename] = len(text), None, text.splitlines(keepends=True), filename
     # A module's name that nobody can import: inspect would look up a class in the file of the right one.

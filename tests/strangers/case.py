@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gradcheck import from_layer, from_value_and_gradient
-from tests.mutants.mistake import compiled
+from tests.mutants.mistake import compiled, edited
 
 __all__ = ["Case", "RightAlthough", "from_cost", "from_layers", "normal", "planted", "planted_case"]
 
@@ -60,14 +60,14 @@ def planted(right, *edits, helpers=(), source=True):
     of :func:`tests.mutants.mistake.compiled`.
     """
     text = "\n\n".join(textwrap.dedent(inspect.getsource(each)) for each in (*helpers, right))
-    for fragment, wrong in edits:
+    for fragment, _ in edits:
         if text.count(fragment) != 1:
             raise ValueError(
                 f"{right.__name__} must hold {fragment!r} once, but holds it {text.count(fragment)} times. "
                 "Adapt the edit to the source."
             )
-        text = text.replace(fragment, wrong)
-    return compiled(text, right, source=source)
+    text, lines = edited(text, *edits)
+    return compiled(text, right, source=source, lines=lines)
 
 
 def planted_case(name, forward, right, args, mistake, wrong, *edits, helpers=(), **rest):
