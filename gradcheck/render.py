@@ -1,7 +1,7 @@
 """A report as a person reads it: plain text, text in colour, HTML with a small picture. Level 0.
 
 The order is a person's: which gradients are right and which are wrong, how wrong and where, why, between which layers
-the error enters, what was ruled out, and a line that does it again.
+the error enters, which lines of the backward are wrong, and a line that does it again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
+from gradcheck.annotation import annotated, around, table
 from gradcheck.entrance import entrance
 
 if TYPE_CHECKING:
@@ -34,13 +35,28 @@ SAYING = 90  # letters about one argument, on its line
 SENTENCE = 2  # lines of a sentence; an explanation is told in full,
 REASONED = 3  # and a reason with its remedy has so many
 SAID = 3  # explanations
+MARKED = 7  # lines for the steps of the backward
 CELLS = 4096  # entries of an argument of which a picture is drawn
 SIDE = 6  # of a cell, in pixels
 ACROSS = 64  # cells of a picture of an argument that has one axis only
 INK = {"pass": "32", "fail": "31", "inconclusive": "33"}  # what a terminal calls green, red and yellow
 PAINT = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700"}
 TOLD = {"pass": "right", "fail": "wrong", "inconclusive": "undecided"}
-PLAIN = {"−": "-", "±": "+/-", "…": "...", "→": "->", "≥": ">=", "≤": "<=", "×": "x", "·": "*", "²": "^2", "°": " deg"}
+PLAIN = {
+    "−": "-",
+    "±": "+/-",
+    "…": "...",
+    "→": "->",
+    "≥": ">=",
+    "≤": "<=",
+    "×": "x",
+    "·": "*",
+    "²": "^2",
+    "°": " deg",
+    "✓": "v",
+    "✗": "X",
+    "∂": "d",
+}
 
 
 def text(report: Report, *, colour: bool = False) -> str:
@@ -50,12 +66,15 @@ def text(report: Report, *, colour: bool = False) -> str:
     explained = list(_why(report))
     left = LINES - len(above) - len(certificate) - len(below)
     noted = min(len(explained), NOTED)
+    wrong = list(_steps(report, MARKED))
     for arguments, entries in ROOM if report.verdict == "fail" else ((left - noted - 1, 0),):
         middle = [*_arguments(report, arguments, colour=colour), *certificate, *_entries(report, entries)]
         room = left + len(certificate) - len(middle)
-        if len(explained) <= room:
+        if len(explained) + len(wrong) <= room:
             break
-    return "\n".join([*above, *middle, *_fitting(explained, room), *below])
+    told = _fitting(explained, room)
+    steps = list(_steps(report, room - len(told)))
+    return "\n".join([*above, *middle, *told, *steps, *below])
 
 
 def spelled(text: str, file: TextIO | None) -> str:
@@ -73,9 +92,10 @@ def shows_colour(file: TextIO) -> bool:
 def html(report: Report) -> str:
     """Return ``report`` for a notebook: its text, and for every wrong argument a picture of the error by entry."""
     pictures = "".join(_picture(path, finding) for path, finding in report.arguments.items() if finding.wrong_entries)
+    marked = report.steps if report.verdict == "fail" else ()
     return (
         f'<div style="border-left: 4px solid {PAINT[report.verdict]}; padding-left: 1em">'
-        f"<pre>{markup.escape(text(report))}</pre>{pictures}</div>"
+        f"<pre>{markup.escape(text(report))}</pre>{table(marked) if marked else ''}{pictures}</div>"
     )
 
 
@@ -195,6 +215,17 @@ def _why(report: Report) -> Iterator[str]:
         yield from _wrapped(f"No explanation: {report.silence.removesuffix('.')}.")
     if report.advice:
         yield from _wrapped(report.advice)
+
+
+def _steps(report: Report, room: int) -> Iterator[str]:
+    """Yield the wrong lines of the backward and their neighbours, in at most ``room`` lines; nothing of a pass."""
+    if report.verdict != "fail" or not any(step.verdict == "wrong" for step in report.steps):
+        return
+    for most in range(min(room, MARKED), 0, -1):  # each function among them takes a line for its title
+        lines = list(annotated(around(report.steps, most)))
+        if len(lines) <= min(room, MARKED):
+            yield from lines
+            return
 
 
 def _explained(each: Explanation, how: str) -> Iterator[str]:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from gradcheck.annotation import annotated, table
 from gradcheck.render import html, shows_colour, spelled, text
 
-__all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Findings", "Report", "Step", "Verdict"]
+__all__ = ["CONFIDENCE", "Answers", "Entry", "Explanation", "Finding", "Findings", "Report", "Step", "Steps", "Verdict"]
 
 CONFIDENCE = 1e-6  # the probability with which an error beyond the stated bound would not have been seen
 
@@ -129,6 +130,20 @@ class Step:
     verdict: str
 
 
+class Steps(tuple[Step, ...]):
+    """The lines of a backward; printed, each with its mark."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        """Return the backward with a mark on each line, in letters that the standard output can show."""
+        return spelled("\n".join(annotated(self)), sys.stdout)
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table for a notebook."""
+        return table(self)
+
+
 @dataclass(frozen=True)
 class Explanation:
     """Why a gradient is wrong.
@@ -164,7 +179,7 @@ class Answers:
 
     explanations: tuple[Explanation, ...] = ()
     silence: str | None = None
-    steps: tuple[Step, ...] = ()
+    steps: Steps = Steps()
 
 
 @dataclass(frozen=True)
@@ -222,8 +237,8 @@ class Report:
         return self.answers.silence if self.verdict is Verdict.FAIL else None
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        """Every line of the backward and what it holds; also of a backward that passes."""
+    def steps(self) -> Steps:
+        """Every line of the backward and what it holds, also of one that passes; ``print`` shows each with its mark."""
         return self.answers.steps
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gradcheck.report import Answers, Explanation, Step
+from gradcheck.report import Answers, Explanation, Step, Steps
 from gradcheck.trees import leaves
 from gradcheck.steps.blame import Blame, Line, Replay
 from gradcheck.steps.label import label
@@ -165,7 +165,7 @@ def explained(forward, backward, arguments, evidence, *, seed=0) -> Explained:
     return Explained(run, blame.sight, blame, Lapses(blame, forward, backward, seed), evidence)
 
 
-def listing(found: Explained) -> tuple[Step, ...]:
+def listing(found: Explained) -> Steps:
     """Return every line of the backward that computes something, or feeds a line that is to blame."""
     run, sight = found.run, found.sight
     main, near = found.lines
@@ -192,4 +192,4 @@ def listing(found: Explained) -> tuple[Step, ...]:
         source = linecache.getline(line.code.co_filename, line.number).strip() or None
         names = ", ".join(dict.fromkeys(n.name for n in nodes))
         steps.append(Step(line.code.co_filename, line.number, line.code.co_name, source, names, of, verdict))
-    return tuple(steps)
+    return Steps(steps)
