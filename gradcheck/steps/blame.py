@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradcheck.steps.match import Sight, same
-from gradcheck.steps.trace import Site
+from gradcheck.steps.places import Site
 
 PATIENCE = 3.0  # seconds for the pins
 TURNS = 400  # turns of one place that are replaced together

@@ -18,7 +18,7 @@ from gradcheck.steps.lapses import Cause, Lapses, claimed_of
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.paths import Composition
 from gradcheck.steps.search import Search
-from gradcheck.steps.truth import Run, traced
+from gradcheck.steps.run import Run, traced
 from gradcheck.steps.views import Elsewhere
 
 SAID = 0.72  # what is verified on a line is not doubted more

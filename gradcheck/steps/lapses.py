@@ -13,7 +13,8 @@ import numpy as np
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.rewrites.base import subsets
-from gradcheck.steps.truth import adjoint, by_element, slope_by_element, traced, unbroadcast
+from gradcheck.steps.run import traced
+from gradcheck.steps.truth import adjoint, by_element, slope_by_element, unbroadcast
 
 PATIENCE = 2.0
 LAPSE = 0.75

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradcheck.steps.truth import Bars, Run, adjoint, by_element
+from gradcheck.steps.run import Run
+from gradcheck.steps.truth import Bars, adjoint, by_element
 
 CLOSE = 1e-7  # of the norm: two arrays are the same
 SUBSETS = 5  # uses of a value, of which all sums are known

@@ -1,23 +1,17 @@
-"""True cotangents of every intermediate value of the forward, by two roads.
+"""True cotangents of every intermediate value of the forward, by one sweep back over the tape.
 
-``Injection`` needs no rule: the forward is run again with one value (or one use of one) moved along v, and the slope
-of φ is ⟨z̄, v⟩ by the identity. ``adjoint`` gets all cotangents in one sweep back over the tape: what moves cells is
-read off by running it on numbered cells, what works by element is measured by element, sums and products have a rule
-each, and anything else is measured entry by entry on that operation alone. It is believed where the injections and the
-measured slopes of the arguments agree with it.
+What moves cells is read off by running it on numbered cells, what works by element is measured by element, sums and
+products have a rule each, and anything else is measured entry by entry on that operation alone.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.steps.trace import Hole, Tape, plain
-from gradcheck.arguments import Arguments
-from gradcheck.trees import leaves, rebuild
-from gradcheck.verdict.laws import match_gradients
+from gradcheck.steps.run import Run
+from gradcheck.steps.tape import Hole
 
 MOVES = set(
     "reshape ravel flatten transpose swapaxes moveaxis rollaxis squeeze expand_dims broadcast_to repeat tile concatenate "
@@ -28,129 +22,6 @@ MOVES = set(
 BY_ELEMENT = {"where", "clip", "nan_to_num", "sinc", "astype"}
 LARGEST = 4000  # entries of an operand that is measured entry by entry
 STEP = 1e-30
-
-
-class Run(NamedTuple):
-    """One traced call of the forward and of the backward: which nodes are what."""
-
-    tape: Tape
-    arguments: Arguments
-    leaf: dict[str, int]
-    outs: list[int]
-    cotangent: list[np.ndarray]
-    start: int  # the first node of the backward
-    results: dict[str, int]
-    claimed: dict[str, np.ndarray | None]
-
-    @property
-    def nodes(self):
-        return self.tape.nodes
-
-    def value(self, node):
-        return self.tape.nodes[node].value
-
-
-def traced(forward, backward, arguments, cotangent=None, seed=0, **options) -> Run:
-    """Run forward and backward on one tape; ``cotangent`` is drawn if it is None."""
-    tape, leaf = Tape(**options), {}
-    args = []
-    for name, value in zip(arguments.names, arguments.fresh()):
-        found = []
-        for path, each in leaves(value, name):
-            if isinstance(each, np.ndarray) and each.dtype.kind in "fbiu" and not (each.ndim == 0 and each.dtype.kind in "iu"):
-                each = tape.leaf(each, path)
-                leaf[path] = len(tape.nodes) - 1
-            elif path in arguments.layout.paths:
-                each = tape.leaf(np.asarray(each), path)
-                leaf[path] = len(tape.nodes) - 1
-            found.append(each)
-        args.append(rebuild(value, iter(found)))
-    with np.errstate(all="ignore"):
-        out, cache = tape.run(forward, *args)
-        found = [each for _, each in leaves(out, "out")]
-        outs = [tape.read(plain(each)) if isinstance(each, np.ndarray) else -1 for each in found]
-        if cotangent is None:
-            rng = np.random.default_rng((seed, 7))
-            cotangent = [rng.standard_normal(np.shape(plain(each))) for each in found]
-            if len(found) == 1 and np.size(plain(found[0])) == 1:  # so that nothing depends on where dout is multiplied in
-                cotangent = [np.ones(np.shape(plain(found[0])))]
-        start = len(tape.nodes)
-        douts = [tape.leaf(bar.astype(getattr(y, "dtype", float)), "dout") for bar, y in zip(cotangent, found)]
-        if backward is None:
-            return Run(tape, arguments, leaf, outs, cotangent, start, {}, {})
-        dout = rebuild(out, iter(douts)) if not isinstance(out, np.ndarray) else douts[0]
-        returned = tape.run(backward, dout, cache)
-    claims = match_gradients("backward", returned, arguments)
-    results = {path: tape.read(each) for path, each in claims.gradients.items() if each is not None}
-    for path, each in _misshapen(returned, arguments, claims).items():
-        results[path] = tape.read(plain(each)) if isinstance(each, np.ndarray) else -1
-    used = [p for node in tape.nodes[start:] for p in node.parents]
-    for path, i in list(results.items()):  # so that what else is made of a result can be told from it
-        if i >= 0 and (list(results.values()).count(i) > 1 or i in used or i < start + len(douts)):
-            node = tape._node("op", f"return {path}", _itself, (Hole(0),), {}, (i,), ())
-            node.value = tape.nodes[i].value
-            results[path] = node.id
-    return Run(tape, arguments, leaf, outs, cotangent, start, results, dict(claims.gradients))
-
-
-def _itself(value):
-    return value
-
-
-def _misshapen(returned, arguments, claims):
-    """Return what was returned for the arguments whose gradients have a wrong shape."""
-    missing = [path for path, each in claims.gradients.items() if each is None]
-    if not missing or claims.breach:
-        return {}
-    if len(arguments.moving) == 1:
-        name = arguments.names[arguments.moving[0]]
-        return {path: each for path, each in leaves(returned, name) if path in missing}
-    named = returned if isinstance(returned, dict) else None
-    given = returned
-    found = {}
-    for k, i in enumerate(arguments.moving):
-        name = arguments.names[i]
-        try:
-            one = named.get(name, named.get(f"d{name}")) if named is not None else given[k]
-        except (IndexError, TypeError, AttributeError):
-            continue
-        found.update({path: each for path, each in leaves(one, name) if path in missing})
-    return found
-
-
-# ------------------------------------------------------------------ by injection
-
-
-class Injection:
-    """Slopes of φ along moved intermediate values; ``evaluations`` counts the runs of the forward."""
-
-    def __init__(self, forward, run: Run):
-        self.forward, self.run, self.evaluations = forward, run, 0
-
-    def phi(self, **options):
-        self.evaluations += 1
-        moved = traced(self.forward, None, self.run.arguments, self.run.cotangent, **options)
-        return sum(
-            float((bar * (moved.value(a) - self.run.value(b))).sum())
-            for bar, a, b in zip(self.run.cotangent, moved.outs, self.run.outs)
-            if a >= 0
-        )
-
-    def slope(self, key, v, step=1e-4):
-        """Return the slope along v of the node ``("node", i)`` or the use ``("edge", i, k)``, and its error."""
-        value = self.run.value(key[1] if key[0] == "node" else self.run.nodes[key[1]].parents[key[2]])
-        h = step * (np.linalg.norm(value) / np.linalg.norm(v) or 1.0)
-        which = (lambda d: {"deltas": {key[1]: d}}) if key[0] == "node" else (lambda d: {"edges": {key[1:]: d}})
-        near, far = ((self.phi(**which(t * v)) - self.phi(**which(-t * v))) / (2 * t) for t in (h, 2 * h))
-        return (4 * near - far) / 3, abs(near - far) / 3 + 1e-9 * abs(near)
-
-    def whole(self, key):
-        """Return the cotangent entry by entry."""
-        value = self.run.value(key[1] if key[0] == "node" else self.run.nodes[key[1]].parents[key[2]])
-        return np.array([self.slope(key, one.reshape(value.shape))[0] for one in np.eye(value.size)]).reshape(value.shape)
-
-
-# ------------------------------------------------------------------ by one sweep back
 
 
 class Bars(NamedTuple):

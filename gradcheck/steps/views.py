@@ -11,7 +11,8 @@ import numpy as np
 
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.match import Sight, same
-from gradcheck.steps.truth import adjoint, by_element, slope_by_element, traced, unbroadcast
+from gradcheck.steps.run import traced
+from gradcheck.steps.truth import adjoint, by_element, slope_by_element, unbroadcast
 from gradcheck.steps.lapses import Cause, claimed_of
 from gradcheck.steps.match import turns_of
 

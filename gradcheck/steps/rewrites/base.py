@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradcheck.steps.trace import Held, Hole, Ref, _gather
+from gradcheck.steps.tape import Held, Hole, Ref, gather
 
 
 class Refused(Exception):
@@ -29,7 +29,7 @@ def value_of(tree, values):
     if isinstance(tree, Ref):
         return values[tree]
     if isinstance(tree, Held):
-        return _gather(tree.which, tree.place, [values[p] for p in tree.parents])
+        return gather(tree.which, tree.place, [values[p] for p in tree.parents])
     if type(tree) in (tuple, list):
         return type(tree)(value_of(each, values) for each in tree)
     if type(tree) is dict:
