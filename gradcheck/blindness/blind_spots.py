@@ -1,34 +1,33 @@
 """Which mistakes the inputs of a check could not have revealed, why, and which change of them would. Level 5.
 
-A right backward is turned into wrong ones: its gradients are changed, its cache, its source. A wrong one that gives
-the same gradients here cannot be seen here. It is called a blind spot of the *inputs* only if it gives others on other
-inputs; else it is the same backward in other words. What was special about the inputs is what those lack.
+The forward is recorded, and its true cotangents are found by one sweep back over the recording. The same sweep with one
+operation pulled back wrongly gives what somebody gets who makes that mistake in his derivation. Where that is the same
+gradient here, it cannot be seen here. It is called a blind spot of the *inputs* only if it is another gradient on other
+inputs; what was special about the inputs is what those lack.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gradcheck.arguments import Arguments, Chosen, name_of
-from gradcheck.blindness.mutants import Mutant, mutants
-from gradcheck.blindness.mutations import mutations
 from gradcheck.blindness.roles import BATCH, hidden_by, role_of
 from gradcheck.blindness.spots import BlindSpot, BlindSpots
+from gradcheck.blindness.sweeps import Swept
 from gradcheck.blindness.variations import Args, Variation, variations
 from gradcheck.calls import Calls, answering
-from gradcheck.explanation.evidence import Evidence
-from gradcheck.explanation.suspects.batches import Batch, batch_of
 from gradcheck.mistakes import CATALOGUE
 from gradcheck.oracles import central_difference
-from gradcheck.pairing import Pairing, call
+from gradcheck.pairing import call
 from gradcheck.report import Finding, Verdict
 from gradcheck.settings import must_be_functions, must_be_seed
+from gradcheck.steps.slips import Slip, slips
 from gradcheck.trees import Array, leaves, rebuild
 from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.laws import match_gradients, split_forward
@@ -40,8 +39,7 @@ STREAM = 0x626C696E  # our own: default_rng(seed) may have drawn the user's argu
 EQUAL = 1e-13  # relative: gradients that differ by no more are the same, to any check
 OTHER = 1e-6  # and by no less are others
 SHOWN = 2  # wrong backwards that are named for one blind spot
-BY_LAW = {"C5", "E2", "E3", "F7", "G4"}  # classes that laws of behaviour reveal on any inputs
-ABSURD = re.compile(r"divided by (cache|.*\[\d+\]²)")  # a size that the cache keeps, or a label, is no factor
+SLIPS = 400  # that are tried
 
 Gradients = dict[str, Array]
 
@@ -49,15 +47,16 @@ Gradients = dict[str, Array]
 def blind_spots(
     forward: Forward, backward: Backward, args: Sequence[Any], *, wrt: Chosen = None, seed: int | None = None
 ) -> BlindSpots:
-    """Return which mistakes in ``backward`` a check on ``args`` could not reveal.
+    """Return which mistakes in a backward of ``forward`` a check on ``args`` could not reveal.
 
-    Combine those of several inputs with ``&``. Each statement was tried: the wrong backward passes the check on
-    ``args``, and fails it on inputs that differ in what is said; for an axis of size 1 a few follow from what the
-    forward does along it (no sum over one sample differs from a mean).
+    Combine those of several inputs with ``&``. Each statement was tried: a backward with that mistake passes the check
+    on ``args``, and has other gradients on inputs that differ in what is said; for an axis of size 1 a few follow from
+    what the forward does along it (no sum over one sample differs from a mean). Of a forward that cannot be recorded,
+    such as one in C, only these are told.
 
     Args:
         forward: ``forward(*args) -> (out, cache)``.
-        backward: ``backward(dout, cache) -> gradients``; if its source can be had, edits of it are tried too.
+        backward: ``backward(dout, cache) -> gradients``, which has to be right.
         args: the arguments of one call of the forward.
         wrt: names or positions of the arguments that move; by default every float array does.
         seed: of the cotangents and the other inputs.
@@ -88,64 +87,63 @@ class _Search:
             )
         self.arguments = self.claim.arguments
         self.wrt = self.arguments.layout.paths
-        self.right = {path: _double(g) for path, g in self.claim.gradients.gradients.items() if g is not None}
-        self.batch: Batch | None = None
+        self.batched = False  # whether it is known which axis is the batch
 
     def run(self) -> BlindSpots:
-        evidence = self._evidence(self.claim)
-        self.batch = batch_of(evidence)
-        skipped = BY_LAW if self.batch else BY_LAW | {"A2"}  # of which axis the batch is tells its role
-        hidden = [mutant for mutant in mutants(evidence) if self._is_hidden(mutant)]
-        changed = {
-            (mistake, done): None
-            for mistake, done, wrong in mutations(self.right, evidence)
-            if mistake not in skipped and not ABSURD.search(done) and not self._reveals(wrong, self.right, EQUAL)
-        }
-        spots: list[BlindSpot] = list(self._vacuous())
+        here = self._swept(None)
+        hidden = (
+            [slip for slip in itertools.islice(slips(here.run), SLIPS) if self._is_hidden(slip, here)] if here else []
+        )
+        spots, alike = list(self._vacuous()), list[BlindSpot]()
         for variation in variations(self.arguments, self._usable, np.random.default_rng((self.seed, STREAM, 1))):
-            if not (hidden or changed or variation.longer):
-                break
-            spots += self._told_by(variation, hidden, changed)
-        return BlindSpots(name_of(self.forward), tuple(_merged(spots)), tuple(self._alike()))
+            if not (hidden or variation.longer):
+                continue
+            spots += self._told_by(variation, here, hidden)
+            alike += self._alike(variation)
+        return BlindSpots(name_of(self.forward), tuple(_merged(spots)), tuple(alike[:1]))
 
-    def _told_by(
-        self, variation: Variation, hidden: list[Mutant], changed: dict[tuple[str, str], None]
-    ) -> Iterator[BlindSpot]:
+    def _told_by(self, variation: Variation, here: Swept | None, hidden: list[Slip]) -> Iterator[BlindSpot]:
         """Yield what a variation reveals, and take it off what is hidden."""
-        base = self._gradients(self.forward, self.backward, variation.args)
-        if base is None or (variation.at_kinks and not hidden):
-            return
-        shown = [m for m in hidden if self._dies(m, variation, base)]
-        found = [] if variation.at_kinks else self._changed_there(variation, base, changed)
+        there = self._swept(variation.args) if hidden else None
+        shown = [slip for slip in hidden if there and self._shows(slip, there, variation)]
         roles = self._by_role(variation) if variation.longer else ()
-        if not (shown or found or roles):
+        if not (shown or roles):
             return
-        if self._verdict(self.forward, self.backward, variation.args) is not Verdict.PASS:
+        if self._verdict(self.backward, variation.args) is not Verdict.PASS:
             return
         named: dict[str, list[str]] = {mistake: [] for mistake in roles}
-        for key in found:
-            del changed[key]
-            named.setdefault(key[0], []).append(key[1])
-        for mutant in shown:
-            hidden.remove(mutant)
-            rest = named.get(mutant.mistake, [])
-            if len(rest) < SHOWN and self._verdict(mutant.forward, mutant.backward, None) is Verdict.PASS:
-                named.setdefault(mutant.mistake, []).append(mutant.what)
+        for slip in shown:
+            hidden.remove(slip)
+            mistake = there.regulariser(slip) or slip.mistake if there else slip.mistake
+            rest = named.get(mistake, [])
+            if here and len(rest) < SHOWN and self._verdict(here.backward(slip), None) is Verdict.PASS:
+                line = f"{slip.site.name} in line {slip.site.line} of {slip.site.function}"
+                named.setdefault(mistake, []).append(f"{line} {slip.said}")
         for mistake, unseen in named.items():
             yield BlindSpot(mistake, variation.why, variation.change, tuple(unseen[:SHOWN]))
 
     # -- at the point
 
-    def _is_hidden(self, mutant: Mutant) -> bool:
-        found = self._gradients(mutant.forward, mutant.backward, None)
-        return found is not None and not self._reveals(found, self.right)
+    def _swept(self, args: Args | None) -> Swept | None:
+        """Return the sweep back at a point; None where it does not give the gradients of the backward."""
+        try:
+            swept = Swept.of(self.forward, self._at(args))
+        except Exception:  # noqa: BLE001  (a forward that cannot be recorded tells nothing)
+            return None
+        theirs, ours = (self._gradients(backward, args) for backward in (self.backward, swept.backward()))
+        agree = theirs and ours and all(_apart(ours.get(path), g) <= OTHER for path, g in theirs.items())
+        return swept if agree else None
 
-    def _reveals(self, wrong: Gradients, right: Gradients, least: float | None = None) -> bool:
-        """Whether gradients differ by more than ``least``, by default by more than the check's own bound."""
-        return any(
-            _apart(wrong.get(path), gradient) > (max(self.findings[path].bound, EQUAL) if least is None else least)
-            for path, gradient in right.items()
-        )
+    def _is_hidden(self, slip: Slip, here: Swept) -> bool:
+        """Whether a check here could not tell a slip from the truth."""
+        bounds = {path: max(finding.bound, EQUAL) for path, finding in self.findings.items()}
+        return here.takes_part(slip) and not _differs(here, slip, bounds)
+
+    def _shows(self, slip: Slip, there: Swept, variation: Variation) -> bool:
+        """Whether other inputs reveal a slip."""
+        if not _differs(there, slip, dict.fromkeys(self.findings, OTHER)):
+            return False
+        return not variation.at_kinks or self._verdict(there.backward(slip), variation.args) is Verdict.FAIL
 
     def _vacuous(self) -> Iterator[BlindSpot]:
         for path, finding in self.findings.items():
@@ -153,55 +151,35 @@ class _Search:
                 change = f"Draw inputs on which the output depends on {path}."
                 yield BlindSpot("I2", f"d{path} is zero here", change, (f"d{path} multiplied by any number",))
 
-    def _alike(self) -> Iterator[BlindSpot]:
-        if self.batch and self.batch.size == 2:
-            why = f"{self.batch.name} is 2, so that a factor of the batch (A2) looks like any factor 2 (A4)"
-            yield BlindSpot("A2", why, f"Draw {self.batch.name} of at least 3.")
-
     # -- elsewhere
 
     def _by_role(self, variation: Variation) -> tuple[str, ...]:
         """Return the mistakes that one sample, or one step, hides by what it is."""
-        if not variation.why.endswith(" is 1"):
+        role = self._role(variation, variation.args) if variation.why.endswith(" is 1") else None
+        if role is None or (role in BATCH and self.batched):
             return ()
+        self.batched = self.batched or role in BATCH  # and no other axis is
+        return hidden_by(role, dict(variation.longer), _shapes(self.arguments))
+
+    def _alike(self, variation: Variation) -> Iterator[BlindSpot]:
+        """Yield what shows here and cannot be told from something else."""
+        name = variation.why.removesuffix(" is only 2")
+        if name != variation.why and self._role(variation, self.arguments.fresh()) in BATCH:
+            why = f"{name} is 2, so that a factor of the batch (A2) looks like any factor 2 (A4)"
+            yield BlindSpot("A2", why, f"Draw {name} of at least 3.")
+
+    def _role(self, variation: Variation, args: Args) -> str | None:
+        """Return what the axes of a variation are for, by arguments in which they have size 2."""
         axes = dict(variation.longer)
         if len(axes) < len(variation.longer):
-            return ()
+            return None
         try:
-            role = role_of(self.forward, self.arguments.names, variation.args, axes)
+            return role_of(self.forward, self.arguments.names, args, axes)
         except Exception:  # noqa: BLE001  (a forward that refuses one of the slices tells nothing)
-            return ()
-        if role in BATCH:
-            if self.batch:
-                return ()
-            self.batch = Batch(1, variation.why.removesuffix(" is 1"), axes, role)  # and no other axis is
-        return hidden_by(role, axes, _shapes(self.arguments))
-
-    def _dies(self, mutant: Mutant, variation: Variation, base: Gradients) -> bool:
-        found = self._gradients(mutant.forward, mutant.backward, variation.args)
-        if found is not None and not self._reveals(found, base, OTHER):
-            return False
-        if not variation.at_kinks:
-            return True
-        return self._verdict(mutant.forward, mutant.backward, variation.args) is Verdict.FAIL
-
-    def _changed_there(
-        self, variation: Variation, base: Gradients, changed: dict[tuple[str, str], None]
-    ) -> list[tuple[str, str]]:
-        if not changed:
-            return []
-        try:
-            evidence = self._evidence(self._subject(self.forward, self.backward).claim(self._at(variation.args)))
-            return [
-                (mistake, done)
-                for mistake, done, wrong in mutations(base, evidence)
-                if (mistake, done) in changed and self._reveals(wrong, base, OTHER)
-            ]
-        except Exception:  # noqa: BLE001  (what cannot be changed there tells nothing)
-            return []
+            return None
 
     def _usable(self, args: Args) -> bool:
-        return self._gradients(self.forward, self.backward, args) is not None
+        return self._gradients(self.backward, args) is not None
 
     # -- how a pair is run
 
@@ -213,12 +191,12 @@ class _Search:
     def _at(self, args: Args | None) -> Arguments:
         return self.arguments if args is None else Arguments.of(self.forward, args, self.wrt)
 
-    def _gradients(self, forward: Forward, backward: Backward, args: Args | None) -> Gradients | None:
+    def _gradients(self, backward: Backward, args: Args | None) -> Gradients | None:
         """Return the gradients of a pair; None where it does not run, or breaks the contract."""
         try:
             arguments = self._at(args)
             with np.errstate(all="ignore"):
-                out, cache = split_forward(name_of(forward), call(forward, arguments.fresh()))
+                out, cache = split_forward(name_of(self.forward), call(self.forward, arguments.fresh()))
                 rng = np.random.default_rng((self.seed, STREAM, 0))
                 cotangent = rebuild(out, (_normal_like(leaf, rng) for _, leaf in leaves(out, "out")))
                 claims = match_gradients(name_of(backward), call(backward, (cotangent, cache)), arguments)
@@ -228,11 +206,11 @@ class _Search:
             return None
         return {path: _double(gradient) for path, gradient in claims.gradients.items() if gradient is not None}
 
-    def _verdict(self, forward: Forward, backward: Backward, args: Args | None) -> Verdict:
+    def _verdict(self, backward: Backward, args: Args | None) -> Verdict:
         """Return the verdict of a check; inconclusive where it cannot be run."""
         try:
             with np.errstate(all="ignore"):
-                return self._examined(forward, backward, self._at(args), widen=False)[2]
+                return self._examined(self.forward, backward, self._at(args), widen=False)[2]
         except Exception:  # noqa: BLE001  (as above)
             return Verdict.INCONCLUSIVE
 
@@ -253,18 +231,13 @@ class _Search:
         undecided = Verdict.INCONCLUSIVE in verdicts or bool(unanswered) or _all_vacuous(findings)
         return claim, findings, Verdict.INCONCLUSIVE if undecided else Verdict.PASS
 
-    def _evidence(self, claim: Claim) -> Evidence:
-        pairing = Pairing.at_point(self.forward, claim.arguments, claim.cotangent)
-        with np.errstate(all="ignore"):
-            _, cache = call(self.forward, claim.arguments.fresh())
-            returned = call(self.backward, (claim.cotangent, cache))
-        claimed = {path: _double(g) for path, g in claim.gradients.gradients.items() if g is not None}
-        measure = central_difference(pairing, claim.arguments.point)
-        rng = np.random.default_rng((self.seed, STREAM, 2))
-        return Evidence(
-            self.forward, self.backward, claim.arguments, claim.out, claim.cotangent, returned, claimed, {}, (),
-            pairing, measure, rng, 0,
-        )  # fmt: skip
+
+def _differs(swept: Swept, slip: Slip, least: Mapping[str, float]) -> bool:
+    """Whether a slip makes some gradient differ by more than ``least`` of its norm, or gives none at all."""
+    right, wrong = swept.gradients(), swept.gradients(slip)
+    if right is None or wrong is None:
+        return True
+    return any(_apart(wrong[path], right[path]) > least.get(path, OTHER) for path in right)
 
 
 def _shapes(arguments: Arguments) -> dict[str, tuple[int, ...]]:

@@ -50,7 +50,7 @@ def adjoint(run: Run, pulls=None, change=None) -> Bars:
             if parent < 0 or not run.nodes[parent].is_float:
                 continue
             if (node.id, k) not in pulls:
-                pulls[node.id, k] = _pull(node, k, [run.value(p) for p in node.parents])
+                pulls[node.id, k] = pull(node, k, [run.value(p) for p in node.parents])
             part = pulls[node.id, k](bar)
             if change is not None:
                 part = change(node, k, bar, part)
@@ -60,7 +60,7 @@ def adjoint(run: Run, pulls=None, change=None) -> Bars:
     return Bars(nodes, edges)
 
 
-def _pull(node, k, values):
+def pull(node, k, values):
     """Return the function from the cotangent of a node to that of its operand k."""
     shape = values[k].shape
     if node.kind == "gather":
@@ -74,14 +74,14 @@ def _pull(node, k, values):
         known = cells > 0
         at = cells[known] - 1
         return lambda bar: np.bincount(at, bar[known], values[k].size).reshape(shape)
-    axes = _axes(node, values)
+    axes = axes_of(node, values)
     if axes is not None and node.name in ("sum", "mean"):
         count = np.prod([shape[a] for a in axes]) if node.name == "mean" else 1
-        return lambda bar: np.broadcast_to(_kept(bar, shape, axes), shape) / count
+        return lambda bar: np.broadcast_to(kept(bar, shape, axes), shape) / count
     if axes is not None and node.name in ("max", "min"):
-        top = _kept(node.value, shape, axes) == values[k]
+        top = kept(node.value, shape, axes) == values[k]
         top = top / top.sum(axis=axes, keepdims=True)
-        return lambda bar: _kept(bar, shape, axes) * top
+        return lambda bar: kept(bar, shape, axes) * top
     if node.name in ("matmul", "dot") and len(values) == 2 and (values[0].ndim <= 2 or node.name == "matmul") and all(
         v.ndim for v in values
     ) and (values[1].ndim <= 2 or node.name == "matmul"):
@@ -135,7 +135,7 @@ def _moved(node, k, values):
     return whole if cells.shape == node.value.shape and (whole == cells).all() and whole.max(initial=0) <= values[k].size else None
 
 
-def _axes(node, values):
+def axes_of(node, values):
     """Return the axes over which a node reduces its only operand, None if it is no such node."""
     if node.name not in ("sum", "mean", "max", "min") or len(node.parents) != 1 or "where" in node.kwargs:
         return None
@@ -145,7 +145,7 @@ def _axes(node, values):
     return tuple(range(ndim)) if axis is None else tuple(a % ndim for a in np.atleast_1d(axis)) if ndim else ()
 
 
-def _kept(bar, shape, axes):
+def kept(bar, shape, axes):
     return np.reshape(bar, [1 if a in axes else n for a, n in enumerate(shape)])
 
 

@@ -92,9 +92,9 @@ def test_a_symmetric_matrix_hides_a_transpose(backward):
 def test_the_line_that_could_be_wrong_is_told():
     spots = blind_spots(affine_plain_forward, affine_plain_backward, square(True, np.random.default_rng(0)))
     (spot,) = (spot for spot in spots if spot.mistake == "B1")
-    assert any(
-        "of affine_plain_backward as `return (dy @ W, x.T @ dy, dy.sum(axis=0))`" in each for each in spot.unseen
-    )
+    line = affine_plain_forward.__code__.co_firstlineno + 1
+    said = f"matmul in line {line} of affine_plain_forward has its operand 2 transposed wrongly"
+    assert spot.unseen == (said,)
 
 
 def test_no_regulariser_hides_what_it_does():
@@ -256,7 +256,7 @@ def tanh_layer_backward_without_its_derivative(dh, cache):
 def test_weights_so_small_that_tanh_is_straight_hide_its_derivative(size, hidden):
     rng = np.random.default_rng(0)
     args = rng.standard_normal((3, 4)), size * rng.standard_normal((4, 5))
-    found = reasons(blind_spots(tanh_layer_forward, tanh_layer_backward, args), "C3")
+    found = reasons(blind_spots(tanh_layer_forward, tanh_layer_backward, args), "C1")
     assert found == ({"W is tiny"} if hidden else set())
     passes = verdict(tanh_layer_forward, tanh_layer_backward_without_its_derivative, args) is Verdict.PASS
     assert passes is hidden
@@ -274,8 +274,9 @@ def test_generic_inputs_hide_nothing_by_a_size_of_one(derivation):
     assert [spot for spot in spots if spot.why.endswith("] is 1") and "shape" in spot.why] == []
 
 
-@pytest.mark.parametrize("derivation", SMALL, ids=lambda derivation: derivation.name)
+@pytest.mark.parametrize("derivation", [d for d in SMALL if d.name != "graph"], ids=lambda derivation: derivation.name)
 def test_the_smallest_sizes_hide_something(derivation):
+    """Not in a graph of numbers: its arrays are lists of them, and nothing runs over these."""
     smallest = {name: values[0] for name, values in derivation.structure.items()}
     args = derivation.args(np.random.default_rng(7), **smallest)
     if any(1 in np.shape(leaf) for leaf in args if isinstance(leaf, np.ndarray)):
@@ -398,12 +399,8 @@ def test_the_arguments_stay_as_they_were():
 
 def test_what_a_backward_raises_in_the_search_is_noted_and_no_skip_leaves_it():
     def pair(error):
-        calls = iter(range(1000))
-
         def backward(dy, x):
-            if next(calls) > 11:
-                raise error
-            return dy * np.cos(x)
+            raise error
 
         return lambda x: (np.sin(x), x), backward, (np.array([[1.0, 2.0, 0.5]]),)
 
