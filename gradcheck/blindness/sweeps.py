@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.arguments import Arguments
+from gradcheck.steps.run import Run, traced
 from gradcheck.steps.slips import Slip, slipped
-from gradcheck.steps.truth import Bars, Run, adjoint, traced
+from gradcheck.steps.truth import Bars, adjoint
 from gradcheck.trees import Array, leaves
 from gradcheck.verdict.subject import Backward, Forward
 

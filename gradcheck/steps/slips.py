@@ -11,15 +11,45 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.steps.truth import Bars, Run, adjoint, axes_of, by_element, kept, pull, slope_by_element, unbroadcast
+from gradcheck.steps.pulls import is_by_element, pull, slope_by_element, unbroadcast
+from gradcheck.steps.run import Run
+from gradcheck.steps.tape import Node
+from gradcheck.steps.truth import Bars, adjoint
 from gradcheck.trees import Array
 
 __all__ = ["Slip", "slipped", "slips"]
 
-Change = Callable[[Run, Any, Array, Array], Array | None]  # of the node, its cotangent, the right part of the operand
 STATISTICS = {"mean", "var", "std", "max", "min"}
 SUMS = {"sum", "mean"}
 PRODUCTS = {"matmul", "dot", "einsum", "tensordot", "multiply"}
+READS = {"gather", "getitem", "take"}
+
+
+class Use(NamedTuple):
+    """One operand of one operation in a sweep back, and what comes back through it.
+
+    Attributes:
+        run: the recording.
+        node: the operation.
+        k: the number of the operand.
+        bar: the cotangent of the result.
+        part: the right part of the operand's cotangent, of its shape.
+    """
+
+    run: Run
+    node: Node
+    k: int
+    bar: Array
+    part: Array
+
+    @property
+    def values(self) -> list[Array]:
+        """The operands."""
+        return [self.run.value(parent) for parent in self.node.parents]
+
+
+Change = Callable[[Use], Array | None]  # to a wrong part, None for nothing at all
+Row = tuple[str, str, Change]
 
 
 class Slip(NamedTuple):
@@ -30,7 +60,7 @@ class Slip(NamedTuple):
         site: the place of the operation in the code.
         operand: the number of the operand whose part is wrong.
         said: what is done wrongly, in words that follow the name of the operation.
-        change: from the node, its cotangent and the right part to the wrong one; None for no part at all.
+        change: from a use to the wrong part.
     """
 
     mistake: str
@@ -43,10 +73,10 @@ class Slip(NamedTuple):
 def slipped(run: Run, pulls: dict[Any, Any], slip: Slip) -> Bars | None:
     """Return the cotangents that the sweep back gives with a slip in it; None if it gives none of the right shapes."""
 
-    def change(node: Any, k: int, bar: Array, part: Array) -> Array | None:
+    def change(node: Node, k: int, bar: Array, part: Array) -> Array | None:
         if k != slip.operand or node.site != slip.site:
             return part
-        wrong = slip.change(run, node, bar, part)
+        wrong = slip.change(Use(run, node, k, bar, part))
         if wrong is not None and wrong.shape != part.shape:
             raise ValueError(f"a part must have the shape {part.shape}, but it has {wrong.shape}")
         return wrong
@@ -66,148 +96,151 @@ def slips(run: Run) -> Iterator[Slip]:
             if parent < 0 or not run.nodes[parent].is_float or (node.site, k) in seen:
                 continue
             seen.add((node.site, k))
-            values = [run.value(p) for p in node.parents]
-            for mistake, said, change in _rows(node, k, values):
-                yield Slip(mistake, node.site, k, said, change)
+            rows = [*_rows(node, k, [run.value(p) for p in node.parents]), *_of_loops(run, node)]
             if (node.site, k) in carried:
-                yield Slip("G1", node.site, k, "gives nothing back to the step before", _nothing)
-            last = run.tape.turns[node.site]
-            if last and node.kind == "gather":
-                yield Slip("E1", node.site, k, "overwrites at each turn what the turns before gave", _overwritten)
-            if last > 1:
-                for turn, which in ((0, "first"), (last, "last")):
-                    yield Slip("G2", node.site, k, f"is left out at its {which} turn", _without(turn))
+                rows.append(("G1", "gives nothing back to the step before", _nothing))
+            for mistake, said, change in rows:
+                yield Slip(mistake, node.site, k, said, change)
 
 
-Row = tuple[str, str, Change]
+# -- the rows
 
 
-def _rows(node: Any, k: int, values: list[Array]) -> Iterator[Row]:
+def _rows(node: Node, k: int, values: list[Array]) -> Iterator[Row]:
+    if node.name in READS:
+        yield "E1", "overwrites what was read more than once", _last_of_cells
     if node.kind == "gather":
-        yield from _of_cells(node, k)
         return
-    statistic = node.name in STATISTICS or (node.name in SUMS and node.turn == 0)
-    yield ("C7" if statistic else "C8"), f"gives nothing back to operand {k + 1}", _nothing
-    if by_element(node):
+    yield "C7" if node.name in STATISTICS else "C8", f"gives nothing back to operand {k + 1}", _nothing
+    if is_by_element(node):
         yield from _by_element(node, k, values)
     if node.name in SUMS:
         yield "A2", f"is taken for a {'sum' if node.name == 'mean' else 'mean'}", _averaged
     if node.name in ("max", "min"):
-        yield "F6", "gives all of it to each of several that are tied", _tied
+        yield "F6", "gives all of it to each of several that are tied", _to_each
     if node.name in PRODUCTS:
         yield from _of_product(k, values)
 
 
-def _nothing(run: Run, node: Any, bar: Array, part: Array) -> None:
-    return None
-
-
-def _without(turn: int) -> Change:
-    return lambda run, node, bar, part: None if node.turn == turn else part
-
-
-def _overwritten(run: Run, node: Any, bar: Array, part: Array) -> Array:
-    """Leave out what a later turn gives as well."""
-    left = part.copy()
-    for turn in range(node.turn + 1, run.tape.turns[node.site] + 1):
-        later = run.nodes[run.tape.at[node.site, turn]]
-        for j, parent in enumerate(later.parents):
-            if parent in node.parents and run.value(parent).size == left.size:
-                which, place = later.data
-                left.flat[place[which == j]] = 0.0
-    return left
-
-
-def _averaged(run: Run, node: Any, bar: Array, part: Array) -> Array:
-    """∂/∂xᵢ of Σ xᵢ is 1, of their mean 1/n."""
-    return part * (part.size / bar.size) ** (1 if node.name == "mean" else -1)
-
-
-def _tied(run: Run, node: Any, bar: Array, part: Array) -> Array:
-    """Give every entry that is moved by the cotangent all of it, and not its share."""
-    (axes,) = [axes_of(node, [part])]
-    return np.where(part != 0, kept(bar, part.shape, axes), 0.0)
-
-
-def _by_element(node: Any, k: int, values: list[Array]) -> Iterator[Row]:
-    others = [np.asarray(v) for j, v in enumerate(values) if j != k]
+def _by_element(node: Node, k: int, values: list[Array]) -> Iterator[Row]:
     if len(values) == 1:
-        yield "C1", "is taken for the identity", lambda run, n, bar, part: unbroadcast(bar, part.shape)
-        yield (
-            "C2",
-            "has its derivative taken at its result",
-            lambda run, n, bar, part: bar * slope_by_element(n, 0, [n.value]),
-        )
+        yield "C1", "is taken for the identity", _as_it_came
+        yield "C2", "has its derivative taken at its result", _at_result
     elif node.name == "multiply":
-        mask = others[0].dtype.kind == "b" or (others[0].min(initial=0) == 0 and len(np.unique(others[0])) <= 2)
-        mistake = "E5" if mask else "A5" if others[0].ndim < node.value.ndim else "B6"
-        yield (
-            mistake,
-            f"lacks its other factor for operand {k + 1}",
-            lambda run, n, bar, part: unbroadcast(bar, part.shape),
-        )
+        (other,) = (v for j, v in enumerate(values) if j != k)
+        mask = other.dtype.kind == "b" or (other.min(initial=0) == 0 and len(np.unique(other)) <= 2)
+        mistake = "E5" if mask else "A5" if other.ndim < node.value.ndim else "B6"
+        yield mistake, f"lacks its other factor for operand {k + 1}", _as_it_came
     elif node.name in ("maximum", "minimum", "where"):
-        yield "C1", "is taken for the identity", lambda run, n, bar, part: unbroadcast(bar, part.shape)
+        yield "C1", "is taken for the identity", _as_it_came
     if values[k].size < node.value.size:
         yield "A2", f"gives operand {k + 1} the mean of what was broadcast, and not the sum", _mean_of_broadcast
         yield "B3", f"gives operand {k + 1} one of what was broadcast, and not the sum", _one_of_broadcast
 
 
-def _mean_of_broadcast(run: Run, node: Any, bar: Array, part: Array) -> Array:
-    return part * (part.size / bar.size)
-
-
-def _one_of_broadcast(run: Run, node: Any, bar: Array, part: Array) -> Array:
-    """Return the part of the first of several places that an operand was broadcast to."""
-    first = np.zeros(bar.shape)
-    lead = bar.ndim - part.ndim
-    index = tuple(0 if a < lead else slice(0, 1) if part.shape[a - lead] == 1 else slice(None) for a in range(bar.ndim))
-    first[index] = bar[index]
-    scale = np.divide(
-        part, unbroadcast(bar, part.shape), out=np.ones(part.shape), where=unbroadcast(bar, part.shape) != 0
-    )
-    return unbroadcast(first, part.shape) * scale
-
-
 def _of_product(k: int, values: list[Array]) -> Iterator[Row]:
-    """Another operand of a product is taken otherwise: transposed, or a kernel that is not turned."""
+    """Another operand of a product is taken otherwise: transposed, or a kernel that is turned or not."""
     for j, other in enumerate(values):
         if j == k:
             continue
         if other.ndim == 2 and other.shape[0] == other.shape[1]:
-            yield "B1", f"has its operand {j + 1} transposed wrongly", _with(k, j, np.transpose)
+            yield "B1", f"has its operand {j + 1} transposed wrongly", _with(j, np.transpose)
         if other.ndim >= 3:
-            turned: Callable[[Array], Array] = lambda array: np.flip(array, (-2, -1))
-            yield "F1", f"has its operand {j + 1} turned by 180° wrongly", _with(k, j, turned)
+            yield "F1", f"has its operand {j + 1} turned by 180° wrongly", _with(j, _turned)
             if other.shape[-1] == other.shape[-2]:
-                swapped: Callable[[Array], Array] = lambda array: np.swapaxes(array, -1, -2)
-                yield "F4", f"has height and width of its operand {j + 1} exchanged", _with(k, j, swapped)
+                yield "F4", f"has height and width of its operand {j + 1} exchanged", _with(j, _exchanged)
 
 
-def _with(k: int, j: int, otherwise: Callable[[Array], Array]) -> Change:
-    """Pull back to operand k with operand j taken otherwise."""
+def _of_loops(run: Run, node: Node) -> Iterator[Row]:
+    last = run.tape.turns[node.site]
+    if last and node.kind == "gather":
+        yield "E1", "overwrites at each turn what the turns before gave", _last_of_turns
+    if last > 1:
+        yield "G2", "is left out at its first turn", _without(0)
+        yield "G2", "is left out at its last turn", _without(last)
 
-    def change(run: Run, node: Any, bar: Array, part: Array) -> Array:
-        values = [run.value(p) for p in node.parents]
+
+# -- what they do
+
+
+def _nothing(_: Use) -> None:
+    return None
+
+
+def _without(turn: int) -> Change:
+    return lambda use: None if use.node.turn == turn else use.part
+
+
+def _as_it_came(use: Use) -> Array:
+    return unbroadcast(use.bar, use.part.shape)
+
+
+def _at_result(use: Use) -> Array:
+    return np.asarray(use.bar * slope_by_element(use.node, 0, [use.node.value]))
+
+
+def _averaged(use: Use) -> Array:
+    """∂/∂xᵢ of Σ xᵢ is 1, of their mean 1/n."""
+    return np.asarray(use.part * (use.part.size / use.bar.size) ** (1 if use.node.name == "mean" else -1))
+
+
+def _to_each(use: Use) -> Array:
+    """Give each of several that are tied all of the cotangent, and not its share: 1/n of them."""
+    share = pull(use.node, use.k, use.values)(np.ones(use.bar.shape))
+    return np.divide(use.part, share, out=np.zeros(use.part.shape), where=np.asarray(share) != 0)
+
+
+def _mean_of_broadcast(use: Use) -> Array:
+    return np.asarray(use.part * (use.part.size / use.bar.size))
+
+
+def _one_of_broadcast(use: Use) -> Array:
+    """Return the part that comes from the first of several places that an operand was broadcast to."""
+    first, more = np.zeros(use.bar.shape), use.bar.ndim - use.part.ndim
+    index = (0,) * more + tuple(slice(0, 1) if n == 1 else slice(None) for n in use.part.shape)
+    first[index] = use.bar[index]
+    return np.asarray(pull(use.node, use.k, use.values)(first))
+
+
+def _last_of_cells(use: Use) -> Array:
+    """Keep of what comes back to each cell the last."""
+    numbered = [np.zeros(value.shape) for value in use.values]
+    numbered[use.k] = np.arange(1.0, use.part.size + 1).reshape(use.part.shape)
+    cells = np.asarray(use.node.compute(numbered)).astype(int)
+    kept = np.zeros(use.part.size + 1)
+    kept[cells.ravel()] = use.bar.ravel()
+    return kept[1:].reshape(use.part.shape)
+
+
+def _last_of_turns(use: Use) -> Array:
+    """Leave out what a later turn gives as well."""
+    left, run = use.part.copy(), use.run
+    for turn in range(use.node.turn + 1, run.tape.turns[use.node.site] + 1):
+        later = run.nodes[run.tape.at[use.node.site, turn]]
+        for j, parent in enumerate(later.parents):
+            if parent == use.node.parents[use.k]:
+                which, place = later.data
+                left.flat[place[which == j]] = 0.0
+    return left
+
+
+def _with(j: int, otherwise: Callable[[Array], Array]) -> Change:
+    """Pull back with operand j taken otherwise."""
+
+    def change(use: Use) -> Array:
+        values = use.values
         values[j] = otherwise(values[j])
-        return np.asarray(pull(node, k, values)(bar))
+        return np.asarray(pull(use.node, use.k, values)(use.bar))
 
     return change
 
 
-def _of_cells(node: Any, k: int) -> Iterator[Row]:
-    """What is read more than once has to be added up."""
-    which, place = node.data
-    here = place[which == k]
+def _turned(array: Array) -> Array:
+    return np.flip(array, (-2, -1))
 
-    def overwritten(run: Run, n: Any, bar: Array, part: Array) -> Array:
-        w, p = n.data
-        made = np.zeros(part.size)
-        made[p[w == k]] = bar[w == k]
-        return made.reshape(part.shape)
 
-    if len(np.unique(here)) < here.size:
-        yield "E1", "overwrites what was read more than once", overwritten
+def _exchanged(array: Array) -> Array:
+    return np.swapaxes(array, -1, -2)
 
 
 def _carried(run: Run) -> set[tuple[Any, int]]:
@@ -215,7 +248,7 @@ def _carried(run: Run) -> set[tuple[Any, int]]:
     made: dict[int, set[Any]] = {}
     found = set()
     for node in run.nodes[: run.start]:
-        above = set().union(*(made.get(p, set()) for p in node.parents)) if node.parents else set()
+        above = set[Any]().union(*(made.get(p, set()) for p in node.parents))
         if node.turn:
             found |= {(node.site, k) for k, p in enumerate(node.parents) if node.site in made.get(p, set())}
         made[node.id] = above | {node.site}

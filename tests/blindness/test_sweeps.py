@@ -50,7 +50,7 @@ def test_what_a_parameter_loses_of_itself_is_the_regulariser():
 
 def test_a_slip_whose_parts_have_no_place_gives_no_gradients():
     sweep, _ = swept(AFFINE)
-    slip = next(slips(sweep.run))._replace(change=lambda run, node, bar, part: np.zeros((7, 7, 7)))
+    slip = next(slips(sweep.run))._replace(change=lambda use: np.zeros((7, 7, 7)))
     assert sweep.gradients(slip) is None
     with pytest.raises(ValueError, match="must have the shape of what went in"):
         sweep.backward(slip)(np.ones(sweep.run.cotangent[0].shape), None)

@@ -9,7 +9,12 @@ from gradcheck.steps.slips import slipped, slips
 from gradcheck.steps.truth import adjoint
 
 RNG = np.random.default_rng(5)
-X, W, S, B = RNG.standard_normal((5, 4)), RNG.standard_normal((4, 3)), RNG.standard_normal((4, 4)), RNG.standard_normal(3)
+X, W, S, B = (
+    RNG.standard_normal((5, 4)),
+    RNG.standard_normal((4, 3)),
+    RNG.standard_normal((4, 4)),
+    RNG.standard_normal(3),
+)
 MASK = (RNG.random((5, 4)) < 0.6) / 0.6
 KERNEL = RNG.standard_normal((2, 3, 3, 3))
 WINDOWS = RNG.standard_normal((4, 3, 3, 3))
@@ -22,6 +27,7 @@ def recurrent(x, w):
     return h, None
 
 
+# fmt: off
 ROWS = [  # mistake, forward, args, the argument, what somebody gets who makes it, from the cotangent and the arguments
     ("C8", lambda x: (x * x, None), (X,), "x", lambda g, x: g * x),
     ("C7", lambda x: (x - x.mean(axis=0), None), (X,), "x", lambda g, x: g),
@@ -38,7 +44,8 @@ ROWS = [  # mistake, forward, args, the argument, what somebody gets who makes i
     ("E1", lambda x: (x[[0, 1, 0]], None), (X,), "x", lambda g, x: np.array([g[2], g[1], *np.zeros((3, 4))])),
     ("E1", lambda x: (np.array([x[t : t + 2].sum() for t in range(4)]), None), (X,), "x",
      lambda g, x: np.repeat(np.append(g, g[-1:]), 4).reshape(5, 4)),
-    ("F6", lambda x: (x.max(axis=1), None), (np.round(X),), "x", lambda g, x: g[:, None] * (x == x.max(1, keepdims=True))),
+    ("F6", lambda x: (x.max(axis=1), None), (np.round(X),), "x", 
+     lambda g, x: g[:, None] * (x == x.max(1, keepdims=True))),
     ("F1", lambda x, k: (np.einsum("ncij,fcij->nf", x, k), None), (WINDOWS, KERNEL), "x",
      lambda g, x, k: np.einsum("nf,fcij->ncij", g, k[:, :, ::-1, ::-1])),
     ("F4", lambda x, k: (np.einsum("ncij,fcij->nf", x, k), None), (WINDOWS, KERNEL), "x",
@@ -54,7 +61,9 @@ def gradients_with(mistake, forward, args, path):
     return run.cotangent[0], [np.asarray(bars.nodes.get(run.leaf[path], 0.0)) for bars in found if bars]
 
 
-@pytest.mark.parametrize(("mistake", "forward", "args", "path", "wrong"), ROWS, ids=[f"{r[0]} {i}" for i, r in enumerate(ROWS)])
+@pytest.mark.parametrize(
+    ("mistake", "forward", "args", "path", "wrong"), ROWS, ids=[row[0] for row in ROWS]
+)
 def test_a_slip_gives_what_the_mistake_gives(mistake, forward, args, path, wrong):
     bar, found = gradients_with(mistake, forward, args, path)
     expected = wrong(bar, *args)
@@ -82,5 +91,5 @@ def test_every_place_of_the_code_is_tried_once():
 
 def test_a_slip_that_gives_no_part_of_the_right_shape_gives_nothing():
     run = traced(recurrent, None, Arguments.of(recurrent, (X[:3], S)))
-    slip = next(slips(run))._replace(change=lambda run, node, bar, part: np.zeros((9, 9, 9)))
+    slip = next(slips(run))._replace(change=lambda use: np.zeros((9, 9, 9)))
     assert slipped(run, {}, slip) is None
