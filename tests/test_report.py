@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from gradcheck.report import Answers, Entry, Explanation, Finding, Report, Verdict
+from gradcheck.report import Answers, Entry, Explanation, Finding, Report, Step, Steps, Verdict
 
 GOOD = Finding(Verdict.PASS, (2, 3), 1e-12, 3e-10)
 BAD = Finding(Verdict.FAIL, (3,), 0.5, math.inf, Entry("db[0]", 2.0, 1.0, 1e-12), (Entry("db[0]", 2.0, 1.0, 1e-12),))
@@ -80,11 +80,11 @@ EXPLAINED = Report(
     300,
     lambda: Answers(
         (
-            Explanation("A1", ("W",), "dW has the wrong sign.", verified=True, edit="line 3 of back: -g  →  g"),
+            Explanation("A1", ("W",), "dW has the wrong sign.", verified=True, file="net.py", line=3),
             Explanation("A4", ("W",), "dW has a factor.", verified=True, otherwise="A batch of 3 tells them apart."),
         ),
         None,
-        ("transpose", "regulariser"),
+        Steps((Step("net.py", 3, "back", "return -g", "negative", "W", "wrong"),)),
     ),
     "examine_backward(affine, back, args, seed=7)",
 )
@@ -99,7 +99,8 @@ def test_an_explained_report_survives_strict_json():
             "arguments": ["W"],
             "sentence": "dW has the wrong sign.",
             "verified": True,
-            "edit": "line 3 of back: -g  →  g",
+            "file": "net.py",
+            "line": 3,
             "otherwise": "",
         },
         {
@@ -107,13 +108,24 @@ def test_an_explained_report_survives_strict_json():
             "arguments": ["W"],
             "sentence": "dW has a factor.",
             "verified": True,
-            "edit": "",
+            "file": "",
+            "line": 0,
             "otherwise": "A batch of 3 tells them apart.",
         },
     ]
-    assert {name: plain[name] for name in ("silence", "ruled_out", "advice", "replay")} == {
+    assert {name: plain[name] for name in ("silence", "steps", "advice", "replay")} == {
         "silence": None,
-        "ruled_out": ["transpose", "regulariser"],
+        "steps": [
+            {
+                "file": "net.py",
+                "line": 3,
+                "function": "back",
+                "source": "return -g",
+                "operation": "negative",
+                "cotangent_of": "W",
+                "verdict": "wrong",
+            }
+        ],
         "advice": None,
         "replay": "examine_backward(affine, back, args, seed=7)",
     }
@@ -155,7 +167,7 @@ def test_a_report_is_shown_where_not_all_of_its_letters_can_be_written():
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
     EXPLAINED.show(narrow)
     narrow.seek(0)
-    assert narrow.read() == str(EXPLAINED).replace("→", "->").replace("±", "+/-") + "\n"
+    assert narrow.read() == str(EXPLAINED).replace("±", "+/-").replace("✗", "X").replace("∂", "d") + "\n"
 
 
 def test_answers_are_found_once_and_only_when_somebody_reads_them():
