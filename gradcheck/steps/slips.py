@@ -6,6 +6,7 @@ looks like. Where they are what is claimed, the slip explains it; where they are
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -73,8 +74,8 @@ class Slip(NamedTuple):
 def slipped(run: Run, pulls: dict[Any, Any], slip: Slip) -> Bars | None:
     """Return the cotangents that the sweep back gives with a slip in it; None if it gives none of the right shapes."""
 
-    def change(node: Node, k: int, bar: Array, part: Array) -> Array | None:
-        if k != slip.operand or node.site != slip.site:
+    def change(node: Node, k: int, bar: Array, part: Array | None) -> Array | None:
+        if part is None or k != slip.operand or node.site != slip.site:
             return part
         wrong = slip.change(Use(run, node, k, bar, part))
         if wrong is not None and wrong.shape != part.shape:
@@ -176,7 +177,9 @@ def _as_it_came(use: Use) -> Array:
 
 
 def _at_result(use: Use) -> Array:
-    return np.asarray(use.bar * slope_by_element(use.node, 0, [use.node.value]))
+    there = copy.copy(use.node)
+    there.value = use.node.compute([use.node.value])
+    return np.asarray(use.bar * slope_by_element(there, 0, [use.node.value]))
 
 
 def _averaged(use: Use) -> Array:

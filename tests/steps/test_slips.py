@@ -44,7 +44,7 @@ ROWS = [  # mistake, forward, args, the argument, what somebody gets who makes i
     ("E1", lambda x: (x[[0, 1, 0]], None), (X,), "x", lambda g, x: np.array([g[2], g[1], *np.zeros((3, 4))])),
     ("E1", lambda x: (np.array([x[t : t + 2].sum() for t in range(4)]), None), (X,), "x",
      lambda g, x: np.repeat(np.append(g, g[-1:]), 4).reshape(5, 4)),
-    ("F6", lambda x: (x.max(axis=1), None), (np.round(X),), "x", 
+    ("F6", lambda x: (x.max(axis=1), None), (np.round(X),), "x",
      lambda g, x: g[:, None] * (x == x.max(1, keepdims=True))),
     ("F1", lambda x, k: (np.einsum("ncij,fcij->nf", x, k), None), (WINDOWS, KERNEL), "x",
      lambda g, x, k: np.einsum("nf,fcij->ncij", g, k[:, :, ::-1, ::-1])),
@@ -62,7 +62,7 @@ def gradients_with(mistake, forward, args, path):
 
 
 @pytest.mark.parametrize(
-    ("mistake", "forward", "args", "path", "wrong"), ROWS, ids=[row[0] for row in ROWS]
+    ("mistake", "forward", "args", "path", "wrong"), ROWS, ids=[f"{row[0]}, row {i}" for i, row in enumerate(ROWS)]
 )
 def test_a_slip_gives_what_the_mistake_gives(mistake, forward, args, path, wrong):
     bar, found = gradients_with(mistake, forward, args, path)
