@@ -1,143 +1,51 @@
-"""Where the first wrong step is.
+"""Which lines are to blame. Level 3.
 
-A value of the backward is to blame if all gradients become right once it is replaced by the true cotangent of some
-value of the forward, and everything after it is done again as it was (a *pin*). The earliest such place bounds the
-mistake from below; from above it is bounded by the nearest values that are true cotangents already. What lies between
-is the blamed segment.
+A pin (pins.py) says what a value ought to be. If the value is no cotangent at all, the mistake lies between it and the
+nearest values that are right: the *segment*. If it is right as the cotangent of something else, a step is missing on its
+way from where it is made to where it is used, and the lines of that way are to blame (journey.py).
 """
 
 from __future__ import annotations
 
-import dis
 import functools
-import itertools
 import time
-from typing import NamedTuple
+from collections.abc import Collection, Iterable
+from typing import Any
 
 import numpy as np
 
+from gradcheck.steps.journey import Line, bindings, passing, returning, storing
 from gradcheck.steps.match import Sight, same
-from gradcheck.steps.places import Site
+from gradcheck.steps.pins import Pin, Pins
+from gradcheck.steps.replay import At, Replay
+from gradcheck.steps.tape import Node
 
-PATIENCE = 3.0  # seconds for the pins
-TURNS = 400  # turns of one place that are replaced together
+__all__ = ["At", "Blame", "Line", "Pin", "Replay"]
 
-
-class Pin(NamedTuple):
-    """A place of the backward, what each turn of it ought to be, and the gradients that this makes right."""
-
-    nodes: tuple[int, ...]
-    truths: tuple[np.ndarray, ...]
-    of: tuple[int, ...]  # the forward's nodes whose cotangents these are
-    use: bool  # of one use alone
-    paths: tuple[str, ...]
-    first: int  # the first turn that is wrong
-    early: Pin | None = None  # a true cotangent of something else, after which a step could be missing as well
-
-
-class At(NamedTuple):
-    """What is at hand in a replay: the values as they are in it, and the derivatives that were measured."""
-
-    sight: Sight
-    new: dict[int, np.ndarray]
-
-    def value(self, i):
-        return self.new[i] if i in self.new else self.sight.run.nodes[i].value
-
-    def made(self, site, turn):
-        """Return what a place made at one of its turns."""
-        return self.value(self.sight.run.tape.at[site, turn])
-
-    def used(self, site, turn, k):
-        """Return operand k of a place at one of its turns."""
-        return self.value(self.sight.run.nodes[self.sight.run.tape.at[site, turn]].parents[k])
-
-    def slope(self, a, b, turn):
-        """Return the derivative by element of what place b made with respect to what place a made."""
-        at = self.sight.run.tape.at
-        return self.sight.derivatives[at[a, turn if (a, turn) in at else 0], at[b, turn]]
-
-
-class Replay:
-    """The backward of a run again from some node on, without the user's code."""
-
-    def __init__(self, sight: Sight):
-        self.sight, self.run = sight, sight.run
-        self.children: dict[int, list[int]] = {}
-        for node in self.run.nodes[self.run.start :]:
-            for parent in node.parents:
-                self.children.setdefault(parent, []).append(node.id)
-        self.count = 0
-
-    @functools.lru_cache(maxsize=4096)
-    def below(self, ids: tuple[int, ...]):
-        """Return what is computed from some nodes, in order, them included."""
-        found, waiting = set(ids), list(ids)
-        while waiting:
-            for child in self.children.get(waiting.pop(), ()):
-                if child not in found:
-                    found.add(child)
-                    waiting.append(child)
-        return sorted(found)
-
-    @functools.cached_property
-    def needed(self):
-        """What the results are computed from."""
-        found, waiting = set(), [i for i in self.run.results.values() if i >= 0]
-        while waiting:
-            i = waiting.pop()
-            if i not in found and i >= self.run.start:
-                found.add(i)
-                waiting.extend(self.run.nodes[i].parents)
-        return found
-
-    def again(self, given=None, patch=None, patched=(), expected=None, only=None):
-        """Return the values that change where nodes have a ``given`` value, or ``patch(node, values, at)`` is done at
-        the nodes ``patched``; None as soon as one is not as ``expected``, or cannot be computed."""
-        self.count += 1
-        nodes, given = self.run.nodes, given or {}
-        at = At(self.sight, new := dict(given))
-        patched = frozenset(patched)
-        for i in self.below(tuple(sorted({*given, *patched}))):
-            if i in given or i not in (only if only is not None else self.needed):
-                continue
-            values = [at.value(p) for p in nodes[i].parents]
-            try:
-                new[i] = patch(nodes[i], values, at) if i in patched else nodes[i].compute(values)
-            except Exception:  # noqa: BLE001  (a shape that does not fit)
-                return None
-            if expected and i in expected and not same(new[i], expected[i], 1e-6):
-                return None
-        return new
-
-    def gradients(self, new):
-        """Return the gradients with the values that changed."""
-        run = self.run
-        return {path: new.get(i, run.value(i) if i >= 0 else run.claimed[path]) for path, i in run.results.items()}
-
-    def rights(self, new):
-        """Return the arguments whose gradients are right, with the values that changed."""
-        return {path for path, g in self.gradients(new).items() if self.sight.is_right(path, np.asarray(g))}
+PATIENCE = 2.0  # seconds for the pins
+WRITES = frozenset({"setitem", "add", "subtract", "multiply", "add.at", "subtract.at", "divide"})
+COPIES = frozenset({"copy", "array", "astype", "reshape", "ravel", "flatten", "transpose", "squeeze", "gather"})
+SHORT = 2  # lines of a segment that are blamed together with a step that may be missing before it
 
 
 class Blame:
     """What is wrong in the backward of a run, and where."""
 
-    def __init__(self, sight: Sight):
-        self.sight, self.run = sight, sight.run
-        self.replay = Replay(sight)
-        claimed = {path: self.run.value(i) if i >= 0 else self.run.claimed[path] for path, i in self.run.results.items()}
+    def __init__(self, sight: Sight, patience: float = PATIENCE) -> None:
+        self.sight, self.run, self.replay = sight, sight.run, Replay(sight)
+        self.until = time.perf_counter() + patience
+        run = self.run
+        claimed = {path: run.value(i) if i >= 0 else run.claimed[path] for path, i in run.results.items()}
         self.wrong = [path for path, g in claimed.items() if not sight.is_right(path, g)]
 
-    def above(self, i):
+    @functools.cached_property
+    def pins(self) -> list[Pin]:
+        """The places that explain all that is wrong; of several mistakes, one for each."""
+        return Pins(self.replay, self.wrong, self.until).found() if self.wrong else []
+
+    def above(self, i: int) -> set[int]:
         """Return the nodes of the backward that a node is computed from, itself included."""
-        found, waiting = set(), [i]
-        while waiting:
-            j = waiting.pop()
-            if j >= self.run.start and j not in found:
-                found.add(j)
-                waiting.extend(self.run.nodes[j].parents)
-        return found
+        return self.replay.above([i])
 
     @functools.cached_property
     def reaching(self) -> dict[int, set[str]]:
@@ -149,116 +57,10 @@ class Blame:
                     found.setdefault(node.id, set()).update(found[parent])
         return found
 
-    @functools.cached_property
-    def pins(self) -> list[Pin]:
-        """The earliest places that explain all that is wrong; of several mistakes, one for each."""
-        self.until = time.perf_counter() + PATIENCE
-        pins, left = [], list(self.wrong)
-        pin = self.pin(tuple(left)) if left else None
-        if pin:
-            return [pin]
-        while left:
-            pin = self.pin((left[0],)) or self.trivial(left[0])
-            done = set(pin.paths) | {left[0]}
-            left = [path for path in left if path not in done]
-            pins.append(pin)
-        return pins
-
-    def trivial(self, path):
-        i, truth = self.run.results[path], self.sight.truth(path)
-        return Pin((i,), (truth,), (self.run.leaf[path],), False, (path,), i)
-
-    def pin(self, paths) -> Pin | None:
-        """Return the earliest place whose true value makes the gradients of ``paths`` right, and no other wrong.
-
-        One that is no true cotangent as it is comes first; else a step is missing after one that is.
-        """
-        run, replay = self.run, self.replay
-        paths = tuple(sorted(paths, key=lambda p: len(self.above(run.results[p]))))
-        results = [run.results[path] for path in paths]
-        if min(results) < 0:
-            return None
-        above = [self.above(i) for i in results]
-        places = [ids for ids in self.sight.turns(sorted(replay.needed)).values() if all(a.intersection(ids) for a in above)]
-        if len(results) == 1 and [results[0]] not in places:
-            places.append(results)
-        before, early = replay.rights({}), None
-        for ids in sorted(places, key=lambda ids: ids[-1] if ids == results else ids[0]):
-            if len(ids) > TURNS or not (self.sight.carrying.intersection(ids) or self.sight.scalar):
-                continue
-            for factor, (truths, of, use) in itertools.product(self.sight.factors, list(self.candidates(ids, paths))):
-                if time.perf_counter() > self.until:
-                    return early
-                given = {i: factor * (t.reshape(run.value(i).shape) if t.size == run.value(i).size else t)
-                         for i, t in zip(ids, truths)}
-                first = next((i for i in ids if not same(given[i], run.value(i))), None)
-                if first is None or (early and not self.is_first(first, of[ids.index(first)])):
-                    continue
-                goal = {results[0]: self.sight.truth(paths[0])}  # one gradient first: most places are told by it
-                if replay.again(given, expected=goal, only=above[0]) is None:
-                    continue
-                new = replay.again(given, expected={r: self.sight.truth(p) for p, r in zip(paths, results)})
-                if new is None:
-                    continue
-                rights = replay.rights(new)
-                if rights >= before | set(paths):
-                    pin = Pin(tuple(ids), tuple(given.values()), tuple(of), use, tuple(sorted(rights - before)), first, early)
-                    if self.is_first(first, of[ids.index(first)]):
-                        return pin
-                    early = early or pin
-        return early
-
-    def is_first(self, node, of):
-        """Whether a node is wrong by itself: it is no true cotangent, or a part of the one that it ought to be."""
-        match = self.sight.verified.get(node)
-        return match is None or (match.kind in ("use", "uses") and match.nodes[0] == of) or match.kind == "part"
-
-    def candidates(self, ids, paths):
-        """Yield what the turns of a place could be: the cotangents of as many turns of a place of the forward."""
-        run, paths, sizes = self.run, set(paths), [self.run.value(i).size for i in ids]
-        goals = {run.leaf[path] for path in paths} if ids[-1] in run.results.values() else ()
-        for of, bars, use in self.families:
-            if not paths <= set().union(*(self.reaching.get(i, set()) for i in of)):
-                continue
-            if len(ids) == 1:
-                for one, bar in zip(of, bars):
-                    if (bar.size == sizes[0] or one in goals) and paths <= self.reaching.get(one, set()):
-                        yield [bar], [one], use
-            elif len(of) == len(ids):
-                for order in (slice(None, None, -1), slice(None)):
-                    if [bar.size for bar in bars[order]] == sizes:
-                        yield bars[order], of[order], use
-            elif len(ids) < len(of) <= len(ids) + 2:  # the others are done before or after the loop
-                for order in (slice(None, None, -1), slice(None)):
-                    for skip in range(len(of) - len(ids) + 1):
-                        some = slice(skip, skip + len(ids))
-                        if [bar.size for bar in bars[order][some]] == sizes:
-                            yield bars[order][some], of[order][some], use
-            elif len(of) == 1 and bars[0].size == sum(sizes) and not use:  # a batch, done one by one
-                for axis, count in enumerate(bars[0].shape):
-                    if count == len(ids):
-                        yield [np.take(bars[0], j, axis) for j in range(count)], of * count, use
-
-    @functools.cached_property
-    def families(self):
-        """Lists of nodes of the forward that are turns of one place, and their cotangents; likewise of single uses."""
-        sight, nodes, found = self.sight, self.run.nodes, []
-        bars = {i: bar for i, bar in sight.bars.nodes.items() if nodes[i].kind != "const"}
-        for ids in sight.turns(sorted(bars, reverse=True)).values():
-            found.append((sorted(ids), [bars[i] for i in sorted(ids)], False))
-        uses = {}
-        for i, k in sorted(sight.bars.edges):
-            uses.setdefault((nodes[i].site, k), []).append((i, k))
-        for some in uses.values():
-            of = [nodes[i].parents[k] for i, k in some]
-            if len({nodes[i].site for i in of}) > 1 or any(len(sight.uses[i]) > 1 for i in of):
-                found.append((of, [np.asarray(sight.bars.edges[use]) for use in some], True))
-        return found
-
     # -- the segment
 
     def segment(self, pin: Pin) -> list[int]:
-        """Return the nodes between the first wrong turn of the pinned place and the nearest true cotangents."""
+        """Return the nodes between the first wrong turn of the pinned place and the nearest right values."""
         run, verified, found, waiting = self.run, self.sight.verified, set(), [pin.first]
         it_is = verified.get(pin.first)
         while waiting:
@@ -266,8 +68,10 @@ class Blame:
             if i in found or i < run.start or run.nodes[i].kind == "leaf":
                 continue
             match = verified.get(i)
-            if match and i != pin.first and not (it_is and match.nodes == it_is.nodes):
-                if match.kind == "slope" or i in self.sight.carrying or self.sight.scalar:
+            if i != pin.first:
+                if match and not (it_is and match.nodes == it_is.nodes):
+                    continue
+                if i in self.sight.primal:
                     continue
             found.add(i)
             if run.nodes[i].kind == "gather":  # what wrote the cells belongs to how they were put together
@@ -275,89 +79,231 @@ class Blame:
             waiting.extend(run.nodes[i].parents)
         return sorted(found)
 
+    # -- lines
+
     def blamed(self, pin: Pin) -> tuple[list[Line], list[Line]]:
-        """Return the lines of the segment, and those that could hold the mistake although they compute nothing."""
-        main = self.lines(self.segment(pin))
-        near = set(self.feeding(main))
-        for one in filter(None, (pin.early, pin if pin.first in self.sight.verified else None)):  # a missing step
-            uses = self.lines(self.replay.children.get(one.first, ()))
-            near |= {*self.lines([one.first]), *uses[:1], *self.feeding(uses)}
-        near |= {line for i in self.segment(pin) for line in callers(self.run.nodes[i].site)}
+        """Return the lines to blame, and those that could hold the mistake although they compute nothing."""
+        segment = self.segment(pin)
+        match = self.sight.verified.get(pin.first)
+        own = match is not None and match.nodes[0] == pin.goal
+        missing = pin if match or self.run.nodes[pin.first].kind == "leaf" else pin.early
+        main = set(self.corrected(segment))
+        if missing is pin and not own:
+            main = self.missing(pin)
+        elif missing is not None:
+            main = self.handed(missing, main) if own or len(main) <= SHORT and not self.began_right(pin) else self.missing(missing)
+        if pin.first in self.run.results.values() and not self.is_close(pin.first, pin):
+            main |= set(self.returned())
+        main |= self.allocating(segment, main)
+        near = set(self.feeding(main)) | set(self.lines(segment))
+        near |= {line for i in segment for line in map(Line.at, self.run.nodes[i].site.frames[:-1])}
+        if missing is not None:
+            uses = self.lines(self.replay.children.get(missing.first, ()))
+            near |= {*self.lines([missing.first]), *uses[:1], *self.feeding(uses)}
         if not main or pin.first in self.run.results.values():
-            near |= set(self.returning)
-            near |= {line for line in self.feeding(self.returning)} | self.stores
-        return main, sorted(near - set(main), key=lambda l: l.number)
+            near |= set(self.returning) | set(self.feeding(self.returning)) | self.stores
+        return self.ordered(main), self.ordered(near - main)
+
+    def is_close(self, i: int, pin: Pin) -> bool:
+        """Whether a gradient that is wrong has at least the shape that it ought to have."""
+        return i >= 0 and np.shape(self.run.value(i)) == np.shape(pin.truths[pin.nodes.index(i)])
+
+    def kinds(self, pin: Pin) -> set[Line]:
+        """Return the lines on the way of a right value, after which a step is missing, to where it is first used.
+
+        Lines that only hand it on under another name, or copy it, come first: there the step ought to stand.
+        """
+        nodes, goals = self.run.nodes, self.replay.above(self.run.results[path] for path in pin.paths)
+        origin, copies = self.origin(pin.first)
+        users = set(pin.users) or {c for i in (origin, *copies) for c in self.replay.children.get(i, ())} - {*copies}
+        ways = sorted(c for c in users if c in goals and nodes[c].site.frames)
+        made = nodes[origin].site.frames
+        if ways:
+            used = [nodes[c].site.frames for c in ways]
+            depth = self.level(made, used[0])
+            ends = list(dict.fromkeys(Line.at(f[depth]) for f in used if len(f) > depth and f[depth][0] is used[0][depth][0]))
+        else:
+            depth = min(self.entry, len(made) - 1) if made else self.entry
+            ends = self.returned()
+        maker = Line.at(made[depth]) if len(made) > depth else None
+        copied = {line for i in copies if (line := Line.of(nodes[i].site.frames))} - {maker, *ends}
+        same_code = [end for end in ends if maker is None or maker.code is end.code]
+        start = maker.number if maker else None
+        renamed = {
+            Line(end.code, n) for end in same_code for n in passing(end.code, start, end.number, self.silent(end.code))
+        }
+        passed = {
+            Line(end.code, n)
+            for end in same_code[:1]
+            for n in passing(end.code, start, end.number, set(bindings(end.code)) - {e.number for e in ends})
+        } if start is not None and not ways else set()
+        return {"renamed": renamed, "copied": copied, "passed": passed, "maker": {maker} - {None}, "ends": set(ends[:1])}
+
+    def missing(self, pin: Pin) -> set[Line]:
+        k = self.kinds(pin)
+        if k["renamed"]:
+            return k["renamed"] | k["copied"]
+        return (k["copied"] or k["passed"] or k["maker"]) | k["ends"]
+
+    def handed(self, pin: Pin, main: set[Line]) -> set[Line]:
+        k = self.kinds(pin)
+        return k["renamed"] | k["copied"] | k["passed"] or main
+
+    def began_right(self, pin: Pin) -> bool:
+        """Whether a place is right at its first turn: then what is done there is right, and not what it is done with."""
+        return pin.first != pin.nodes[0] and (match := self.sight.verified.get(pin.nodes[0])) is not None and match.kind == "cotangent"
+
+    def origin(self, i: int) -> tuple[int, list[int]]:
+        """Return where a value was made, and the nodes that only hand it on: copies, and other shapes of it."""
+        nodes, copies = self.run.nodes, []
+        while True:
+            node = nodes[i]
+            parents = [p for p in node.parents if p >= self.run.start and nodes[p].is_float]
+            plain = node.name in COPIES or node.name.startswith("return ")
+            if not plain or len(parents) != 1 or not _holds(node, nodes[parents[0]]):
+                return i, copies
+            copies.append(i)
+            i = parents[0]
+
+    def level(self, made: tuple[Any, ...], used: tuple[Any, ...]) -> int:
+        """Return the depth of the function in which a value is both made, itself or by a call, and used."""
+        depth = 0
+        while depth + 1 < min(len(made), len(used)) and made[depth] == used[depth] and made[depth + 1][0] is used[depth + 1][0]:
+            depth += 1
+        return depth if made else min(self.entry, len(used) - 1)
 
     @functools.cached_property
-    def codes(self):
+    def entry(self) -> int:
+        """The depth of the outermost function of the backward that does more than call another."""
+        frames = [n.site.frames for n in self.working]
+        depth = 0
+        while frames and all(len(f) > depth + 1 for f in frames) and len({f[depth] for f in frames}) == 1:
+            depth += 1
+        return depth
+
+    @functools.cached_property
+    def working(self) -> list[Node]:
+        """The steps of the backward that the gradients are made by, without what is only the forward again."""
+        nodes = (self.run.nodes[i] for i in sorted(self.replay.needed))
+        carries = self.sight.carrying
+        return [n for n in nodes if n.site.frames and (n.id in carries or self.sight.scalar) and n.id not in self.sight.primal]
+
+    def returned(self) -> list[Line]:
+        """Return the lines on which the function that puts the gradients together returns."""
+        codes = {f[self.entry][0] for n in self.working if len(f := n.site.frames) > self.entry}
+        return [line for code in codes for line in returning(code)]
+
+    def corrected(self, segment: Iterable[int]) -> list[Line]:
+        """Return the lines of a segment; of a helper that is right in another call, the line that calls it."""
+        found = []
+        for i in segment:
+            frames = self.run.nodes[i].site.frames
+            called = False
+            while len(frames) > self.entry + 1 and self.is_sound(frames):
+                frames, called = frames[:-1], True
+            if frames:
+                found.append(line := Line.at(frames[-1]))
+                if called:  # what is handed over there
+                    found += [Line(line.code, n) for n in bindings(line.code).get(line.number, ()) if n in self.silent(line.code)]
+            for p in self.run.nodes[i].parents:  # what a helper gave that is only a value of the forward
+                other = self.run.nodes[p].site.frames if p >= self.run.start and p in self.sight.primal else ()
+                if len(other) > len(frames) + 1:
+                    found.append(Line.at(other[len(frames)]))
+        return found
+
+    def is_sound(self, frames: tuple[Any, ...]) -> bool:
+        """Whether what a line of a helper gives is right in another call."""
+        return bool(self.sound.get(Line.at(frames[-1]), set()) - {frames[:-1]})
+
+    @functools.cached_property
+    def sound(self) -> dict[Line, set[Any]]:
+        """The calls in which each line gave something right, as the last thing that it did."""
+        last: dict[tuple[Any, Line], Node] = {}
+        for node in self.run.nodes[self.run.start :]:
+            if node.site.frames and node.is_float and node.kind == "op":
+                last[node.site.frames[:-1], Line.at(node.site.frames[-1])] = node
+        found: dict[Line, set[Any]] = {}
+        for (call, line), node in last.items():
+            if self.is_right(node):
+                found.setdefault(line, set()).add(call)
+        return found
+
+    def is_right(self, node: Node) -> bool:
+        """Whether a value is right: of the forward again, or a cotangent that keeps the convention of its operands."""
+        match = self.sight.verified.get(node.id)
+        if match is None or match.kind == "part":
+            return node.id in self.sight.primal
+        before = (self.sight.verified.get(p) for p in node.parents)
+        return all(m is None or m.kind == "slope" or m.factor == match.factor for m in before)
+
+    def allocating(self, segment: Iterable[int], main: Collection[Line]) -> set[Line]:
+        """Return the lines that made a buffer too coarse for what is written into it."""
+        nodes = self.run.nodes
+        coarse = any(
+            nodes[i].name == "setitem" and nodes[i].parents and nodes[i].parents[0] >= 0
+            and np.result_type(nodes[i].value, nodes[nodes[i].parents[0]].value) != nodes[i].value.dtype
+            for i in segment
+        )
+        return {line for line in self.feeding(main) if line in self.constants} if coarse else set()
+
+    @functools.cached_property
+    def constants(self) -> set[Line]:
+        """The lines that make a buffer."""
+        return set(self.lines(n.id for n in self.run.nodes[self.run.start :] if n.kind == "const"))
+
+    def silent(self, code: Any) -> set[int]:
+        """Return the lines of a function on which nothing is computed, and nothing is called that computes."""
+        busy = {
+            Line.at(frame).number
+            for n in self.run.nodes[self.run.start :]
+            if n.kind == "op" and n.is_float
+            for frame in n.site.frames
+            if frame[0] is code
+        }
+        return {line for line in bindings(code) if line not in busy}
+
+    @functools.cached_property
+    def codes(self) -> set[Any]:
         """The functions of the backward."""
         return {code for n in self.run.nodes[self.run.start :] for code, _ in n.site.frames}
 
     @functools.cached_property
-    def returning(self):
+    def returning(self) -> list[Line]:
         """The lines on which the functions of the backward return."""
-        return [Line(code, i.positions.lineno) for code in self.codes for i in dis.get_instructions(code) if i.opname.startswith("RETURN")]
+        return [line for code in self.codes for line in returning(code)]
 
     @functools.cached_property
-    def stores(self):
+    def stores(self) -> set[Line]:
         """The lines that store something in an object or a container and compute nothing."""
-        found = {Line(code, i.positions.lineno) for code in self.codes for i in dis.get_instructions(code)
-                 if i.opname in ("STORE_ATTR", "STORE_SUBSCR")}
-        return found - self.busy
+        return set().union(*map(storing, self.codes)) - self.busy
 
-    def lines(self, ids) -> list[Line]:
+    def lines(self, ids: Iterable[int]) -> list[Line]:
         """Return the lines of some nodes."""
-        sites = (self.run.nodes[i].site for i in ids)
-        return sorted({Line(site.frames[-1][0], site.line) for site in sites if site.frames}, key=lambda l: l.number)
+        found = (Line.of(self.run.nodes[i].site.frames) for i in ids)
+        return self.ordered({line for line in found if line is not None})
+
+    def ordered(self, lines: Iterable[Line]) -> list[Line]:
+        return sorted(lines, key=lambda line: (line.code.co_filename, line.number))
 
     @functools.cached_property
-    def busy(self):
+    def busy(self) -> set[Line]:
         """The lines on which something is computed."""
         return set(self.lines(n.id for n in self.run.nodes[self.run.start :] if n.kind == "op" and n.is_float))
 
-    def feeding(self, lines, deep=2):
+    def feeding(self, lines: Iterable[Line], deep: int = 2) -> list[Line]:
         """Return the lines on which nothing is computed but names are bound that ``lines`` read: numbers, views, other
-        names of an array, loops. Read off the bytecode."""
-        found = set()
+        names of an array, loops."""
+        lines, found = set(lines), set()
         for line in lines:
             for other in bindings(line.code).get(line.number, ()):
-                if Line(line.code, other) not in self.busy and other != line.number:
+                if Line(line.code, other) not in self.busy:
                     found.add(Line(line.code, other))
         if deep > 1 and found:
             found |= set(self.feeding(found, deep - 1))
-        return sorted(found - set(lines), key=lambda l: l.number)
+        return self.ordered(found - lines)
 
 
-class Line(NamedTuple):
-    """A line of a function."""
-
-    code: object
-    number: int
-
-    @classmethod
-    def of(cls, frames):
-        """Return the innermost line of some frames."""
-        return cls(frames[-1][0], Site(frames, "").line) if frames else None
-
-
-def callers(site):
-    """Return the lines that called the function in which a place is."""
-    return [Line(code, Site(((code, at),), "").line) for code, at in site.frames[:-1]]
-
-
-@functools.lru_cache(maxsize=256)
-def bindings(code) -> dict[int, set[int]]:
-    """Return for each line of a function the lines that bind the names that it reads."""
-    reads, binds, line, given = {}, {}, 0, set(code.co_varnames[: code.co_argcount])
-    for i in dis.get_instructions(code):
-        line = i.positions.lineno or line
-        if i.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_NAME")):
-            reads.setdefault(line, set()).add(i.argval)
-        elif i.opname.startswith("UNPACK") and reads.get(line, {""}) <= given:
-            reads[line] = {""}  # the cache taken apart
-        elif i.opname.startswith(("STORE_FAST", "STORE_DEREF", "STORE_NAME")) and reads.get(line) != {""}:
-            binds.setdefault(i.argval, set()).add(line)
-    return {line: set().union(*(binds.get(name, ()) for name in names)) for line, names in reads.items()}
-
-
-WRITES = {"setitem", "add", "subtract", "multiply", "add.at", "subtract.at", "divide"}
+def _holds(node: Node, parent: Node) -> bool:
+    """Whether a node holds what its operand holds, in whatever order and shape."""
+    value, other = np.ravel(node.value), np.ravel(parent.value)
+    return value.size == other.size and (same(value, other) or bool(np.array_equal(np.sort(value), np.sort(other))))

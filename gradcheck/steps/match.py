@@ -191,6 +191,17 @@ class Sight:
         return found
 
     @functools.cached_property
+    def primal(self) -> set[int]:
+        """The nodes of the backward that only hold what the forward computed."""
+        index, found = Index(), set()
+        for i in self.bars.nodes:
+            index.add(self.run.value(i), i)
+        for node in self.run.nodes[self.run.start :]:
+            if node.is_float and node.id not in self.carrying and any(True for _ in index.find(node.value, False)):
+                found.add(node.id)
+        return found
+
+    @functools.cached_property
     def factors(self) -> tuple[float, ...]:
         """1, and the number of samples where values are cotangents of a loss that is not averaged yet."""
         sizes = {n for path in self.run.leaf for n in self.run.value(self.run.leaf[path]).shape if n > 1}

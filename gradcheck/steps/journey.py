@@ -1,0 +1,132 @@
+"""The way of a value through the lines of the code: where it is made, handed on under other names, used, returned.
+
+What computes nothing leaves no node behind, and yet it can hold the mistake: ``dh = dout``, ``dW = dW_t``, the line that
+returns. Which lines bind the names that a line reads is read off the bytecode, so no source is needed. Level 3.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import itertools
+from types import CodeType
+from typing import NamedTuple
+
+from gradcheck.steps.places import Site
+
+__all__ = ["Line", "bindings", "passing", "returning", "storing"]
+
+READS = ("LOAD_FAST", "LOAD_DEREF", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLOSURE")
+BINDS = ("STORE_FAST", "STORE_DEREF", "STORE_NAME")
+
+
+class Line(NamedTuple):
+    """A line of a function."""
+
+    code: CodeType
+    number: int
+
+    @classmethod
+    def at(cls, frame: tuple[CodeType, int]) -> Line:
+        """Return the line of a frame."""
+        return cls(frame[0], Site((frame,), "").line)
+
+    @classmethod
+    def of(cls, frames: tuple[tuple[CodeType, int], ...]) -> Line | None:
+        """Return the innermost line of some frames."""
+        return cls.at(frames[-1]) if frames else None
+
+
+class Names(NamedTuple):
+    """The names that each line of a function reads, the lines that bind each name, and those that write into it.
+
+    ``first`` is the first argument, and what it holds where a line takes it apart.
+    """
+
+    reads: dict[int, set[str]]
+    binds: dict[str, set[int]]
+    writes: dict[str, set[int]]
+    first: frozenset[str]
+
+
+@functools.lru_cache(maxsize=256)
+def names(code: CodeType) -> Names:
+    """Return who reads and who binds what; a line that only takes a parameter apart binds nothing."""
+    given = [name for name in code.co_varnames[: code.co_argcount] if name != "self"]
+    first = set(given[:1])
+    reads: dict[int, set[str]] = {}
+    binds: dict[str, set[int]] = {}
+    apart: set[int] = set()
+    line = 0
+    for i in dis.get_instructions(code):
+        line = (i.positions.lineno if i.positions else None) or line
+        if i.opname.startswith(READS):
+            reads.setdefault(line, set()).add(str(i.argval))
+        elif i.opname.startswith("UNPACK") and reads.get(line, {""}) <= {*given, "self"}:
+            apart.add(line)
+        elif i.opname.startswith(BINDS) and line in apart and reads.get(line, set()) <= first:
+            first.add(str(i.argval))
+        elif i.opname.startswith(BINDS) and line not in apart:
+            binds.setdefault(str(i.argval), set()).add(line)
+    writes: dict[str, set[int]] = {}
+    for line in _on(code, "STORE_SUBSCR"):
+        for name in reads.get(line, ()):
+            writes.setdefault(name, set()).add(line)
+    return Names({line: found for line, found in reads.items() if line not in apart}, binds, writes, frozenset(first))
+
+
+@functools.lru_cache(maxsize=256)
+def bindings(code: CodeType) -> dict[int, set[int]]:
+    """Return for each line of a function the lines that bind the names that it reads."""
+    reads, binds, *_ = names(code)
+    return {line: set().union(*(binds.get(name, ()) for name in found)) - {line} for line, found in reads.items()}
+
+
+def passing(code: CodeType, start: int | None, end: int, allowed: set[int]) -> set[int]:
+    """Return the ``allowed`` lines over which a value can come from line ``start`` to line ``end`` under other names.
+
+    ``start`` is None for what the function is given as its first argument.
+    """
+    before, (reads, _, writes, first) = bindings(code), names(code)
+
+    def starts(line: int) -> bool:
+        if start is None:
+            return not first.isdisjoint(reads.get(line, ()))
+        return start in before.get(line, ()) or any(start in writes.get(name, ()) for name in reads.get(line, ()))
+
+    waiting: list[tuple[int, tuple[int, ...]]] = [(end, ())] if start != end else []
+    found: set[int] = set()
+    seen: set[int] = set()
+    while waiting:
+        line, way = waiting.pop()
+        if way and starts(line):
+            found.update(way)
+        for other in before.get(line, set()) & allowed - {end}:
+            if other not in seen:
+                seen.add(other)
+                waiting.append((other, (*way, other)))
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _on(code: CodeType, *opnames: str) -> frozenset[int]:
+    return frozenset(
+        i.positions.lineno
+        for i in dis.get_instructions(code)
+        if i.opname.startswith(opnames) and i.positions and i.positions.lineno
+    )
+
+
+def returning(code: CodeType) -> list[Line]:
+    """Return the lines on which a function returns something."""
+    nothing = {
+        b.positions.lineno
+        for a, b in itertools.pairwise(dis.get_instructions(code))
+        if b.opname == "RETURN_VALUE" and a.opname == "LOAD_CONST" and b.positions
+    }
+    return [Line(code, n) for n in sorted(_on(code, "RETURN") - nothing)]
+
+
+def storing(code: CodeType) -> set[Line]:
+    """Return the lines that store something in an object or a container."""
+    return {Line(code, n) for n in _on(code, "STORE_ATTR", "STORE_SUBSCR")}
