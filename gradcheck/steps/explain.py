@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import linecache
 import itertools
-import re
+import linecache
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,16 +13,16 @@ import numpy as np
 from gradcheck.report import Answers, Explanation, Step, Steps
 from gradcheck.trees import leaves
 from gradcheck.steps.blame import Blame, Line, Replay
-from gradcheck.steps.label import label
 from gradcheck.steps.lapses import Cause, Lapses, claimed_of
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.paths import Composition
 from gradcheck.steps.search import Search
 from gradcheck.steps.run import Run, traced
-from gradcheck.steps.views import Elsewhere
+from gradcheck.steps.words import said
 
 SAID = 0.72  # what is verified on a line is not doubted more
 SURE = 0.5  # a repair on a line that is doubted less needs no other explanation
+SECONDS = 2.0  # for why
 EVERY = 0.6  # doubt of a law that is said first
 
 
@@ -53,25 +53,6 @@ class Explained:
         return self.lapses.second
 
     @functools.cached_property
-    def watched(self):
-        """The tapes of both points again, with what the code has names for at the places that matter."""
-        run, nodes = self.run, self.run.nodes
-        ids = {i for pin in self.blame.pins for one in (pin, pin.early) if one for i in (*one.nodes, *self.blame.segment(one))}
-        if self.wide:
-            ids |= {i for i in self.blame.replay.needed if nodes[i].is_float}
-        frames = {nodes[i].site.frames for i in ids if nodes[i].site.frames}
-        tapes = {}
-        for one in filter(None, (run, self.second and self.second.run)):
-            again = traced(self.lapses.forward, self.lapses.backward, one.arguments, one.cotangent, watch=frames)
-            same_run = len(again.nodes) == len(one.nodes)
-            if not same_run:
-                self.notes.append(f"watched run differs: {len(again.nodes)} for {len(one.nodes)}")
-            tapes[id(one)] = again.tape
-        return tapes
-
-    wide = False
-
-    @functools.cached_property
     def causes(self) -> list[Cause]:
         """Why: what explains most first, then the least doubtful."""
         laws = self.laws()
@@ -79,55 +60,24 @@ class Explained:
         if told or not self.blame.wrong:
             return sorted(told or laws, key=lambda c: c.doubt)
         found = [*self.lapses.returned()]
-        self.search = search = Search(self.blame, self.second, self.evidence, self.watched)
-        by_kind = {}
-        elsewhere = Elsewhere(self.blame, self.second, self.lapses.forward, self.lapses.backward)
-        parts = Composition(self.blame, self.lapses.named, self.evidence, search)
+        self.search = search = Search(self.blame, self.second, time.perf_counter() + SECONDS)
+        parts = Composition(self.blame, search.facts)
+        alike = {}
         for pin in self.blame.pins:
-            found += parts.causes(pin)
-        for wide in (False, True):
-            if wide:
-                if found or by_kind:
-                    break
-                self.wide = True
-                self.__dict__.pop("watched")
-                search.tapes, search._ops = self.watched, {}
-            for pin in self.blame.pins:
-                found += self.lapses.missing(pin)
-                fixes = search.found(pin, wide)
-                for fix in fixes:
-                    by_kind.setdefault((fix.rule.kind, re.sub(r"\d+", "#", fix.rule.name or fix.rule.what), fix.form, round(fix.factor, 6)), []).append(fix)
-                if not fixes and not wide and not any(set(c.paths) >= set(pin.paths) for c in found):
-                    found += itertools.islice(elsewhere.elsewhere(pin), 3)
-        self.lapses.loops = search.loops
-        found += [self.told(fixes) for fixes in by_kind.values()]
+            found += self.lapses.missing(pin)
+            for cause in (*parts.causes(pin), *search.causes(pin)):
+                alike.setdefault((cause.mistake, cause.should), []).append(cause)
+        for some in alike.values():
+            cause = some[0]
+            paths = tuple(sorted(set().union(*(c.paths for c in some))))
+            found.append(Cause(0.3 + 0.05 * cause.cost[0], cause.mistake, said(cause), cause.line, paths))
+        self.lapses.loops = search.facts.over_time
         told = set().union(*(c.paths for c in found if c.line and c.doubt <= SURE))
         if not told >= set(self.blame.wrong):
             found += [*self.lapses.lapses(), *self.lapses.elsewhen()]
         found += laws
         unlike = {cause.text: cause for cause in reversed(found)}.values()
         return sorted(unlike, key=lambda c: (-len(c.paths), c.doubt))
-
-    def told(self, fixes):
-        """Return the cause that fixes of one kind are, one for each pin."""
-        fix, search = fixes[0], self.search
-        group = [search.op(fix.place.first), *(search.op(i) for i in fix.place.ids if i != fix.place.first)]
-        op = group[0]
-        if op.probes is None:
-            search.phases(fix.place)
-        try:
-            id_, more = label(search, fix, group, [(f, None) for f in fixes])
-        except Exception as problem:  # noqa: BLE001
-            self.notes.append(f"label: {problem!r}")
-            id_, more = "", 0.3
-        paths = tuple(sorted(set().union(*(f.repaired for f in fixes))))
-        if fix.rule.kind == "operand" and fix.line and fix.rule.place < len(op.names) and len(op.node.site.frames) > 1:
-            code = op.node.site.frames[-1][0]
-            if op.names[fix.rule.place] in code.co_varnames[: code.co_argcount]:  # what was handed over is wrong, not what is done
-                fix = fix._replace(line=Line.of(op.node.site.frames[:-1]))
-        where = f"line {fix.line.number} of {fix.line.code.co_name}" if fix.line else f"d{', d'.join(paths)}"
-        said = f"{where}: {fix.rule.what}{' x ' + fix.alpha if fix.alpha else ''}{' (added)' if fix.form == 'add' else ''}"
-        return Cause(min(fix.doubt + more, SAID + 0.01 * fix.doubt) if fix.line else fix.doubt + more, id_, said, fix.line, paths)
 
     def laws(self):
         """What other cotangents, and the numbers themselves, tell of a gradient as a whole."""

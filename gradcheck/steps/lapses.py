@@ -12,7 +12,7 @@ import numpy as np
 
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.match import Sight, same
-from gradcheck.steps.rewrites.base import subsets
+from gradcheck.steps.rewrites.sums import subsets
 from gradcheck.steps.run import traced
 from gradcheck.steps.truth import adjoint, by_element, slope_by_element, unbroadcast
 

@@ -52,11 +52,12 @@ class Held(NamedTuple):
 class Node:
     """A result: ``compute(values of its parents)``; ``kind`` is leaf, const, gather or op."""
 
-    __slots__ = "id kind name func args kwargs parents value site turn data".split()
+    __slots__ = "id kind name func args kwargs parents value site turn data memory".split()
 
     def __init__(self, id, kind, name, func, args, kwargs, parents, site, turn, data=None):
         self.id, self.kind, self.name, self.func, self.args, self.kwargs = id, kind, name, func, args, kwargs
         self.parents, self.site, self.turn, self.data, self.value = parents, site, turn, data, None
+        self.memory = None  # what it was read from or written into: the buffer and its cells, None for all of it
 
     def compute(self, values, args=None, func=None, **changed):
         if self.kind in ("leaf", "const"):
@@ -134,6 +135,7 @@ class Tape:
         args = which, place, [Hole(k) for k in range(len(parents))]
         node = self._node("gather", "gather", gather, args, {}, tuple(map(int, parents)), frames, (which, place), k)
         node.value = np.array(plain(array))
+        node.memory = buffer, buffer.cells(array)
         if node.site.frames in self.watch:
             self.scopes[node.id] = scope_of(self, sys._getframe(1), ()), ("",), self.base
         buffer.views[key] = node.id
@@ -145,6 +147,7 @@ class Tape:
         node.value = np.array(result)
         buffer = self.buffers[id(root)] = Buffer(root)
         buffer.whole = node.id
+        node.memory = buffer, None
         if not buffer.covers(result):
             buffer.owner, buffer.place = np.full(root.size, node.id), np.zeros(root.size, dtype=int)
             buffer.write(buffer.cells(result), node.id)
@@ -224,6 +227,7 @@ class Tape:
         if cells is None:
             raw[...] = node.value
             buffer.fill(raw, node.id)
+        node.memory = buffer, buffer.cells(raw) if cells is None else cells
         return node
 
     def set(self, target, key, value):

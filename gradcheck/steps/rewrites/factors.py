@@ -1,79 +1,165 @@
-"""A factor that is missing: a value by its name, or a derivative of one."""
+"""One factor more or less: a derivative that was measured in the forward, or a number that means something.
+
+Undoes C1 (a derivative that is missing), C2 and C3 (another derivative in its place), C4 (that of another layer), C6 (a
+derivative too many), E5 and F5 (a mask that is given), A2 to A5 (numbers), C5 (the cotangent).
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from gradcheck.steps.rewrites.base import Rule, laid, look, redone, spread
+from gradcheck.steps.match import same
+from gradcheck.steps.rewrites.itself import logistic
+from gradcheck.steps.rewrites.table import PRODUCTS, Array, Make, Operation, Refused, Rewrite, arguments, by, redone
+from gradcheck.steps.rewrites.values import Values
+from gradcheck.steps.truth import slope_by_element
 
-def _sig(x):
-    return 1 / (1 + np.exp(-x))
-
-
-SLOPES = (
-    ("({v} > 0)", lambda v: 1.0 * (v > 0)),
-    ("(1 - {v}**2)", lambda v: 1 - v**2),
-    ("{v} * (1 - {v})", lambda v: v * (1 - v)),
-    ("(1 - tanh({v})**2)", lambda v: 1 - np.tanh(v) ** 2),
-    ("sigmoid({v}) * (1 - sigmoid({v}))", lambda v: _sig(v) * (1 - _sig(v))),
-    ("sigmoid({v})", _sig),
-    ("exp({v})", np.exp),
-    ("exp(-{v})", lambda v: np.exp(-v)),
-    ("1 / {v}", lambda v: 1 / v),
-    ("0.5 / sqrt({v})", lambda v: 0.5 / np.sqrt(v)),
-    ("0.5 / {v}", lambda v: 0.5 / v),
-    ("2 * {v}", lambda v: 2 * v),
-    ("3 * {v}**2", lambda v: 3 * v**2),
-    ("cos({v})", np.cos),
-    ("-sin({v})", lambda v: -np.sin(v)),
-    ("sign({v})", np.sign),
-    ("1 / (1 + {v}**2)", lambda v: 1 / (1 + v**2)),
-    ("1 / (1 + |{v}|)**2", lambda v: (1 + abs(v)) ** -2.0),
-    ("swish'({v})", lambda v: _sig(v) * (1 + v * (1 - _sig(v)))),
-)
+DEEP = 5  # factors in a row that may be too many at once
 
 
-FORMS = (
-    ("(1 - {v})", lambda v: 1 - v),
-    ("({v} <= 0)", lambda v: 1.0 * (v <= 0)),
-    ("{v}**2", lambda v: v**2),
-    ("1 / {v}**2", lambda v: 1 / v**2),
-    ("tanh({v})", np.tanh),
-    ("relu({v})", lambda v: np.maximum(v, 0)),
-    ("min({v}, 0)", lambda v: np.minimum(v, 0)),
-    ("log({v})", np.log),
-    ("sqrt({v})", np.sqrt),
-    ("({v} == max)", lambda v: 1.0 * (v == v.max(-1, keepdims=True))),
-)
+def derivatives(op: Operation, values: Values) -> Iterator[Rewrite]:
+    """A measured derivative as a factor of the result or of an operand, or in the place of an operand."""
+    whole = _overwritten(op)
+    for (a, b), slope, take in values.slopes():
+        name = f"the derivative of {_function(op, a, b)}"
+        mistake = op.facts.missing(a, b)
+        for k in whole if slope.shape == op.result.shape else ():
+            instead = mistake if mistake in ("E5", "F5") else "C2"
+            yield Rewrite(instead, f"times {name}", lambda n, v, at, k=k, t=take: v[k] * t(n, at), "what is overwritten", strange=1)
+        if slope.shape == op.result.shape or slope.size == 1 or slope.shape == op.wanted:
+            yield Rewrite(mistake, f"times {name}", lambda n, v, at, t=take: redone(n, v) * t(n, at))
+        for place in op.arrays[:3] if op.name in (*PRODUCTS, "sum", "mean", "where", "divide", "subtract", "add") else ():
+            old = np.asarray(op.args[place])
+            if old.shape != slope.shape:
+                continue
+            if op.name in ("multiply", "divide", "where"):
+                f = _put(place, take)
+                yield Rewrite(functools.partial(_instead, op, a, b, old, slope), name, f, op.said(place), place, strange=1)
+                if op.name == "divide" and place == 1:
+                    yield Rewrite("C3", f"times {name}, not divided by {op.said(1)}", lambda n, v, at, t=take: arguments(n, v)[0][0] * t(n, at), op.said(1), 1, strange=1)
+            if op.name != "multiply":
+                yield Rewrite(mistake, f"{op.said(place)} times {name}", _put(place, take, times=True), op.said(place), place)
 
 
-def slopes_with(numbers):
-    """Return also those with a slope or a height that is a setting."""
-    found = list(SLOPES)
-    for a in numbers:
-        found.append((f"(1 where {{v}} > 0, else {a:g})", lambda v, a=a: np.where(v > 0, 1.0, a)))
-        found.append((f"elu'({{v}}, {a:g})", lambda v, a=a: np.where(v > 0, 1.0, a * np.exp(np.minimum(v, 0)))))
-        found.append((f"elu'({{v}}, {a:g}) by output", lambda v, a=a: np.where(v > 0, 1.0, v + a)))
-    return found
+def _overwritten(op: Operation) -> list[int]:
+    """The operands of a gather that are as large as it is and were partly overwritten, as by a mask."""
+    parents = op.node.parents if op.node.kind == "gather" else ()
+    writes = [p for p in parents if op.facts.run.nodes[p].name == "setitem"]
+    return [k for k, p in enumerate(parents) if writes and p not in writes and op.facts.run.value(p).shape == op.result.shape]
 
 
-def factors(op, named, slopes, forms, derived):
-    """A factor that is missing: a value by its name, or a derivative of one."""
-    shape = op.result.shape
-    for name, seen in named.items():
-        for axes in itertools.islice(spread(np.shape(seen), shape), 3):
-            get = lambda o, v, n=name, a=axes: laid(look(o, n, v), a, o.result.ndim)
-            varies = np.ndim(seen) and np.size(seen) > 1
-            if not derived:
-                yield Rule("factor", f"times {name}", lambda o, v, g=get: redone(o, v) * g(o, v), 0.5 if varies else 0.45, name=name)
-                yield Rule("factor", f"divided by {name}", lambda o, v, g=get: redone(o, v) / g(o, v), 0.6, name=f"1 / {name}")
-            elif varies and np.asarray(seen).dtype.kind == "f":
-                for said, f in slopes:
-                    yield Rule("slope", f"times {said.format(v=name)}", lambda o, v, g=get, f=f: redone(o, v) * f(g(o, v)), 0.5, name=said.format(v=name))
-                for said, f in forms:
-                    yield Rule("form", f"times {said.format(v=name)}", lambda o, v, g=get, f=f: redone(o, v) * f(g(o, v)), 0.65, name=said.format(v=name))
-            elif np.ndim(seen) == 0 and isinstance(seen, (float, np.ndarray)):
-                yield Rule("form", f"times (1 - {name})", lambda o, v, g=get: redone(o, v) * (1 - g(o, v)), 0.65, name=f"1 - {name}")
+def _put(place: int, take: Any, times: bool = False) -> Make:
+    def make(node: Any, values: Any, at: Any) -> Array:
+        args, kwargs = arguments(node, values)
+        new = take(node, at) * (args[place] if times else 1.0)
+        return np.asarray(node.func(*args[:place], new, *args[place + 1 :], **kwargs))
 
+    return make
+
+
+def _function(op: Operation, a: int, b: int) -> str:
+    """Return what has a derivative: the function that makes b of a."""
+    node = op.facts.run.nodes[b]
+    direct = a in node.parents
+    return f"the {node.name} in line {node.site.line} of the forward" if direct else f"{op.facts.called(b)} by {op.facts.called(a)}"
+
+
+def _instead(op: Operation, a: int, b: int, old: Array, slope: Array) -> str:
+    """Return the mistake of taking ``old`` for the derivative of b by a.
+
+    It is C4 if ``old`` is the derivative at another layer, C2 if it is that of the same functions at another value of
+    the forward, else C3.
+    """
+    if slope.min() == 0 and len(np.unique(slope)) == 2 and op.facts.missing(a, b) in ("E5", "F5"):
+        return op.facts.missing(a, b)
+    run = op.facts.run
+    for (x, y), other in op.facts.sight.derivatives.items():
+        if run.nodes[y].name == run.nodes[b].name and (x, y) != (a, b) and same(other, old, 1e-9):
+            return "C4" if run.nodes[x].name == run.nodes[a].name else "C2"
+    starts = [x for x, y in op.facts.sight.derivatives if y == b]
+    for node in run.nodes[: run.start]:
+        if node.is_float and node.value.shape == old.shape and any(same(_along(op, x, b, node.value), old, 1e-6) for x in starts[-6:]):
+            return "C2"
+    if any(same(f, old, 1e-9) for f in _guesses(slope, run, a, b)):
+        return "C2"
+    return "C3"
+
+
+def _along(op: Operation, a: int, b: int, x: Array) -> Array:
+    """Return the derivative of b by a where the value of a is x."""
+    run, value, slope = op.facts.run, {a: x}, {a: np.ones(x.shape)}
+    for node in run.nodes[a + 1 : b + 1]:
+        if (a, node.id) not in op.facts.sight.derivatives:
+            continue
+        values = [value.get(p, run.nodes[p].value) for p in node.parents]
+        try:
+            value[node.id] = np.asarray(node.compute(values))
+            parts = [slope[p] * slope_by_element(node, k, values) for k, p in enumerate(node.parents) if p in slope]
+        except (ValueError, TypeError):
+            return np.zeros(0)
+        slope[node.id] = sum(parts)
+    return slope[b] if b in slope else np.zeros(0)
+
+
+def _guesses(slope: Array, run: Any, a: int, b: int) -> Iterator[Array]:
+    """Yield the forms that take the output for the input of a function: 1 - f**2 and f(1 - f) at the input."""
+    x = run.nodes[a].value
+    if x.shape == slope.shape:
+        yield 1 - x**2
+        yield x * (1 - x)
+
+
+def too_many(op: Operation, values: Values) -> Iterator[Rewrite]:
+    """What a product was before several of its factors."""
+    waiting: list[tuple[Any, tuple[int, ...]]] = [(op.node, ())]
+    run, seen = op.facts.run, {op.node.id}
+    while waiting:
+        node, way = waiting.pop()
+        if len(way) >= DEEP or node.name not in ("multiply", "divide", "gather"):
+            continue
+        for k, p in enumerate(node.parents[: 1 if node.name == "divide" else 2]):
+            parent = run.nodes[p] if p >= run.start else None
+            if parent is None or p in seen or not parent.is_float:
+                continue
+            seen.add(p)
+            if way and parent.value.shape == op.result.shape:
+                with np.errstate(all="ignore"):
+                    factor = op.result / parent.value
+                known = np.isfinite(factor).all()
+                mistake = "C6" if known and op.facts.sight.scalar and logistic(op, factor) else "C3" if known and op.facts.derivative(factor) else "B6"
+                yield Rewrite(mistake, f"{op.facts.called(p)} alone", lambda n, v, at, w=(*way, k): _up(n, w, at), "its other factors")
+            waiting.append((parent, (*way, k)))
+
+
+def _up(node: Any, way: tuple[int, ...], at: Any) -> Array:
+    for k in way[:-1]:
+        node = at.sight.run.nodes[node.parents[k]]
+    return np.asarray(at.value(node.parents[way[-1]]))
+
+
+def numbers(op: Operation, values: Values) -> Iterator[Rewrite]:
+    """A number that means something as a factor, or in the place of another number."""
+    for c, meaning in op.facts.numbers.items():
+        yield Rewrite(meaning.mistake, f"times {meaning.said}", lambda n, v, at, c=c: c * redone(n, v), strange=1)
+    for place in op.operands:
+        if np.ndim(op.args[place]) == 0 and op.name in ("multiply", "divide", "add", "subtract", "power", "maximum", "minimum"):
+            old = float(op.args[place])
+            for c, meaning in itertools.islice(op.facts.numbers.items(), 80):
+                if c == old:
+                    continue
+                ratio = op.facts.number(c / old if op.name == "multiply" else old / c) if old and op.name in ("multiply", "divide") else None
+                yield Rewrite(ratio.mistake if ratio else "C3" if op.name in ("add", "subtract", "power") else meaning.mistake, meaning.said,
+                              lambda n, v, at, p=place, c=c: _number(n, v, p, c), f"{old:g}", place, strange=1)
+
+
+def _number(node: Any, values: Any, place: int, c: float) -> Array:
+    args, kwargs = arguments(node, values)
+    return np.asarray(node.func(*args[:place], c, *args[place + 1 :], **kwargs))
+
+
+__all__ = ["by", "derivatives", "numbers", "too_many", "Refused"]

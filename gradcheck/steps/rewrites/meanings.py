@@ -1,0 +1,200 @@
+"""What a number, a factor or a term means in a run: which mistake leaves it out, or has one too many.
+
+No name of a variable is read. A number means something if the forward computes with it or if it is a size; a factor if
+it is a measured derivative, or given; a term if it is a part of the true cotangent, or a parameter.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradcheck.steps.match import Sight, same
+from gradcheck.steps.rewrites.table import NUMBERS, PRODUCTS, Array, proportional
+
+MOST = 64  # arrays whose sizes are read
+LINEAR = {"add", "subtract", "negative", "multiply", "divide"}
+
+
+class Meaning(NamedTuple):
+    """What a number is: the id of the mistake that leaves it out, and its name."""
+
+    mistake: str
+    said: str
+
+
+class Meanings:
+    """The facts of a run that say which mistake a rewrite undoes."""
+
+    def __init__(self, sight: Sight) -> None:
+        self.sight, self.run = sight, sight.run
+        self.forward = self.run.nodes[: self.run.start]
+
+    def called(self, i: int) -> str:
+        """Return what to call the value of a node."""
+        node = self.run.nodes[i]
+        if node.kind == "leaf":
+            return str(node.name)
+        where = "" if i >= self.run.start else f" (line {node.site.line} of the forward)"
+        if node.site.variable:
+            return f"{node.site.variable}{where}"
+        return f"the {node.name} of line {node.site.line}{' of the forward' if where else ''}"
+
+    # -- numbers
+
+    @functools.cached_property
+    def batch(self) -> frozenset[int]:
+        """The sizes that count samples: of a leading axis that an input shares with the output, or with what is averaged."""
+        leading = {self.run.value(i).shape[0] for i in self.run.leaf.values() if self.run.value(i).ndim > 1}
+        out = {np.shape(self.run.value(i))[0] for i in self.run.outs if i >= 0 and np.ndim(self.run.value(i))}
+        means = {n for node in self.forward if node.name in ("mean", "sum") and node.parents and node.value.ndim == 0
+                 for n in self.run.value(node.parents[0]).shape[:1]}
+        columns = {self.run.value(i).shape[-1] for i in self.run.leaf.values() if self.run.value(i).ndim == 2}
+        divided = {round(c) for c in self.divisors if abs(c - round(c)) < 1e-9}
+        return frozenset(n for n in (leading & (out | means)) | ((leading | columns) & divided) if n > 1)
+
+    @functools.cached_property
+    def divisors(self) -> frozenset[float]:
+        """The numbers by which the forward divides, those of its means included."""
+        found = set()
+        for node in self.forward:
+            for each in node.args if node.name in ("divide", "multiply") else ():
+                if isinstance(each, NUMBERS) and not isinstance(each, bool) and each and math.isfinite(each):
+                    found.add(float(each) if node.name == "divide" else 1.0 / float(each))
+            if node.name == "mean" and node.parents and node.value.size:
+                found.add(self.run.value(node.parents[0]).size / node.value.size)
+        return frozenset(found)
+
+    @functools.cached_property
+    def numbers(self) -> dict[float, Meaning]:
+        """The numbers that mean something, as factors that are missing, the plainest first."""
+        found: dict[float, Meaning] = {}
+        for value, mistake, said in itertools.chain(self._given(), self._sizes()):
+            for c, words in ((value, said), (1.0 / value, f"1/{said}")):
+                if c != 1 and math.isfinite(c):
+                    found.setdefault(c, Meaning(self._of_batch(c) or mistake, words))
+        for c in (2.0, 0.5):
+            found.setdefault(c, Meaning("A4", f"{c:g}"))
+        return found
+
+    def number(self, c: float) -> Meaning | None:
+        """Return what a factor that is missing is, None if it is no number that means something."""
+        if abs(c + 1) < 1e-6:
+            return Meaning("A1", "-1")
+        sign = "-" if c < 0 else ""
+        if len(self.run.cotangent) == 1 and self.run.cotangent[0].size == 1:
+            bar = float(self.run.cotangent[0].ravel()[0])
+            if bar != 1 and math.isclose(c, bar, rel_tol=1e-6):
+                return Meaning("C5", "the cotangent")
+        for value, meaning in self.numbers.items():
+            if math.isclose(abs(c), value, rel_tol=1e-6):
+                return Meaning("A1" if sign else meaning.mistake, sign + meaning.said)
+        for (a, one), (b, two) in itertools.combinations(self.numbers.items(), 2):
+            if math.isclose(abs(c), a * b, rel_tol=1e-6):
+                return Meaning("A1" if sign else one.mistake, f"{sign}{one.said} * {two.said}")
+        return None
+
+    def _of_batch(self, c: float) -> str:
+        """Return which mistake a missing factor of a number of samples is, "" if it is none.
+
+        1/N is missing where a sum stands for a mean. N is missing where it is divided by N: once too often if the
+        forward divides too.
+        """
+        n = 1 / c if c < 1 else c
+        counts = {n for n in self.batch} | {n * m for n in self.batch for m in self._trailing}
+        if not any(math.isclose(n, each, rel_tol=1e-9) for each in counts):
+            return ""
+        return "A2" if c < 1 or not any(math.isclose(n, d, rel_tol=1e-9) for d in self.divisors) else "A3"
+
+    @functools.cached_property
+    def _trailing(self) -> frozenset[int]:
+        return frozenset(math.prod(self.run.value(i).shape[1:]) for i in self.run.outs if i >= 0)
+
+    def _given(self) -> Iterator[tuple[float, str, str]]:
+        """Yield the numbers with which the forward computes, and scalar arguments."""
+        for path, i in self.run.leaf.items():
+            if self.run.value(i).size == 1 and (value := float(self.run.value(i).ravel()[0])) > 0:
+                yield value, "A5", path
+        windows = {math.prod(node.value.shape[-2:]) for node in self.forward if node.kind == "gather" and node.value.ndim >= 2}
+        for node in self.forward:
+            for each in (*node.args, *node.kwargs.values()):
+                if isinstance(each, NUMBERS) and not isinstance(each, bool) and each not in (0, 1) and math.isfinite(each):
+                    value = abs(float(each))
+                    yield value, "A5" if value in windows else "A4", f"the {value:.4g} of line {node.site.line} of the forward"
+            if node.name == "mean" and node.parents and node.value.size:
+                value = self.run.value(node.parents[0]).size / node.value.size
+                yield value, "A5", f"the {value:g} of the mean in line {node.site.line} of the forward"
+
+    def _sizes(self) -> Iterator[tuple[float, str, str]]:
+        """Yield sizes of arguments, and products of sizes."""
+        shapes = {path: self.run.value(i).shape for path, i in list(self.run.leaf.items())[:MOST]}
+        shapes |= {f"output {k + 1}" if k else "the output": np.shape(self.run.value(i)) for k, i in enumerate(self.run.outs) if i >= 0}
+        for count in (1, 2, 3):
+            for path, shape in shapes.items():
+                for axes in itertools.combinations(range(len(shape)), count):
+                    n = math.prod(shape[a] for a in axes)
+                    if n > 1:
+                        yield float(n), "A2" if count == 1 and n in self.batch else "A5" if count > 1 else "A4", " * ".join(f"{path}.shape[{a}]" for a in axes)
+
+    # -- factors and terms
+
+    def parameter(self, part: Array) -> str:
+        """Return the class of a part that is so many times an argument itself, as a regulariser's is; "" for another."""
+        for i in self.run.leaf.values():
+            value = self.run.value(i)
+            if part.size > 1 and value.size == part.size and (same(part, value) or proportional(part, value, 1e-7)):
+                return "D2" if self.bias(value) else "D1"
+        return ""
+
+    def bias(self, value: Array) -> bool:
+        """Whether an argument is a line beside arguments that are tables."""
+        tables = any(self.run.value(i).ndim >= 2 and max(self.run.value(i).shape) < self.run.value(i).size for i in self.run.leaf.values())
+        return tables and max(value.shape, default=1) == value.size
+
+    def derivative(self, array: Array) -> bool:
+        """Whether an array is a measured derivative of the forward."""
+        return next(self.sight.slopes.find(np.asarray(array, dtype=float), False), None) is not None
+
+    def missing(self, a: int, b: int) -> str:
+        """Return the mistake that leaves out the derivative of node b with respect to node a."""
+        slope, node = self.sight.derivatives[a, b], self.run.nodes[b]
+        if node.name in ("multiply", "divide", "where") and slope.min() == 0 and len(np.unique(slope)) == 2:
+            rows = len(np.unique(slope.reshape(slope.shape[0], -1), axis=0)) if slope.ndim > 1 else 0
+            return "F5" if node.name == "where" and rows else "E5"  # a table of links, a mask
+        if node.name in LINEAR:
+            return "A5" if slope.ndim == 0 or not self._curved(a, b) else "C1"
+        return "C1"
+
+    def _curved(self, a: int, b: int) -> bool:
+        """Whether something between two nodes is no sum or product with what is given."""
+        between = [n for n in self.forward[a + 1 : b + 1] if (a, n.id) in self.sight.derivatives]
+        return any(n.name not in LINEAR for n in between)
+
+    @functools.cached_property
+    def over_time(self) -> bool:
+        """Whether a turn of a loop of the forward takes what an earlier turn made, with the same parameters."""
+        bits: dict[Any, int] = {}
+        above: dict[int, int] = {}
+        used: dict[Any, set[int]] = {}
+        for node in self.forward:
+            seen = 0
+            for p in node.parents:
+                seen |= above.get(p, 0)
+            if node.kind == "op" and node.name in (*PRODUCTS, "getitem"):
+                bit = bits.setdefault(node.site, 1 << len(bits))
+                if node.turn and seen & bit and used[node.site].intersection(node.parents):
+                    return True
+                used.setdefault(node.site, set()).update(node.parents)
+                seen |= bit
+            above[node.id] = seen
+        return False
+
+    def softmax(self, node: Any) -> bool:
+        """Whether a node is the sum of exponentials by which these are divided."""
+        powers = {"exp", "exp2", "power"}
+        return node.name == "sum" and any(self.run.nodes[p].name in powers for p in node.parents)

@@ -1,0 +1,220 @@
+"""Reads and writes at other places: what was recorded of the memory is played again with other cells.
+
+Undoes E1 (overwritten, not added), F1 (a kernel not turned), F2 (a stride), F3 (a padding), F4 (height for width), G3 (the
+step before or after).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradcheck.steps.rewrites.meanings import Meanings
+from gradcheck.steps.rewrites.table import Array, Refused
+from gradcheck.steps.tape import gather
+
+SHIFTS = 3  # places by which a part that is cut out may be away
+MOST = 20_000  # cells of one access, over all turns, that are moved
+
+Cells = Array  # of a buffer, by their number
+Held = tuple[Array, Array, tuple[int, ...]]  # cell by cell, which of some nodes and where in it
+
+
+class Access(NamedTuple):
+    """Sites that read or write the same cells of one or more buffers of a shape, turn by turn.
+
+    Attributes:
+        sites: the sites; those that write first.
+        writes: how many of them write.
+        ids: the nodes of the first site, by turn.
+        shape: the shape of what they read from or write into.
+    """
+
+    sites: tuple[Any, ...]
+    writes: int
+    ids: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+class Move(NamedTuple):
+    """An access at other cells, or added up instead of overwritten.
+
+    Attributes:
+        mistake, should: as those of a rewrite.
+        access: what is moved.
+        cells: from a run to the cells of each node of the access; None where what is written is added up.
+        strange: how much is taken from elsewhere.
+    """
+
+    mistake: str
+    should: str
+    access: Access
+    cells: Callable[[Any], dict[int, Cells]] | None
+    strange: int = 0
+
+
+# -- what was accessed
+
+
+def accesses(run: Any, start: int, stop: int) -> list[Access]:
+    """Return what nodes read and write; sites with the same cells at all turns are one access."""
+    sites: dict[Any, list[Any]] = {}
+    for node in run.nodes[start:stop]:
+        if node.memory is not None and node.memory[1] is not None and node.site.frames and node.kind in ("gather", "op"):
+            sites.setdefault(node.site, []).append(node)
+    groups: dict[Any, list[list[Any]]] = {}
+    for nodes in sites.values():
+        shape = nodes[0].memory[0].root.shape
+        if sum(node.memory[1].size for node in nodes) <= MOST and all(node.memory[0].root.shape == shape for node in nodes):
+            key = shape, len(nodes), tuple(node.memory[1].tobytes() for node in nodes)
+            groups.setdefault(key, []).append(nodes)
+    found = []
+    for (shape, *_), some in groups.items():
+        some.sort(key=lambda nodes: nodes[0].kind == "gather")
+        found.append(Access(tuple(nodes[0].site for nodes in some), sum(nodes[0].kind == "op" for nodes in some), tuple(n.id for n in some[0]), shape))
+    return found
+
+
+def nodes_of(run: Any, site: Any) -> list[int]:
+    """Return the nodes of a site, by turn."""
+    return [run.tape.at[site, turn] for turn in range(run.tape.turns[site] + 1)]
+
+
+# -- what could be accessed instead
+
+
+def moves(run: Any, facts: Meanings, access: Access) -> Iterator[Move]:
+    """Yield other cells for an access, those of the forward first."""
+    writes = [s for s in access.sites[: access.writes] if s.name.startswith(("setitem", "fill"))]
+    if writes:
+        yield Move("E1", "add to what is there, not overwrite it", access, None)
+    image = len([n for n in access.shape if n > 1]) >= 2
+    for site, other in _duals(run, access):
+        for order, said in ((1, ""), (-1, ", from the last on")):
+            yield Move("F1" if said else "F2" if image and not facts.over_time else "G3", f"be at the places of line {site.line} of the forward{said}", access,
+                       functools.partial(_of_forward, access, site, order), 0 if order == 1 else 1)
+        del other
+    yield from _mirrored(access, facts)
+    yield from _shifted(run, access, facts)
+    for i, j in itertools.combinations(range(len(access.shape)), 2):
+        yield Move("F4", f"have its places along axes {i} and {j} exchanged", access, _moved(access, lambda at, _, i=i, j=j: [at[j if a == i else i if a == j else a] for a in range(len(at))]), 1)
+    for times in (2, 3):
+        for axes in _some(access):
+            yield Move("F2", f"begin at {times} times its place along {_axes(axes)}", access,
+                       _moved(access, lambda at, _, t=times, s=axes: [x + (t - 1) * (x.min(initial=10**9)) if a in s else x for a, x in enumerate(at)]), 1)
+
+
+def _duals(run: Any, access: Access) -> Iterator[tuple[Any, Access]]:
+    """Yield the sites of the forward that read or write as many cells, at as many turns, of what has the same shape."""
+    size = [run.nodes[i].memory[1].shape for i in access.ids]
+    for other in accesses(run, 0, run.start):
+        if other.shape == access.shape and [run.nodes[i].memory[1].shape for i in other.ids] == size:
+            yield other.sites[0], other
+
+
+def _of_forward(access: Access, site: Any, order: int, run: Any) -> dict[int, Cells]:
+    cells = [run.nodes[i].memory[1] for i in nodes_of(run, site)][::order]
+    return {i: new for own in access.sites for i, new in zip(nodes_of(run, own), cells, strict=True)}
+
+
+def _mirrored(access: Access, facts: Meanings) -> Iterator[Move]:
+    for axes in _some(access):
+        for whole in (True, False):  # of the whole array, or of the part that is read
+
+            def mirror(at: list[Array], shape: tuple[int, ...], axes: tuple[int, ...] = axes, whole: bool = whole) -> list[Array]:
+                return [(shape[a] - 1 - x if whole else x.max(initial=0) + x.min(initial=0) - x) if a in axes else x for a, x in enumerate(at)]
+
+            mistake = "F1" if len(axes) == 2 or not facts.over_time else "G3"
+            yield Move(mistake, f"be counted from the other end along {_axes(axes)}", access, _moved(access, mirror), 0 if len(axes) == 2 else 1)
+
+
+def _shifted(run: Any, access: Access, facts: Meanings) -> Iterator[Move]:
+    few = len(access.ids) <= 2
+    steps = [s for s in range(-SHIFTS, SHIFTS + 1)] if few else [-1, 0, 1]
+    axes = [a for a, n in enumerate(access.shape) if n > 1][-3:]
+    spans = [np.ptp(np.unravel_index(run.nodes[access.ids[0]].memory[1], access.shape)[a]) + 1 < access.shape[a] for a in axes]
+    for by in sorted(itertools.product(*(steps if free else [0] for free in spans)), key=lambda b: (sum(map(bool, b)), sum(map(abs, b)))):
+        if not any(by) or (not few and sum(map(bool, by)) > 1):
+            continue
+        shift = dict(zip(axes, by, strict=True))
+        mistake = "F3" if few and sum(map(bool, by)) > 1 else "G3" if facts.over_time else "F3" if len(access.shape) > 2 else "B6"
+        said = " and ".join(f"{step:+d} along axis {a}" for a, step in shift.items() if step)
+        yield Move(mistake, f"be {said}", access, _moved(access, lambda at, _, s=shift: [x + s.get(a, 0) for a, x in enumerate(at)]), 1)
+
+
+def _moved(access: Access, change: Callable[[list[Array], tuple[int, ...]], list[Array]]) -> Callable[[Any], dict[int, Cells]]:
+    def cells(run: Any) -> dict[int, Cells]:
+        found = {}
+        for i in (i for site in access.sites for i in nodes_of(run, site)):
+            buffer, old = run.nodes[i].memory
+            shape = buffer.root.shape
+            new = change(list(np.unravel_index(old, shape)), shape)
+            if any((x < 0).any() or (x >= n).any() for x, n in zip(new, shape, strict=True)):
+                raise Refused
+            found[i] = np.ravel_multi_index(tuple(new), shape)
+        return found
+
+    return cells
+
+
+def _some(access: Access) -> list[tuple[int, ...]]:
+    axes = [a for a, n in enumerate(access.shape) if n > 1]
+    return [tuple(axes[-2:])] * (len(axes) > 1) + [(a,) for a in axes]
+
+
+def _axes(axes: tuple[int, ...]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes[0]} and {axes[1]}"
+
+
+# -- played again
+
+
+def replayed(move: Move, run: Any) -> dict[int, Callable[[Sequence[Array], Any], Array]]:
+    """Return what to compute at the nodes that a move changes: reads of other cells, writes that add up."""
+    cells = move.cells(run) if move.cells else {}
+    adds = {i for site in move.access.sites[: move.access.writes] for i in nodes_of(run, site)} if move.cells is None else set()
+    buffers = {id(run.nodes[i].memory[0]) for i in (*cells, *adds)}
+    owner: dict[int, Array] = {}
+    place: dict[int, Array] = {}
+    found: dict[int, Callable[[Sequence[Array], Any], Array]] = {}
+    for node in run.nodes:
+        if node.memory is None or id(node.memory[0]) not in buffers:
+            continue
+        buffer, at = node.memory
+        key, at = id(buffer), cells.get(node.id, at)
+        if node.kind != "gather":
+            if key not in owner or at is None:
+                owner[key], place[key] = np.full(buffer.root.size, node.id), np.arange(buffer.root.size)
+            if at is not None:
+                if node.id in adds:
+                    found[node.id] = functools.partial(_added, node, at, _held(owner[key], place[key], at))
+                owner[key][at], place[key][at] = node.id, np.arange(at.size).reshape(at.shape)
+        elif key in owner:
+            held = _held(owner[key], place[key], at)
+            if adds or held[2] != node.parents or not np.array_equal(held[0], node.data[0]) or not np.array_equal(held[1], node.data[1]):
+                found[node.id] = functools.partial(_read, held)
+    return found
+
+
+def _held(owner: Array, place: Array, at: Array) -> Held:
+    parents = np.unique(owner[at])
+    return np.searchsorted(parents, owner[at]), place[at], tuple(int(p) for p in parents)
+
+
+def _read(held: Held, values: Sequence[Array], at: Any) -> Array:
+    return np.asarray(gather(held[0], held[1], [at.value(p) for p in held[2]]))
+
+
+def _added(node: Any, cells: Array, held: Held, values: Sequence[Array], at: Any) -> Array:
+    """Return what is written if it is added to what is there, entry by entry where a cell is written more than once."""
+    before, new = _read(held, (), at), np.broadcast_to(np.asarray(node.compute(values)), cells.shape)
+    many = cells.size > np.unique(cells).size
+    if many and before.any():
+        new = new - before  # x[key] += term has read what was there once for all
+    total = np.zeros(int(cells.max(initial=0)) + 1)
+    np.add.at(total, cells, new)
+    return np.asarray(before + total[cells])

@@ -1,0 +1,276 @@
+"""Values of the recording that could stand in an operand's place: whose turn goes with whose.
+
+Undoes B1 and B6 (another operand), C2 (a function at another value), C4 (another layer's), C5 (the cotangent), C8 (zeros),
+E4 (a parameter that has been updated), G3 (the state of another step), H3 (a copy of lower precision).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradcheck.steps.match import Sight
+from gradcheck.steps.rewrites.meanings import Meanings
+from gradcheck.steps.rewrites.table import FOUR, Array, Operation, Refused, Rewrite, arguments, fits, proportional, redone
+
+Take = Callable[[Any, Any], Array]  # from a node and what is at hand in a replay
+MOST = 60  # values, each once
+
+
+class Seen(NamedTuple):
+    """A value that could be taken at a place.
+
+    Attributes:
+        node: the node that it is at the place's first turn.
+        value: what it is there.
+        take: from a node of the place to what it is at that node's turn.
+        shifted: by how many turns it is away from the turn that goes with the place's.
+    """
+
+    node: int
+    value: Array
+    take: Take
+    shifted: int = 0
+
+
+class Values:
+    """What could be taken at one place of the backward.
+
+    ``turns`` says of which turn of the forward each node of the place is the cotangent, ``count`` how many these are, and
+    ``rows`` which sample each node has where the backward does one by one what the forward does at once; ``of`` are the
+    values of the forward whose cotangents the place has.
+    """
+
+    def __init__(self, sight: Sight, facts: Meanings, node: Any, turns: dict[int, int], count: int, rows: dict[int, int], of: set[int]) -> None:
+        self.sight, self.run, self.facts, self.node = sight, sight.run, facts, node
+        self.turns, self.count, self.rows, self.of = turns, count, rows, of
+
+    def turn(self, site: Any, node: Any, backward: bool, mirrored: bool) -> int:
+        """Return which turn of a site goes with a node of the place."""
+        n = self.run.tape.turns[site] + 1
+        if n == 1:
+            return 0
+        if backward:
+            return int(node.turn)
+        if self.count == n and node.id in self.turns:
+            return self.turns[node.id]
+        return n - 1 - node.turn if mirrored else int(node.turn)
+
+    def taken(self, site: Any, *, backward: bool = False, mirrored: bool = False, shift: int = 0, used: int = -1) -> Take:
+        """Return what takes what a site made at the turn that goes with a node's, or the operand that it used there."""
+
+        def take(node: Any, at: Any) -> Array:
+            tape = at.sight.run.tape
+            i = tape.at.get((site, self.turn(site, node, backward, mirrored) + shift))
+            if i is None:
+                raise Refused
+            i = at.sight.run.nodes[i].parents[used] if used >= 0 else i
+            return np.asarray(at.value(i))
+
+        return take
+
+    def slopes(self) -> Iterator[tuple[tuple[int, int], Array, Take]]:
+        """Yield measured derivatives of the forward, each place once, at the turn that goes with the place's."""
+        nodes, derivatives, met = self.run.nodes, self.sight.derivatives, set()
+        for (a, b), slope in sorted(derivatives.items(), key=lambda each: (each[0][0] not in self.of, nodes[each[0][0]].kind == "leaf", each[0][1] - each[0][0])):
+            if not np.ptp(slope) and (slope.size > 1 or nodes[b].name in ("multiply", "divide")):
+                continue
+            for mirrored in (True, False):
+                site = nodes[b].site
+                turn = self.turn(site, self.node, False, mirrored)
+                key = nodes[a].site, site, turn
+                if turn != nodes[b].turn or key in met:
+                    continue
+                met.add(key)
+
+                def take(node: Any, at: Any, one: Any = nodes[a].site, two: Any = site, m: bool = mirrored) -> Array:
+                    turn, where = self.turn(two, node, False, m), at.sight.run.tape.at
+                    found = at.sight.derivatives.get((where.get((one, turn if (one, turn) in where else 0)), where.get((two, turn))))
+                    if found is None:
+                        raise Refused
+                    return np.asarray(found)
+
+                yield (a, b), slope, take
+                for axis in (i for i, n in enumerate(slope.shape) if n == len(self.rows) and slope.ndim > 1):
+                    yield (a, b), np.take(slope, self.rows[self.node.id], axis), self.row(take, axis)
+
+    @functools.cached_property
+    def seen(self) -> list[Seen]:
+        """The values of the forward, and of the backward before the place, each once; those of the same turn first."""
+        return self._found(0)
+
+    @functools.cached_property
+    def shifted(self) -> list[Seen]:
+        """The values of the turns before and after."""
+        return [*self._found(-1), *self._found(1)]
+
+    def _found(self, shift: int) -> list[Seen]:
+        run, found, met = self.run, [], {}
+        at = _At(self.sight)
+        sites = {node.site: node for node in reversed(run.nodes[: self.node.id]) if self._may(node)}
+        for site, node in sorted(sites.items(), key=lambda each: (each[1].kind != "leaf", not each[1].site.variable, each[1].id)):
+            backward, many = node.id >= run.start, run.tape.turns[site] > 0
+            if shift and not many:
+                continue
+            ways = [{"backward": True}] if backward else [{"mirrored": m} for m in ((True, False) if many and self.count != run.tape.turns[site] + 1 else (False,))]
+            uses = [-1, *self._carried(site)] if many and not backward else [-1]
+            for way, used in itertools.product(ways, uses):
+                take = self.taken(site, shift=shift, used=used, **way)
+                try:
+                    value = take(self.node, at)
+                    i = run.tape.at[site, self.turn(site, self.node, backward, way.get("mirrored", False)) + shift]
+                except (Refused, KeyError):
+                    continue
+                i = run.nodes[i].parents[used] if used >= 0 else i
+                if i >= self.node.id or value.dtype.kind not in "fb":
+                    continue
+                key = value.shape, value.tobytes()
+                if key not in met or (many and met[key] is not None):
+                    met[key] = site if many else None
+                    found.append(Seen(i, value, take, shift))
+        return [*found, *self._rows(found)][:MOST] if self.rows and not shift else found[:MOST]
+
+    def _rows(self, found: list[Seen]) -> Iterator[Seen]:
+        """Yield the samples of values of the forward."""
+        for each in found:
+            for axis, n in enumerate(each.value.shape):
+                if n == len(self.rows) and each.value.ndim > 1:
+                    yield Seen(each.node, np.take(each.value, self.rows[self.node.id], axis), self.row(each.take, axis))
+
+    def row(self, take: Take, axis: int) -> Take:
+        """Return what takes a node's sample of a value."""
+        return lambda node, at: np.take(take(node, at), self.rows[node.id], axis)
+
+    def _may(self, node: Any) -> bool:
+        return node.kind in ("leaf", "op", "gather") and isinstance(node.value, np.ndarray) and (node.value.size > 1 or node.kind == "leaf") and node.value.dtype.kind in "fb"
+
+    def _carried(self, site: Any) -> list[int]:
+        """The operands of a site that come from elsewhere at its first turn, such as the state before."""
+        run = self.run
+        first, second = (run.nodes[run.tape.at[site, t]] for t in (0, 1))
+        return [k for k, (p, q) in enumerate(zip(first.parents, second.parents, strict=False)) if min(p, q) >= 0 and run.nodes[p].site != run.nodes[q].site]
+
+
+class _At(NamedTuple):
+    """What was recorded, as it is."""
+
+    sight: Sight
+
+    def value(self, i: int) -> Array:
+        return np.asarray(self.sight.run.nodes[i].value)
+
+
+def operands(op: Operation, values: Values) -> Iterator[Rewrite]:
+    """Another value in the place of an operand."""
+    yield from _instead(op, values, values.seen)
+
+
+def steps(op: Operation, values: Values) -> Iterator[Rewrite]:
+    """The value of another turn in the place of an operand."""
+    yield from _instead(op, values, values.shifted)
+
+
+def _instead(op: Operation, values: Values, some: list[Seen]) -> Iterator[Rewrite]:
+    for place in op.operands[:3]:
+        old = np.asarray(op.args[place])
+        if (op.name in ("reshape", "transpose", "sum", "mean", "power", "astype") and place) or op.name in ("reshape", "transpose"):
+            continue
+        for each in some:
+            new, said = each.value, op.facts.called(each.node)
+            if new.shape == old.shape:
+                if not np.array_equal(new, old):
+                    yield Rewrite(_meant(op, values, place, old, each), said, _put(place, each.take), op.said(place), place, strange=1)
+            elif new.ndim == 2 and new.shape[::-1] == old.shape:
+                yield Rewrite(_meant(op, values, place, old, each), f"{said}.T", _put(place, each.take, np.transpose), op.said(place), place, strange=1)
+            elif op.name in FOUR and fits(new.shape, op.result.shape) and fits(op.result.shape, np.broadcast_shapes(new.shape, *(np.shape(op.args[j]) for j in op.operands if j != place))):
+                yield Rewrite(_meant(op, values, place, old, each), said, _put(place, each.take), op.said(place), place, strange=2)
+
+
+def _put(place: int, take: Take, change: Callable[[Array], Array] = lambda a: a) -> Any:
+    def make(node: Any, values: Any, at: Any) -> Array:
+        args, kwargs = arguments(node, values)
+        return np.asarray(node.func(*args[:place], change(take(node, at)), *args[place + 1 :], **kwargs))
+
+    return make
+
+
+def _meant(op: Operation, values: Values, place: int, old: Array, new: Seen) -> str:
+    """Return the mistake of taking an operand for the one that is meant."""
+    facts, value = op.facts, new.value
+    if new.shifted or (op.parent(place) >= 0 and facts.run.nodes[op.parent(place)].site == facts.run.nodes[new.node].site):
+        return "G3" if facts.over_time else "C4"
+    if old.ndim and not old.any():
+        return "C8"
+    if old.shape == value.shape:
+        if any(np.array_equal(value.astype(lower), old) for lower in (np.float16, np.float32)):
+            return "H3"
+        if any(np.array_equal(np.flip(value, axis), old) for axis in range(old.ndim)):
+            return "F1"
+        if old.ndim == 2 and np.array_equal(old.T, value):
+            return "B1"
+        if facts.run.start <= new.node < facts.run.start + len(facts.run.cotangent) and not np.ptp(old):
+            return "C5"
+        if set(np.unique(old)) <= {0.0, 1.0} and value.min() == 0 and np.array_equal(value != 0, old):
+            return "E5"
+        if _updated(facts, old, value):
+            return "E4"
+        with np.errstate(all="ignore"):
+            ratio = value / old
+        if np.isfinite(ratio).all() and facts.derivative(ratio):
+            return "C1"
+        if facts.over_time and values.run.tape.turns[facts.run.nodes[new.node].site] and values.run.tape.turns[op.node.site]:
+            return "G3" if new.node < facts.run.start and op.parent(place) >= 0 and op.parent(place) < facts.run.start else "B6"
+    if op.name not in ("add", "subtract", "multiply", "divide", "matmul", "dot", "einsum", "tensordot", "outer"):
+        return "C2"
+    return "B6"
+
+
+def _updated(facts: Meanings, old: Array, value: Array) -> bool:
+    """Whether an operand is a parameter less so many times its gradient."""
+    for path, i in facts.run.results.items():
+        point, gradient = facts.run.value(facts.run.leaf[path]), facts.run.claimed.get(path)
+        if gradient is None:
+            continue
+        for p, g in ((point, np.asarray(gradient)), (point.T, np.asarray(gradient).T)):
+            if p.shape == value.shape and np.allclose(p, value) and proportional(old - value, g):
+                return True
+    return False
+
+
+def factors(op: Operation, values: Values) -> Iterator[Rewrite]:
+    """Another value as a factor of the result, or of an operand of a product."""
+    for each in values.seen:
+        said, mistake = op.facts.called(each.node), _factor(op, each)
+        if fits(each.value.shape, op.result.shape):
+            yield Rewrite(mistake, f"times {said}", lambda n, v, at, t=each.take: redone(n, v) * t(n, at), strange=1)
+            if each.value.all():
+                yield Rewrite(mistake, f"divided by {said}", lambda n, v, at, t=each.take: redone(n, v) / t(n, at), strange=2)
+        for place in op.arrays[:3] if op.name in ("matmul", "dot", "outer", "einsum", "tensordot", "sum") else ():
+            old = np.asarray(op.args[place])
+            if fits(each.value.shape, old.shape) and np.broadcast_shapes(each.value.shape, old.shape) == old.shape:
+                yield Rewrite(mistake, f"{op.said(place)} * {said}", _times(place, each.take), op.said(place), place, strange=2)
+
+
+def _times(place: int, take: Take) -> Any:
+    def make(node: Any, values: Any, at: Any) -> Array:
+        args, kwargs = arguments(node, values)
+        return np.asarray(node.func(*args[:place], args[place] * take(node, at), *args[place + 1 :], **kwargs))
+
+    return make
+
+
+def _factor(op: Operation, each: Seen) -> str:
+    """Return the mistake that leaves out a factor."""
+    run, value = op.facts.run, each.value
+    if run.start <= each.node < run.start + len(run.cotangent):
+        return "C5"
+    if value.dtype.kind == "b" or (value.min() == 0 and len(np.unique(value)) == 2):
+        given = run.nodes[each.node].kind == "leaf" or not run.nodes[each.node].parents
+        return "E5" if given else "C1"
+    if op.facts.derivative(value):
+        return "C1"
+    return "A5" if value.size < op.result.size else "B6"
