@@ -1,7 +1,7 @@
 """A tape of what NumPy does for a function: one node per result, told apart by memory and not by names.
 
 Every cell of every traced buffer knows which node wrote it and where in that node's value. So slices, transposes,
-reshapes, buffers that are filled piece by piece, lists of rows and `+=` into a part are one kind of node, a *gather*
+reshapes, buffers that are filled piece by piece, lists of rows and ``+=`` into a part are one kind of node, a *gather*
 of cells of older nodes, and nothing has to be known about aliasing. A node keeps how it was computed, so that it can be
 computed again with other operands; where in the code it stands (the stack of the user's frames, no source text); and
 its turn among those of that place.
@@ -9,24 +9,39 @@ its turn among those of that place.
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import Any, Callable, NamedTuple
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.steps.memory import Buffer, distinct, owning
-from gradcheck.steps.places import ROOTS, Site, frames_of
-from gradcheck.steps.scope import scope_of
-from gradcheck.steps.traced import Traced, makers, plain
-from gradcheck.steps.twin import Twins
+from gradcheck.steps.memory import Array, Buffer, cells_up_to, owner_of
+from gradcheck.steps.places import Frames, Places, Site
+from gradcheck.steps.traced import Traced, plain
 
-MOST = 60_000  # nodes of one tape
+__all__ = ["Budget", "Exceeded", "Hole", "Node", "Tape", "gather"]
 
-
-VIEWS = "reshape", "transpose", "swapaxes", "ravel", "moveaxis", "repeat", "stack", "concatenate", "hstack", "vstack"
-
-
+TRACED = "fbiu"  # kinds of arrays that are recorded: complex ones have no place in a real gradient
 NAMES = {"add.reduce": "sum", "amax": "max", "amin": "min", "maximum.reduce": "max", "minimum.reduce": "min"}
+
+
+class Exceeded(BaseException):
+    """The recording took more time or memory than it may; no ``except Exception`` of the user's ends it."""
+
+
+class Budget(NamedTuple):
+    """What a recording may take: up to a moment of ``time.perf_counter``, and so many bytes of values."""
+
+    until: float = float("inf")
+    bytes: int = 512 * 2**20
+
+    @classmethod
+    def of(cls, seconds: float) -> Budget:
+        """Return the budget of what may take ``seconds`` from now."""
+        return cls(time.perf_counter() + seconds)
 
 
 class Hole(NamedTuple):
@@ -35,303 +50,384 @@ class Hole(NamedTuple):
     k: int
 
 
-class Ref(int):
-    """The number of the node whose value is meant."""
-
-    __slots__ = ()
-
-
-class Held(NamedTuple):
-    """What an array held at a moment: cell by cell, which of some nodes and where in it."""
-
-    which: Any
-    place: Any
-    parents: tuple
-
-
 class Node:
-    """A result: ``compute(values of its parents)``; ``kind`` is leaf, const, gather or op."""
+    """A result: ``compute(values of its parents)``; ``kind`` is leaf, const, gather or op.
 
-    __slots__ = "id kind name func args kwargs parents value site turn data memory".split()
+    ``memory`` is what it was read from or written into: the buffer and which of its cells, None for all of it.
+    """
 
-    def __init__(self, id, kind, name, func, args, kwargs, parents, site, turn, data=None):
+    __slots__ = ("args", "data", "func", "id", "kind", "kwargs", "memory", "name", "parents", "site", "turn", "value")
+
+    def __init__(
+        self,
+        id: int,
+        kind: str,
+        name: str,
+        func: Callable[..., Any] | None,
+        args: Any,
+        kwargs: Any,
+        parents: tuple[int, ...],
+        site: Site,
+        turn: int,
+        value: Any,
+        data: Any = None,
+    ) -> None:
         self.id, self.kind, self.name, self.func, self.args, self.kwargs = id, kind, name, func, args, kwargs
-        self.parents, self.site, self.turn, self.data, self.value = parents, site, turn, data, None
-        self.memory = None  # what it was read from or written into: the buffer and its cells, None for all of it
+        self.parents, self.site, self.turn, self.value, self.data = parents, site, turn, value, data
+        self.memory: tuple[Buffer, Array | None] | None = None
 
-    def compute(self, values, args=None, func=None, **changed):
+    def compute(self, values: Sequence[Any], args: Any = None, func: Any = None, **changed: Any) -> Any:
+        """Return what the node is when its operands have these values, with other arguments or another function."""
         if self.kind in ("leaf", "const"):
             return self.value
         args = self.args if args is None else args
-        return (func or self.func)(*_fill(args, values), **{**_fill(self.kwargs, values), **changed})
-
-    number = property(lambda self: self.id)
-    result = property(lambda self: self.value if isinstance(self.value, np.ndarray) else np.zeros(0, dtype=bool))
+        return (func or self.func)(*_filled(args, values), **{**_filled(self.kwargs, values), **changed})
 
     @property
-    def is_float(self):
+    def number(self) -> int:
+        """The number of the node."""
+        return self.id
+
+    @property
+    def result(self) -> Array:
+        """The value, an empty array if it is none."""
+        return self.value if isinstance(self.value, np.ndarray) else np.zeros(0, dtype=bool)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the value is an array of floats."""
         return isinstance(self.value, np.ndarray) and self.value.dtype.kind == "f"
 
 
 class Tape:
-    """The nodes of a run. ``rewrites`` maps the frames of an indexing, or of a new view, to a function that does it
-    otherwise."""
+    """The nodes of a run.
 
-    def __init__(self, *, rewrites=None, watch=()):
-        self.watch, self.scopes = frozenset(watch), {}
+    Attributes:
+        nodes: in the order of their making.
+        turns: for each place the number of its last turn, and
+        at: the node of each of its turns.
+        lost: where, and how, a value left the recording: (function, line, way).
+        entered: the nodes of float arrays that came in the middle, from code that is not recorded.
+    """
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.places = Places(Tape.run.__code__)
+        self.budget = budget or Budget()
         self.nodes: list[Node] = []
         self.buffers: dict[int, Buffer] = {}
         self.turns: dict[Site, int] = {}
         self.at: dict[tuple[Site, int], int] = {}
-        self.indexed: dict[tuple, str] = {}
-        self.keys: dict[tuple, list] = {}  # the indices of each reading and writing place, in order
-        self.rewrites = rewrites or {}
-        self.lost: set[tuple[str, int]] = set()
-        self.paused = 0
+        self.lost: set[tuple[str, int, str]] = set()
+        self.entered: list[int] = []
+        self.bytes = 0
+        self._paused, self._thread = 0, threading.get_ident()
 
-    # -- running a function
+    # -- recording or not
 
-    def leaf(self, array, name):
-        node = self._node("leaf", name, None, (), {}, (), ())
-        value = np.array(array)
-        return self._made(node, value)
-
-    def run(self, function, *args):
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function of the user's; its frames are told from others by this one's."""
-        if self.twins is None:
-            self.twins = Twins(makers(self))
-        return self.twins.of(function)(*args)
+        return function(*args)
 
-    twins = None
+    def is_recording(self) -> bool:
+        """Whether what is done now, and in this thread, is recorded."""
+        return not self._paused and threading.get_ident() == self._thread
 
-    # -- reading and writing memory
+    def close(self) -> None:
+        """Record nothing any more, and let the memory go."""
+        self._paused += 1
+        for buffer in self.buffers.values():
+            buffer.close()
+        self.buffers.clear()
 
-    def find(self, array):
-        return self.buffers.get(id(owning(array)))
+    def lose(self, way: str) -> None:
+        """Note that a value leaves the recording here."""
+        site = Site(self.places.frames(sys._getframe(1)), way)  # noqa: SLF001  (the only way to the caller's frame)
+        self.lost.add((site.function, site.line, way))
 
-    def read(self, array, frames=(), k=0):
+    # -- what comes in
+
+    def leaf(self, array: Any, name: str) -> Any:
+        """Return a traced copy of an array that is given."""
+        value = np.array(array)
+        return self._made(self._node("leaf", name, None, (), {}, (), (), value.copy()), value)
+
+    def constant(self, array: Any, frames: Frames | None = None) -> Any:
+        """Return a fresh array traced; what it holds was not computed."""
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in TRACED:
+            return array
+        frames = self.places.frames(sys._getframe(1)) if frames is None else frames  # noqa: SLF001
+        raw = plain(array)
+        return self._made(self._node("const", "const", None, (), {}, (), frames, raw.copy()), raw)
+
+    # -- reading
+
+    def find(self, array: Array) -> Buffer | None:
+        """Return the buffer in which an array lies, None if it is not known, or read as of another type."""
+        buffer = self.buffers.get(id(owner_of(array)))
+        return buffer if buffer is not None and array.dtype == buffer.root.dtype else None
+
+    def read(self, array: Array, frames: Frames = (), k: int = 0) -> int:
         """Return the node of what ``array`` holds now, -1 if it is not known."""
         buffer = self.find(array)
-        if buffer is None or array.itemsize != buffer.root.itemsize:
+        if buffer is None:
             return -1
         key = (array.__array_interface__["data"][0], array.shape, array.strides)
         known = buffer.views.get(key)
-        if known is not None:
-            return known
-        if buffer.owner is None:
-            if buffer.covers(array) and self.nodes[buffer.whole].value.shape == array.shape:
-                buffer.views[key] = buffer.whole
-                return buffer.whole
-            owner, place = np.broadcast_to(buffer.whole, array.shape), buffer.cells(array)
-        else:
-            cells = buffer.cells(array)
-            owner, place = buffer.owner[cells], buffer.place[cells]
-        parents = distinct(owner)
-        if len(parents) == 1 and self.nodes[parents[0]].value.shape == array.shape:
-            if np.array_equal(place.ravel(), np.arange(place.size)):
-                buffer.views[key] = int(parents[0])
-                return int(parents[0])
-        which = np.searchsorted(parents, owner)
-        args = which, place, [Hole(k) for k in range(len(parents))]
-        node = self._node("gather", "gather", gather, args, {}, tuple(map(int, parents)), frames, (which, place), k)
-        node.value = np.array(plain(array))
+        if known is None:
+            known = buffer.views[key] = self._gathered(buffer, array, frames, k)
+        return known
+
+    def known(self, array: Array, frames: Frames, k: int) -> int:
+        """Return the node of an operand; one that was made elsewhere is a constant from now on."""
+        node = self.read(array, frames, k)
+        if node < 0:
+            raw = plain(array)
+            self._made(self._node("const", "const", None, (), {}, (), frames, raw.copy()), raw)
+            node = len(self.nodes) - 1
+            if raw.dtype.kind == "f":
+                self.entered.append(node)
+        return node
+
+    def _gathered(self, buffer: Buffer, array: Array, frames: Frames, k: int) -> int:
+        """Return the node that an array holds as a whole; a new one if it has cells of several, or in another order."""
+        nodes = self.nodes
+        if buffer.owner is None and buffer.covers(array) and nodes[buffer.whole].value.shape == array.shape:
+            return buffer.whole
+        owner, place = buffer.origins(array)
+        parents = _distinct(owner)
+        one = len(parents) == 1
+        if one and nodes[parents[0]].value.shape == array.shape:
+            if np.array_equal(place.reshape(-1), cells_up_to(place.size)):
+                return parents[0]
+        which = np.broadcast_to(np.int32(0), array.shape) if one else np.searchsorted(parents, owner)
+        args = which, place.copy(), [Hole(k) for k in range(len(parents))]
+        value = np.array(plain(array))
+        self.bytes += 2 * place.nbytes
+        node = self._node("gather", "gather", gather, args, {}, tuple(parents), frames, value, args[:2], k)
         node.memory = buffer, buffer.cells(array)
-        if node.site.frames in self.watch:
-            self.scopes[node.id] = scope_of(self, sys._getframe(1), ()), ("",), self.base
-        buffer.views[key] = node.id
         return node.id
 
-    def _made(self, node, result):
+    # -- making
+
+    def _made(self, node: Node, result: Array) -> Any:
         """Register the fresh memory of a result and return it traced."""
-        root = owning(result)
-        node.value = np.array(result)
-        buffer = self.buffers[id(root)] = Buffer(root)
-        buffer.whole = node.id
+        root = owner_of(result)
+        buffer = self.buffers[id(root)] = Buffer(root, node.id)
         node.memory = buffer, None
         if not buffer.covers(result):
-            buffer.owner, buffer.place = np.full(root.size, node.id), np.zeros(root.size, dtype=int)
-            buffer.write(buffer.cells(result), node.id)
+            buffer.write(result, ..., result.shape, node.id)
         return self._wrapped(result)
 
-    def _alias(self, fresh, node):
-        """Return a copy of what a node holds, traced."""
-        buffer = self.buffers[id(fresh)] = Buffer(fresh)
-        buffer.whole = node
+    def copy(self, array: Array) -> Any:
+        """Return a copy of an array that is the same node."""
+        node = self.read(array)
+        return plain(array).copy() if node < 0 else self._alias(np.array(plain(array)), node)
+
+    def _alias(self, fresh: Array, node: int) -> Any:
+        buffer = self.buffers[id(fresh)] = Buffer(fresh, node)
+        if self.nodes[node].value.shape != fresh.shape or not buffer.covers(fresh):
+            buffer.write(fresh, ..., fresh.shape, node)
         return self._wrapped(fresh)
 
-    def _wrapped(self, array):
+    def _wrapped(self, array: Array) -> Any:
         made = array.view(Traced)
         made.tape = self
         return made
 
-    # -- recording
+    def _number(self, array: Array) -> Any:
+        array.is_number = True  # type: ignore[attr-defined]
+        return array
 
-    def _node(self, kind, name, func, args, kwargs, parents, frames, data=None, k=0):
-        if len(self.nodes) >= MOST:
-            raise OverflowError(f"more than {MOST} operations")
-        site = Site(frames, f"{name} {k}" if k else name)  # two operands read at one instruction are two places
+    def _node(
+        self,
+        kind: str,
+        name: str,
+        func: Callable[..., Any] | None,
+        args: Any,
+        kwargs: Any,
+        parents: tuple[int, ...],
+        frames: Frames,
+        value: Any,
+        data: Any = None,
+        k: int = 0,
+    ) -> Node:
+        self.bytes += value.nbytes if isinstance(value, np.ndarray) else 0
+        if self.bytes > self.budget.bytes:
+            raise Exceeded(f"more than {self.budget.bytes >> 20} MB")
+        if time.perf_counter() > self.budget.until:
+            raise Exceeded("too long")
+        site = self.places.site(frames, f"{name} {k}" if k else name)  # two operands at one instruction are two places
         turn = self.turns[site] = self.turns.get(site, -1) + 1
-        node = Node(len(self.nodes), kind, name, func, args, kwargs, parents, site, turn, data)
+        node = Node(len(self.nodes), kind, name, func, args, kwargs, parents, site, turn, value, data)
         self.nodes.append(node)
         self.at[site, turn] = node.id
         return node
 
-    def call(self, name, func, args, kwargs, *, into=None, cells=None):
-        """Do an operation on plain arrays and keep it; ``into`` is the array that its result is written into."""
-        frames = frames_of()
-        operands: list[Any] = []
-        args, kwargs = _emptied(args, operands), _emptied(kwargs, operands)
-        ids = [self.read(each, frames, k) for k, each in enumerate(operands)]
-        values = [plain(each) for each in operands]
-        node = self._node("op", NAMES.get(name, name), func, args, kwargs, tuple(ids), frames)
-        if frames in self.watch:
-            self.scopes[node.id] = scope_of(self, sys._getframe(1), operands, given := []), tuple(given), self.base
-        self.paused += 1
-        try:
-            if name in VIEWS and self.indexed.setdefault(frames, "view") == "view" and frames in self.rewrites:
-                result = self.rewrites[frames]("view", node, values, None)
-            else:
-                result = node.compute(values)
-        finally:
-            self.paused -= 1
-        if into is not None:
-            return self._written(node, result, into, cells)
-        if isinstance(result, tuple | list) and any(isinstance(each, np.ndarray) for each in result):
-            made = [self._node("op", node.name, _Pick(func, k), args, kwargs, node.parents, frames) for k in range(len(result))]
-            return type(result)(map(self._result, made, result))
-        return self._result(node, result)
+    def result(self, node: int, name: str) -> int:
+        """Return a new node that is another one, as what is returned."""
+        return self._node("op", name, _itself, (Hole(0),), {}, (node,), (), self.nodes[node].value).id
 
-    def _result(self, node, result):
+    # -- operations
+
+    def call(self, name: str, func: Callable[..., Any], args: Any, kwargs: Any, *, into: Any = None) -> Any:
+        """Do an operation on plain arrays and keep it; ``into`` is the array that its result is written into."""
+        frames = self.places.frames(sys._getframe(1))  # noqa: SLF001
+        operands: list[Array] = []
+        args, kwargs = _emptied(args, operands), _emptied(kwargs, operands)
+        parents = tuple([self.known(each, frames, k) for k, each in enumerate(operands)])
+        values = [plain(each) for each in operands]
+        self._paused += 1
+        try:
+            result = func(*_filled(args, values), **_filled(kwargs, values))
+        finally:
+            self._paused -= 1
+
+        def noted(value: Any, func: Callable[..., Any] = func) -> Node:
+            return self._node("op", NAMES.get(name, name), func, args, kwargs, parents, frames, value)
+
+        if into is not None:
+            self._write(into, result, noted, frames)
+            return into
+        if isinstance(result, tuple | list) and any(isinstance(each, np.ndarray | np.generic) for each in result):
+            made = [self._result(each, functools.partial(noted, func=_Pick(func, k)), frames) for k, each in enumerate(result)]
+            return type(result)(*made) if hasattr(result, "_fields") else type(result)(made)
+        return self._result(result, noted, frames)
+
+    def _result(self, result: Any, noted: Callable[[Any], Node], frames: Frames) -> Any:
+        """Return the result of an operation traced, a number too; what is of another kind as it is."""
         if isinstance(result, np.generic) and result.dtype.kind in "fb":
-            result = np.asarray(result)
-        if not isinstance(result, np.ndarray) or result.dtype.kind not in "fbiu" or (
-            result.ndim == 0 and result.dtype.kind in "iu"
-        ):
+            return self._number(self._made(noted(array := np.asarray(result)), array.copy()))
+        if type(result) is not np.ndarray or result.dtype.kind not in TRACED:
+            if isinstance(result, np.ndarray):
+                self.lose(result.dtype.name)
+            return result
+        if not result.ndim and result.dtype.kind in "iu":
             return result
         if self.find(result) is not None:  # a view of what is known
-            self.read(result, node.site.frames)
+            self.read(result, frames)
             return self._wrapped(result)
-        return self._made(node, np.asarray(result))
+        return self._made(noted(np.array(result)), result)
 
-    def _written(self, node, result, into, cells):
+    def _write(self, into: Array, result: Any, noted: Callable[[Any], Node], frames: Frames) -> None:
+        """Write a result into an array and note it."""
         raw = plain(into)
-        if cells is None:
-            np.copyto(raw, result, casting="same_kind")
-            node.value = np.array(raw)
-        else:
-            node.value = np.array(np.broadcast_to(result, cells.shape), dtype=raw.dtype)
+        np.copyto(raw, result, casting="same_kind")
         buffer = self.find(raw)
         if buffer is None:  # an array of whose making we know nothing: known from now on
-            self._made(self._node("const", "const", None, (), {}, (), node.site.frames), raw)
+            self.known(raw, frames, 0)
             buffer = self.find(raw)
-        if cells is None:
-            raw[...] = node.value
+        node = noted(np.array(raw))
+        if buffer is not None:
+            node.memory = buffer, buffer.cells(raw)
             buffer.fill(raw, node.id)
-        node.memory = buffer, buffer.cells(raw) if cells is None else cells
-        return node
 
-    def set(self, target, key, value):
-        raw = plain(target)
-        plain_key, frames = plain(key), frames_of()
-        self.indexed[frames] = "setitem"
-        self.keys.setdefault(frames, []).append(plain_key)
-        if frames in self.rewrites:
-            plain_key, value = self.rewrites[frames]("setitem", raw, plain_key, value)
+    # -- indexing
+
+    def get(self, array: Array, key: Any) -> Any:
+        """Return ``array[key]``, traced."""
+        raw, raw_key = plain(array), plain(key)
+        part = raw[raw_key]
+        if isinstance(part, np.generic):
+            if part.dtype.kind not in "fb":
+                return part
+            whole = raw_key if isinstance(raw_key, tuple) else (raw_key,)  # a number is no view, but was nowhere else
+            view = raw if any(each is Ellipsis for each in whole) else raw[(*whole, ...)]
+            node = self.known(view, self.places.frames(sys._getframe(1)), 0)  # noqa: SLF001
+            return self._number(self._alias(np.array(part), node))
+        if isinstance(part, np.ndarray) and self.find(part) is not None:
+            self.read(part, self.places.frames(sys._getframe(1)))  # noqa: SLF001
+            return self._wrapped(part)
+        return self.call("getitem", _taken, (array, key), {})
+
+    def set(self, target: Array, key: Any, value: Any) -> None:
+        """Do ``target[key] = value``."""
+        raw, raw_key, frames = plain(target), plain(key), self.places.frames(sys._getframe(1))  # noqa: SLF001
+        part = raw[raw_key]
         if isinstance(value, np.ndarray) and np.may_share_memory(raw, plain(value)):
-            part = raw[plain_key]
             if isinstance(part, np.ndarray) and part.__array_interface__ == plain(value).__array_interface__:
                 return  # x[key] += term has been written already
             value = value.copy()
         buffer = self.find(raw)
-        if buffer is None:
-            raw[plain_key] = plain(value)
+        if buffer is None and raw.dtype.kind in TRACED:
+            self.known(raw, frames, 0)
+            buffer = self.find(raw)
+        if buffer is None:  # of a type that is not recorded
+            raw[raw_key] = plain(value)
             return
-        cells = np.asarray(buffer.cells(raw)[plain_key])
-        if frames in self.watch:
-            self.base = self.held(raw[plain_key] if isinstance(raw[plain_key], np.ndarray) else raw[(*np.atleast_1d(plain_key), ...)]
-                                  if isinstance(plain_key, tuple | int | np.integer) else raw), plain_key
-        node = self.call("setitem", _placed, (value, cells.shape), {}, into=target, cells=cells)
-        self.base = None
-        raw[plain_key] = node.value
-        buffer.write(cells, node.id)
-
-    base = None  # what the node to come is read from or written into, where it is watched
-
-    def held(self, array):
-        """Return what an array holds now: a node as a whole, its cells, or a copy of what is not known."""
-        raw = plain(array)
-        buffer = self.find(raw)
-        if buffer is None or raw.itemsize != buffer.root.itemsize:
-            return np.array(raw)
-        if buffer.owner is None and buffer.covers(raw) and self.nodes[buffer.whole].value.shape == raw.shape:
-            return Ref(buffer.whole)
-        key = raw.__array_interface__["data"][0], raw.shape, raw.strides
-        if key not in buffer.helds:
-            buffer.helds[key] = self._held(buffer, raw)
-        return buffer.helds[key]
-
-    def _held(self, buffer, raw):
-        cells = buffer.cells(raw)
-        owner, place = (np.broadcast_to(buffer.whole, raw.shape), cells) if buffer.owner is None else (buffer.owner[cells], buffer.place[cells])
-        parents = distinct(owner)
-        if len(parents) == 1 and self.nodes[parents[0]].value.shape == raw.shape and np.array_equal(place.ravel(), np.arange(place.size)):
-            return Ref(int(parents[0]))
-        return Held(np.searchsorted(parents, owner), place.copy(), tuple(map(int, parents)))
+        operands: list[Array] = []
+        shape = np.shape(part)
+        args = _emptied((value, shape), operands)
+        parents = tuple([self.known(each, frames, k) for k, each in enumerate(operands)])
+        placed = np.array(np.broadcast_to(plain(value), shape), dtype=raw.dtype)
+        raw[raw_key] = placed
+        node = self._node("op", "setitem", _broadcast, args, {}, parents, frames, placed)
+        node.memory = buffer, np.asarray(buffer.cells(raw)[raw_key])
+        buffer.write(raw, raw_key, shape, node.id)
 
 
-def _emptied(tree, operands):
-    """Return ``tree`` with a hole for every traced array, which is put into ``operands``."""
-    if isinstance(tree, Traced):
+def _distinct(owner: Array) -> list[int]:
+    if not owner.size:
+        return [0]
+    first = owner.flat[0]
+    return [int(first)] if (owner == first).all() else [int(each) for each in np.unique(owner)]
+
+
+def _emptied(tree: Any, operands: list[Array]) -> Any:
+    """Return ``tree`` with a hole for every array that can be recorded, which is put into ``operands``."""
+    kind = type(tree)
+    if kind is Traced or (kind is np.ndarray and tree.dtype.kind in TRACED):
         operands.append(tree)
         return Hole(len(operands) - 1)
-    if isinstance(tree, tuple) and not hasattr(tree, "_fields"):
-        return tuple(_emptied(each, operands) for each in tree)
-    if type(tree) is list:
+    if kind is tuple:
+        return tuple([_emptied(each, operands) for each in tree])
+    if kind is list:
         return [_emptied(each, operands) for each in tree]
-    if type(tree) is dict:
+    if kind is dict:
         return {key: _emptied(value, operands) for key, value in tree.items()}
     return tree
 
 
-def _fill(tree, values):
-    if isinstance(tree, Hole):
+def _filled(tree: Any, values: Sequence[Any]) -> Any:
+    kind = type(tree)
+    if kind is Hole:
         return values[tree.k]
-    if type(tree) is tuple:
-        return tuple(_fill(each, values) for each in tree)
-    if type(tree) is list:
-        return [_fill(each, values) for each in tree]
-    if type(tree) is dict:
-        return {key: _fill(value, values) for key, value in tree.items()}
+    if kind is tuple:
+        return tuple([_filled(each, values) for each in tree])
+    if kind is list:
+        return [_filled(each, values) for each in tree]
+    if kind is dict:
+        return {key: _filled(value, values) for key, value in tree.items()}
     return tree
 
 
-def gather(which, place, values):
+def gather(which: Array, place: Array, values: Sequence[Array]) -> Array:
+    """Return the array whose cells are those at ``place`` in the one of ``values`` that ``which`` says."""
     if len(values) == 1:
         return np.ravel(values[0])[place]
     made = np.empty(which.shape, dtype=np.result_type(*values))
     for k, value in enumerate(values):
-        made[which == k] = np.ravel(value)[place[which == k]]
+        here = which == k
+        made[here] = np.ravel(value)[place[here]]
     return made
 
 
-def _placed(value, shape):
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _broadcast(value: Any, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(value, shape)
+
+
+def _taken(array: Array, key: Any) -> Any:
+    return array[key]
 
 
 class _Pick(NamedTuple):
     """One of several results of a function."""
 
-    func: Callable
+    func: Callable[..., Any]
     k: int
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.func(*args, **kwargs)[self.k]
-
-
-def _constant(self, array):
-    """Return a fresh buffer traced; what it holds was not computed."""
-    return self._made(self._node("const", "const", None, (), {}, (), frames_of()), array)
-
-
-Tape.constant = _constant
-ROOTS.add(Tape.run.__code__)

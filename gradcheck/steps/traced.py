@@ -1,64 +1,81 @@
-"""An array that tells its tape what is done with it, and NumPy's makers of such arrays."""
+"""An array that tells its tape what is done with it.
+
+NumPy asks its subclasses twice, for ufuncs and for functions; methods, indexing and iteration are asked here. A number
+that NumPy returns is traced as an array without an axis: it is told from such an array by ``is_number``, and is
+never changed in place.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from gradcheck.steps.places import OURS, Site, frames_of
 
 if TYPE_CHECKING:
     from gradcheck.steps.tape import Tape
 
+__all__ = ["Traced", "over", "plain", "tape_of"]
 
 METHODS = (
     "sum mean max min prod std var argmax argmin cumsum cumprod dot reshape transpose ravel flatten copy astype repeat "
     "squeeze swapaxes take clip trace diagonal round argsort nonzero compress any all conj searchsorted choose"
 ).split()
-
-
-CREATORS = "zeros ones empty full eye identity".split()
-
-
+IN_PLACE = "sort partition put itemset".split()
 INTO_FIRST = {np.copyto, np.fill_diagonal, np.put, np.place, np.putmask, np.put_along_axis}
-
-
 LIKE = {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
+OPERATORS = "add sub mul truediv pow floordiv mod".split()
+ORDINARY = (np.ndarray, np.generic, int, float, complex, list, tuple)
 
 
-class Traced(np.ndarray):
-    """An array that tells its tape what is done with it."""
+class Kind(type):
+    """What the user finds as ``np.ndarray``: the class of traced arrays, and all arrays are instances of it."""
+
+    def __instancecheck__(cls, thing: object) -> bool:
+        return isinstance(thing, np.ndarray) and not (type(thing) is cls and thing.is_number)
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        return issubclass(kind, np.ndarray)
+
+
+class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
+    """An array whose operations are recorded on ``tape``."""
 
     tape: Tape | None = None
+    is_number = False
 
-    def __array_finalize__(self, other):
+    def __array_finalize__(self, other: Any) -> None:
         self.tape = getattr(other, "tape", None)
 
-    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
+        if any(getattr(type(each), "__array_ufunc__", _OURS) is not _OURS for each in inputs if type(each) is not Traced):
+            return NotImplemented
         tape = tape_of((*inputs, *(out or ())))
-        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        func = ufunc if method == "__call__" else getattr(ufunc, method)
         if tape is None:
             out = {"out": plain(out)} if out else {}
-            return getattr(ufunc, method)(*plain(inputs), **out, **plain(kwargs))
+            return func(*plain(inputs), **out, **plain(kwargs))
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         if method == "at":
             tape.call(name, functools.partial(_at, ufunc), inputs, kwargs, into=inputs[0])
             return None
-        func = ufunc if method == "__call__" else getattr(ufunc, method)
         if out is not None and len(out) == 1:
+            if "where" in kwargs:  # what it leaves is what was there
+                func, inputs = functools.partial(over, func), (out[0], *inputs)
             tape.call(name, func, inputs, kwargs, into=out[0])
             return out[0]
         return tape.call(name, func, inputs, kwargs)
 
-    def __array_function__(self, func, types, args, kwargs):
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if not all(issubclass(kind, np.ndarray) for kind in types):
+            return NotImplemented
         tape = tape_of((args, kwargs))
         if tape is None:
             return func(*plain(args), **plain(kwargs))
         if func in LIKE:
-            made = func(*plain(args), **plain(kwargs))
-            return tape.constant(made) if made.dtype.kind in "fbi" else made
+            return tape.constant(func(*plain(args), **plain(kwargs)))
         if func in INTO_FIRST:
             tape.call(func.__name__, functools.partial(_into, func), args, kwargs, into=args[0])
             return None
@@ -68,155 +85,168 @@ class Traced(np.ndarray):
             return out
         return tape.call(func.__name__, func, args, kwargs)
 
-    def __getitem__(self, key):
-        tape = self.tape
-        if tape is None or tape.paused:
-            return np.ndarray.__getitem__(plain(self), plain(key))
-        frames, raw, raw_key = frames_of(), plain(self), plain(key)
-        if tape.indexed.setdefault(frames, "getitem") == "getitem":
-            tape.keys.setdefault(frames, []).append(raw_key)
-        if frames in tape.rewrites:
-            raw_key, _ = tape.rewrites[frames]("getitem", raw, raw_key, None)
-            key = raw_key
-        part = raw[raw_key]
-        tape.base = (tape.held(raw), raw_key) if frames in tape.watch else None
-        if isinstance(part, np.generic) and part.dtype.kind in "fb":  # a number: no view, but it was nowhere else
-            whole = raw_key if isinstance(raw_key, tuple) else (raw_key,)
-            part = raw[(*whole, ...)] if Ellipsis not in whole else np.asarray(part)
-            node = tape.read(part, frames)
-            tape.base = None
-            return tape._alias(np.array(part), node) if node >= 0 else part[()]
-        if isinstance(part, np.ndarray) and tape.find(part) is not None:
-            tape.read(part, frames)
-            tape.base = None
-            return tape._wrapped(part)
-        tape.base = None
-        return tape.call("getitem", _taken, (self, key), {})
+    def __getitem__(self, key: Any) -> Any:
+        tape = tape_of(self)
+        return np.ndarray.__getitem__(plain(self), plain(key)) if tape is None else tape.get(self, key)
 
-    def __setitem__(self, key, value):
-        if self.tape is None or self.tape.paused:
+    def __setitem__(self, key: Any, value: Any) -> None:
+        tape = tape_of(self)
+        if tape is None:
             plain(self)[plain(key)] = plain(value)
         else:
-            self.tape.set(self, key, value)
+            tape.set(self, key, value)
 
-    def fill(self, value):
+    def __iter__(self) -> Iterator[Any]:
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self)))
+
+    def fill(self, value: Any) -> None:
         self[...] = value
 
-    def __deepcopy__(self, memo):
-        node = self.tape.read(plain(self)) if self.tape is not None else -1
-        return self.tape._alias(np.array(plain(self)), node) if node >= 0 else plain(self).copy()
+    @property
+    def flat(self) -> Any:
+        return self.reshape(-1)
 
-    def _leave(self, way, *args):
-        if self.tape is not None and not self.tape.paused:
-            site = Site(frames_of(), "leave")
-            self.tape.lost.add((site.function, site.line))
-        return getattr(plain(self), way)(*args)
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        self[...] = np.reshape(value, self.shape) if np.size(value) == self.size else value
 
-    def item(self, *args):
-        return self._leave("item", *args)
+    # -- copies that are made by others
 
-    def tolist(self):
-        return self._leave("tolist")
+    def __copy__(self) -> Any:
+        return self.copy()
 
-    def __float__(self):
-        return self._leave("__float__")
+    def __deepcopy__(self, memo: Any) -> Any:
+        tape = tape_of(self)
+        return plain(self).copy() if tape is None else tape.copy(self)
+
+    def __reduce__(self) -> Any:
+        return plain(self).__reduce__()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return plain(self).__reduce_ex__(protocol)
+
+    # -- numbers, and the ways to those of Python, on which the recording is lost
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(plain(self)[()])
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(plain(self)[()]) if digits is None else self.round(digits)
+
+    def item(self, *args: Any) -> Any:
+        tape = tape_of(self)
+        if tape is None or self.dtype.kind != "f":
+            return plain(self).item(*args)
+        at = args[0] if args and isinstance(args[0], tuple) else args
+        return self[np.unravel_index(*at, self.shape) if len(at) == 1 else at or (0,) * self.ndim]
+
+    def tolist(self) -> Any:
+        if tape_of(self) is None or self.dtype.kind != "f":
+            return plain(self).tolist()
+        return [each if each.is_number else each.tolist() for each in self] if self.ndim else self.item()
+
+    def __float__(self) -> float:
+        tape = tape_of(self)
+        if tape is not None:
+            tape.lose("float")
+        return float(plain(self))
 
 
-def plain(tree):
-    """Return what is given without the tracing."""
-    if isinstance(tree, Traced):
-        return tree.view(np.ndarray)
-    if isinstance(tree, tuple) and not hasattr(tree, "_fields"):
-        return tuple(plain(each) for each in tree)
-    if type(tree) is list:
-        return [plain(each) for each in tree]
-    if type(tree) is dict:
-        return {key: plain(value) for key, value in tree.items()}
-    return tree
+_OURS = np.ndarray.__array_ufunc__
 
 
-def tape_of(tree):
-    if isinstance(tree, Traced):
-        return tree.tape if tree.tape is not None and not tree.tape.paused else None
-    if isinstance(tree, tuple | list):
-        return next((found for each in tree if (found := tape_of(each)) is not None), None)
-    if type(tree) is dict:
-        return tape_of(tuple(tree.values()))
-    return None
-
-
-def _method(name):
+def _method(name: str, *, in_place: bool = False) -> Callable[..., Any]:
     descriptor = getattr(np.ndarray, name)
 
-    def method(self, *args, **kwargs):
-        if self.tape is None or self.tape.paused:
+    @functools.wraps(descriptor)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tape = tape_of(self)
+        if tape is None:
             return descriptor(plain(self), *plain(args), **plain(kwargs))
+        if in_place:
+            tape.call(name, functools.partial(_into, descriptor), (self, *args), kwargs, into=self)
+            return None
         out = kwargs.pop("out", None)
-        if out is not None:
-            self.tape.call(name, descriptor, (self, *args), kwargs, into=out)
-            return out
-        return self.tape.call(name, descriptor, (self, *args), kwargs)
+        made = tape.call(name, descriptor, (self, *args), kwargs, into=out)
+        return made if out is None else out
 
     return method
 
 
-def _number(name):
-    """Numbers are traced as arrays without an axis, but must not be changed in place."""
+def _operator(name: str) -> Callable[..., Any]:
+    """An operator that asks the object on the other side first, as a number of NumPy does."""
+    do = getattr(np.ndarray, f"__{name}__")
+
+    @functools.wraps(do)
+    def operator(self: Any, other: Any) -> Any:
+        return NotImplemented if self.is_number and not isinstance(other, ORDINARY) else do(self, other)
+
+    return operator
+
+
+def _in_place(name: str) -> Callable[..., Any]:
     into, apart = getattr(np.ndarray, f"__i{name}__"), getattr(np.ndarray, f"__{name}__")
-    return lambda self, other: into(self, other) if self.ndim else apart(self, other)
+    return lambda self, other: (apart if self.is_number else into)(self, other)
 
 
 for _name in METHODS:
     setattr(Traced, _name, _method(_name))
-for _name in "add sub mul truediv pow".split():
-    setattr(Traced, f"__i{_name}__", _number(_name))
+for _name in IN_PLACE:
+    with contextlib.suppress(AttributeError):  # not every NumPy has it
+        setattr(Traced, _name, _method(_name, in_place=True))
+for _name in OPERATORS:
+    setattr(Traced, f"__{_name}__", _operator(_name))
+    setattr(Traced, f"__i{_name}__", _in_place(_name))
+Traced.__name__ = Traced.__qualname__ = "ndarray"
 
 
-def makers(tape):
-    """Return NumPy's makers such that the buffers they make are traced, and lists of traced arrays become one."""
-
-    def ours():
-        return tape.paused or sys._getframe(2).f_code.co_filename.startswith(OURS)
-
-    def creating(make):
-        @functools.wraps(make)
-        def create(*args, **kwargs):
-            made = make(*plain(args), **plain(kwargs))
-            return made if ours() or made.dtype.kind not in "fbi" else tape.constant(made)
-
-        return create
-
-    def converting(make):
-        @functools.wraps(make)
-        def convert(thing, *args, **kwargs):
-            if ours():
-                return make(thing, *args, **kwargs)
-            if isinstance(thing, Traced):
-                return thing if make is not np_array or kwargs.get("copy") is False else thing.copy()
-            if isinstance(thing, tuple | list) and tape_of(thing) is not None:
-                return tape.call("array", np_array, (list(thing), *args), kwargs)
-            made = make(thing, *args, **kwargs)
-            return tape.constant(np_array(made)) if type(made) is np.ndarray and made.dtype.kind in "fb" else made
-
-        return convert
-
-    np_array = np.array
-    return {name: creating(getattr(np, name)) for name in CREATORS} | {
-        name: converting(getattr(np, name)) for name in "array asarray asanyarray ascontiguousarray".split()
-    }
+def plain(tree: Any) -> Any:
+    """Return what is given without the tracing."""
+    kind = type(tree)
+    if kind is Traced:
+        return tree.view(np.ndarray)
+    if kind is tuple:
+        return tuple([plain(each) for each in tree])
+    if kind is list:
+        return [plain(each) for each in tree]
+    if kind is dict:
+        return {key: plain(value) for key, value in tree.items()}
+    if kind is slice:
+        return slice(*[each.__index__() if type(each) is Traced else each for each in (tree.start, tree.stop, tree.step)])
+    return tree
 
 
-def _taken(array, key):
-    return array[key]
+def tape_of(tree: Any) -> Tape | None:
+    """Return the tape of the traced arrays in a tree, None if there are none or it does not record now and here."""
+    kind = type(tree)
+    if kind is Traced:
+        tape: Tape | None = tree.tape
+        return tape if tape is not None and tape.is_recording() else None
+    if kind is tuple or kind is list:
+        for each in tree:
+            if (found := tape_of(each)) is not None:
+                return found
+    elif kind is dict:
+        return tape_of(tuple(tree.values()))
+    return None
 
 
-def _at(ufunc, array, index, *values):
+def over(func: Callable[..., Any], before: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return what ``func`` leaves in a copy of ``before`` as its ``out``."""
+    after = before.copy()
+    func(*args, out=after, **kwargs)
+    return after
+
+
+def _at(ufunc: np.ufunc, array: Any, index: Any, *values: Any) -> Any:
     array = array.copy()
     ufunc.at(array, index, *values)
     return array
 
 
-def _into(func, array, *args, **kwargs):
+def _into(func: Callable[..., Any], array: Any, *args: Any, **kwargs: Any) -> Any:
     array = array.copy()
     func(array, *args, **kwargs)
     return array

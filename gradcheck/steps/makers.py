@@ -1,0 +1,116 @@
+"""What NumPy and math are for the twins: arrays that are made are traced, and single numbers stay so."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from gradcheck.steps.tape import Tape
+from gradcheck.steps.traced import Traced, plain, tape_of
+
+__all__ = ["changed", "recorded"]
+
+CREATORS = "zeros ones empty full eye identity arange linspace".split()
+CONVERTERS = "array asarray asanyarray ascontiguousarray".split()
+REDUCTIONS = "sum mean max min prod std var median dot".split()  # which take a list of numbers as an array
+MATH = {
+    "fabs": np.abs,
+    "pow": np.power,
+    "atan2": np.arctan2,
+    **{name: getattr(np, name) for name in "exp expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh hypot".split()},
+    **{f"a{name}": getattr(np, f"arc{name}") for name in "sin cos tan sinh cosh tanh".split()},
+    **{name: getattr(math, name) for name in "erf erfc gamma lgamma".split()},
+}
+
+
+def changed(tape: Tape) -> dict[int, Any]:
+    """Return what stands for functions of NumPy and of math, by the ids of those."""
+    made: dict[Any, Any] = {np.ndarray: Traced}
+    made |= {getattr(np, name): _creating(tape, getattr(np, name)) for name in CREATORS}
+    made |= {getattr(np, name): _converting(tape, getattr(np, name)) for name in CONVERTERS}
+    made |= {getattr(np, name): _reducing(made[np.array], getattr(np, name)) for name in REDUCTIONS}
+    made |= {getattr(math, name): _of_math(getattr(math, name), func) for name, func in MATH.items()}
+    made[as_strided] = functools.partial(_strided, tape)
+    made[np.fromiter] = lambda thing, dtype=None, count=-1: made[np.array](
+        list(thing if count < 0 else itertools.islice(thing, count)), dtype
+    )
+    made[np.vectorize] = lambda *args, **kwargs: recorded(np.vectorize(*args, **kwargs))
+    return {id(thing): new for thing, new in made.items()}
+
+
+def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of a library as one operation: what it does inside cannot be seen."""
+    name = getattr(function, "__name__", None) or type(function).__name__
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        tape = tape_of((args, kwargs))
+        if tape is None:
+            return function(*plain(args), **plain(kwargs))
+        return tape.call(name, function, args, kwargs)
+
+    return functools.update_wrapper(call, function, updated=())
+
+
+def _creating(tape: Tape, make: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(make)
+    def create(*args: Any, **kwargs: Any) -> Any:
+        if tape_of((args, kwargs)) is not None:
+            return tape.call(make.__name__, make, args, kwargs)
+        made = make(*plain(args), **plain(kwargs))
+        return tape.constant(made) if tape.is_recording() else made
+
+    return create
+
+
+def _converting(tape: Tape, make: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(make)
+    def convert(thing: Any, *args: Any, **kwargs: Any) -> Any:
+        if not tape.is_recording():
+            return make(plain(thing), *args, **kwargs)
+        if type(thing) is not Traced:
+            if isinstance(thing, tuple | list) and tape_of(thing) is not None:
+                return tape.call("array", np.array, (list(thing), *args), kwargs)
+            return tape.constant(make(thing, *args, **kwargs))
+        dtype = args[0] if args else kwargs.get("dtype")
+        if dtype is not None and np.dtype(dtype) != thing.dtype:
+            return thing.astype(dtype)
+        copies = make is np.array and (kwargs.get("copy", True) or kwargs.get("ndmin", 0) > thing.ndim)
+        if make is np.ascontiguousarray:
+            copies = not thing.flags.c_contiguous
+        if kwargs.get("ndmin", 0) > thing.ndim:
+            return tape.call("array", np.array, (thing,), {"ndmin": kwargs["ndmin"]})
+        return thing.copy() if copies else thing
+
+    return convert
+
+
+def _reducing(array: Callable[..., Any], reduce: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of an array to which a list of traced numbers may be given."""
+
+    @functools.wraps(reduce)
+    def call(thing: Any, *args: Any, **kwargs: Any) -> Any:
+        some = isinstance(thing, tuple | list) and tape_of(thing) is not None
+        return reduce(array(thing) if some else thing, *args, **kwargs)
+
+    return call
+
+
+def _of_math(function: Callable[..., float], func: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        tape = tape_of(args)
+        value = function(*plain(args))  # which raises what NumPy only warns of
+        return value if tape is None else tape.call(function.__name__, func, args, {})
+
+    return call
+
+
+def _strided(tape: Tape, array: Any, *args: Any, **kwargs: Any) -> Any:
+    made = as_strided(array, *args, **kwargs)
+    return tape.call("as_strided", as_strided, (array, *args), kwargs) if tape_of(array) is not None else made
