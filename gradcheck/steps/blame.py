@@ -117,7 +117,7 @@ class Blame:
         origin, copies = self.origin(pin.first)
         users = set(pin.users) or {c for i in (origin, *copies) for c in self.replay.children.get(i, ())} - {*copies}
         ways = sorted(c for c in users if c in goals and nodes[c].site.frames)
-        made = nodes[origin].site.frames
+        made = nodes[origin].site.frames or nodes[max(nodes[origin].parents, default=origin)].site.frames
         if ways:
             used = [nodes[c].site.frames for c in ways]
             depth = self.level(made, used[0])
@@ -199,33 +199,40 @@ class Blame:
         for i in segment:
             frames = self.run.nodes[i].site.frames
             called = False
-            while len(frames) > self.entry + 1 and self.is_sound(frames):
+            while len(frames) > self.entry + 1 and self.is_sound(frames, i in self.sight.carrying):
                 frames, called = frames[:-1], True
             if frames:
                 found.append(line := Line.at(frames[-1]))
                 if called:  # what is handed over there
                     found += [Line(line.code, n) for n in bindings(line.code).get(line.number, ()) if n in self.silent(line.code)]
-            for p in self.run.nodes[i].parents:  # what a helper gave that is only a value of the forward
+            for p in self.run.nodes[i].parents:  # what another function gave that is only a value of the forward
                 other = self.run.nodes[p].site.frames if p >= self.run.start and p in self.sight.primal else ()
                 if len(other) > len(frames) + 1:
                     found.append(Line.at(other[len(frames)]))
+                elif other and len(other) < len(frames):
+                    found.append(Line.at(other[-1]))
         return found
 
-    def is_sound(self, frames: tuple[Any, ...]) -> bool:
-        """Whether what a line of a helper gives is right in another call."""
-        return bool(self.sound.get(Line.at(frames[-1]), set()) - {frames[:-1]})
+    def is_sound(self, frames: tuple[Any, ...], carries: bool) -> bool:
+        """Whether what a line of a helper gives is right in another call; of what carries nothing, the whole helper."""
+        line, call = Line.at(frames[-1]), frames[:-1]
+        if carries or self.sight.scalar:
+            return bool(self.sound.get(line, set()) - {call})
+        lines = [line for line in self.sound if line.code is frames[-1][0]]
+        return bool(lines) and all(self.sound[line] - {call} for line in lines)
 
     @functools.cached_property
     def sound(self) -> dict[Line, set[Any]]:
-        """The calls in which each line gave something right, as the last thing that it did."""
+        """The calls in which each line that carries the cotangent gave something right, as the last that it did."""
         last: dict[tuple[Any, Line], Node] = {}
         for node in self.run.nodes[self.run.start :]:
-            if node.site.frames and node.is_float and node.kind == "op":
+            if node.site.frames and node.is_float and node.kind == "op" and (node.id in self.sight.carrying or self.sight.scalar):
                 last[node.site.frames[:-1], Line.at(node.site.frames[-1])] = node
         found: dict[Line, set[Any]] = {}
         for (call, line), node in last.items():
+            calls = found.setdefault(line, set())
             if self.is_right(node):
-                found.setdefault(line, set()).add(call)
+                calls.add(call)
         return found
 
     def is_right(self, node: Node) -> bool:
@@ -240,8 +247,8 @@ class Blame:
         """Return the lines that made a buffer too coarse for what is written into it."""
         nodes = self.run.nodes
         coarse = any(
-            nodes[i].name == "setitem" and nodes[i].parents and nodes[i].parents[0] >= 0
-            and np.result_type(nodes[i].value, nodes[nodes[i].parents[0]].value) != nodes[i].value.dtype
+            nodes[i].name in WRITES
+            and any(p >= 0 and np.result_type(nodes[i].value, nodes[p].value) != nodes[i].value.dtype for p in nodes[i].parents)
             for i in segment
         )
         return {line for line in self.feeding(main) if line in self.constants} if coarse else set()
@@ -260,7 +267,8 @@ class Blame:
             for frame in n.site.frames
             if frame[0] is code
         }
-        return {line for line in bindings(code) if line not in busy}
+        making = {line.number for line in self.constants if line.code is code}
+        return {line for line in bindings(code) if line not in busy | making}
 
     @functools.cached_property
     def codes(self) -> set[Any]:

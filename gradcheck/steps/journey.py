@@ -72,7 +72,24 @@ def names(code: CodeType) -> Names:
     for line in _on(code, "STORE_SUBSCR"):
         for name in reads.get(line, ()):
             writes.setdefault(name, set()).add(line)
+    for line, name in _called_for_nothing(code).items():  # grads.append(dx)
+        binds.setdefault(name, set()).add(line)
     return Names({line: found for line, found in reads.items() if line not in apart}, binds, writes, frozenset(first))
+
+
+def _called_for_nothing(code: CodeType) -> dict[int, str]:
+    """Return the lines that call a method and drop what it returns, and the name of its object."""
+    found: dict[int, str] = {}
+    first: dict[int, str] = {}
+    before, line = "", 0
+    for i in dis.get_instructions(code):
+        line = (i.positions.lineno if i.positions else None) or line
+        if i.opname.startswith(READS):
+            first.setdefault(line, str(i.argval))
+        if i.opname == "POP_TOP" and before.startswith("CALL") and line in first:
+            found[line] = first[line]
+        before = i.opname
+    return found
 
 
 @functools.lru_cache(maxsize=256)

@@ -115,7 +115,7 @@ class Sight:
         index, nodes = Index(), self.run.nodes
         named = sorted(self.bars.nodes, key=lambda i: (nodes[i].kind == "gather", not nodes[i].site.variable, -i))
         for i in named:
-            if nodes[i].kind != "const":
+            if nodes[i].kind != "const" and nodes[i].name != "negative":  # or every wrong sign were right
                 index.add(self.bars.nodes[i], Match("cotangent", (i,)))
         for i, uses in self.uses.items():
             parts = [self.bars.edges[use] for use in uses]

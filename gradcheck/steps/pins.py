@@ -29,6 +29,7 @@ from gradcheck.trees import Array
 __all__ = ["Pin", "Pins"]
 
 TURNS = 4000  # turns of one place that are replaced together
+SINGLES = 8  # turns of one place of which each is also replaced alone
 SPARE = 2  # turns of the forward that are done before or after the loop of the backward
 ORDERS = 8  # of axes in which one cotangent is tried at a place of another shape
 
@@ -110,7 +111,7 @@ class Pins:
             if time.perf_counter() > self.until:
                 break
             by: dict[bool, object] = {}
-            for nodes, truths, family in self.candidates(ids, paths):
+            for nodes, truths, family in itertools.chain(self.candidates(ids, paths), self.alone(ids, paths)):
                 first = next((i for i, t in zip(nodes, truths, strict=True) if not same(t, self.run.value(i))), None)
                 if first is None:
                     continue
@@ -173,10 +174,22 @@ class Pins:
     def is_wrong(self, node: int, goal: int) -> bool:
         """Whether a node is wrong by itself: no true cotangent, a part of its own, or so many times its own, returned."""
         match = self.sight.verified.get(node)
-        if match is None or match.kind == "part":
+        if match is None:
+            return node not in self.implied
+        if match.kind == "part":
             return True
         partial = match.kind in ("use", "uses") or (match.factor != 1 and node in self.run.results.values())
         return partial and match.nodes[0] == goal
+
+    @functools.cached_property
+    def implied(self) -> set[int]:
+        """The values that are right although they are no cotangents, because one that follows from them is."""
+        run, known, found = self.run, self.sight.verified, set()
+        for node in reversed(run.nodes[run.start :]):
+            match = known.get(node.id)
+            if node.id in found or (match is not None and match.kind == "cotangent" and node.id in self.replay.needed):
+                found.update(p for p in node.parents if p >= run.start and p not in known)
+        return found
 
     # -- the places of the backward
 
@@ -237,6 +250,11 @@ class Pins:
                         yield tuple(some), truths, family._replace(of=tuple(of))
 
 
+    def alone(self, ids: Sequence[int], paths: tuple[str, ...]):
+        """Yield what single turns of a place could be."""
+        for i in ids if 1 < len(ids) <= SINGLES else ():
+            yield from self.candidates([i], paths)
+
     def reach_of(self, of: Sequence[int]) -> int:
         found = 0
         for i in of:
@@ -253,7 +271,7 @@ class Pins:
                 if bar.size == size or one in goals:
                     yield ids, [one], [bar]
         elif len(of) == 1:
-            if not family.use and bars[0].size == size * len(ids):  # a batch, done one by one
+            if not family.use and bars[0].size == size * len(ids) and size > 0:  # a batch, done one by one
                 for axis, count in enumerate(bars[0].shape):
                     if count == len(ids):
                         yield ids, of * count, [np.take(bars[0], j, axis) for j in range(count)]

@@ -43,6 +43,11 @@ MOVES = frozenset(
 BY_ELEMENT = frozenset({"where", "clip", "nan_to_num", "sinc"})
 
 
+def _holes(node: Node) -> list[int]:
+    """Return which operand each positional argument of a node is; −1 for one that is none."""
+    return [each.k if isinstance(each, Hole) else -1 for each in node.args]
+
+
 def pull(node: Node, k: int, values: Sequence[Array]) -> Pull:
     """Return the function from the cotangent of a node to that of its operand ``k``, given the operands' values.
 
@@ -117,7 +122,7 @@ def _by_element(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
 def slope_by_element(node: Node, k: int, values: Sequence[Array]) -> Any:
     """Return ∂y/∂xₖ by element: from the table, or else measured."""
     known = SLOPES.get(node.name, ())
-    at = next((i for i, each in enumerate(node.args) if each == Hole(k)), len(known))
+    at = _holes(node).index(k) if k in _holes(node) else len(known)
     if isinstance(node.func, np.ufunc) and at < len(known):
         return known[at](node.value, *(values[a.k] if isinstance(a, Hole) else a for a in node.args))
     return _measured_by_element(node, k, values)
@@ -154,7 +159,7 @@ def unbroadcast(bar: Array, shape: tuple[int, ...]) -> Array:
 
 def _reduced(node: Node, values: Sequence[Array]) -> tuple[int, ...] | None:
     """Return the axes over which a node reduces its only operand; None if it does something else."""
-    if len(values) != 1 or "where" in node.kwargs or (node.args and node.args[0] != Hole(0)):
+    if len(values) != 1 or "where" in node.kwargs or _holes(node)[:1] not in ([], [0]):
         return None
     default = 0 if getattr(node.func, "__name__", "") == "reduce" else None
     axis = node.kwargs.get("axis", node.args[1] if len(node.args) > 1 else default)
@@ -218,7 +223,7 @@ def _running(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
 
 def _product(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
     """Y = A B over the last two axes: Ā = Ȳ Bᵀ, B̄ = Aᵀ Ȳ, summed over what was broadcast."""
-    if len(values) != 2 or node.args[:2] != (Hole(0), Hole(1)) or not all(v.ndim for v in values):
+    if len(values) != 2 or _holes(node)[:2] != [0, 1] or not all(v.ndim for v in values):
         return _by_letters(node, k, values)
     if node.name == "dot" and max(v.ndim for v in values) > 2:
         return _by_letters(node, k, values)
@@ -250,7 +255,7 @@ def _letters(node: Node, values: Sequence[Array]) -> tuple[list[str], str] | Non
     """Return the letters of the axes of the operands, and of the result; None where it is no such sum."""
     if node.name == "einsum":
         return _of_einsum(node, values)
-    if len(values) != 2 or node.args[:2] != (Hole(0), Hole(1)):
+    if len(values) != 2 or _holes(node)[:2] != [0, 1]:
         return None
     m, n = (v.ndim for v in values)
     if node.name in ("outer", "multiply.outer"):
@@ -290,11 +295,12 @@ def _of_einsum(node: Node, values: Sequence[Array]) -> tuple[list[str], str] | N
 
 def _scatter(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
     """y = x, and y[i] += v: x̄ = ȳ, v̄ = ȳ[i] (with its sign for a difference)."""
-    target, index, *rest = node.args
+    target, at, *rest = _holes(node)
+    index = node.args[1]
     sign = -1.0 if node.name == "subtract.at" else 1.0
-    if target == Hole(k):
+    if target == k:
         return lambda bar: bar
-    if rest != [Hole(k)] or isinstance(index, Hole):
+    if rest != [k] or at >= 0:
         return None
     return lambda bar: unbroadcast(sign * bar[index], values[k].shape)
 
