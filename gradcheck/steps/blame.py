@@ -115,9 +115,11 @@ class Blame:
         """
         nodes, goals = self.run.nodes, self.replay.above(self.run.results[path] for path in pin.paths)
         origin, copies = self.origin(pin.first)
+        copies = copies if pin.users else [*copies, *self.handing([pin.first])]
         users = set(pin.users) or {c for i in (origin, *copies) for c in self.replay.children.get(i, ())} - {*copies}
         ways = sorted(c for c in users if c in goals and nodes[c].site.frames)
-        made = nodes[origin].site.frames or nodes[max(nodes[origin].parents, default=origin)].site.frames
+        writer = max(nodes[origin].parents) if nodes[origin].kind == "gather" and len(nodes[origin].parents) > 1 else origin
+        made = nodes[writer].site.frames
         if ways:
             used = [nodes[c].site.frames for c in ways]
             depth = self.level(made, used[0])
@@ -127,6 +129,7 @@ class Blame:
             ends = self.returned()
         maker = Line.at(made[depth]) if len(made) > depth else None
         copied = {line for i in copies if (line := Line.of(nodes[i].site.frames))} - {maker, *ends}
+        copied |= {line for copy in copied for line in returning(copy.code) if copy.code not in {e.code for e in ends}}
         same_code = [end for end in ends if maker is None or maker.code is end.code]
         start = maker.number if maker else None
         renamed = {
@@ -164,6 +167,17 @@ class Blame:
                 return i, copies
             copies.append(i)
             i = parents[0]
+
+    def handing(self, ids: list[int]) -> list[int]:
+        """Return the copies of some values that are made of them further down."""
+        nodes, found, waiting = self.run.nodes, [], list(ids)
+        while waiting:
+            i = waiting.pop()
+            for c in self.replay.children.get(i, ()):
+                if nodes[c].name in COPIES and nodes[c].site.frames and _holds(nodes[c], nodes[i]):
+                    found.append(c)
+                    waiting.append(c)
+        return found
 
     def level(self, made: tuple[Any, ...], used: tuple[Any, ...]) -> int:
         """Return the depth of the function in which a value is both made, itself or by a call, and used."""

@@ -90,7 +90,19 @@ class Pins:
             pin = (self.pin((path,)) if path in fitting else None) or self.trivial(path)
             left = [other for other in left if other not in pin.paths]
             pins.append(pin)
-        return pins
+        return list(self.together(pins))
+
+    def together(self, pins: list[Pin]) -> Iterator[Pin]:
+        """Yield pins; those that have the same early one give way to it."""
+        alike: dict[int, list[Pin]] = {}
+        for pin in pins:
+            alike.setdefault(pin.early.first if pin.early and not pin.early.users else pin.first, []).append(pin)
+        for some in alike.values():
+            if len(some) == 1 or some[0].early is None:
+                yield from some
+            else:
+                paths = set().union(*(pin.paths for pin in some))
+                yield some[0].early._replace(paths=tuple(sorted(paths)))
 
     def fits(self, path: str) -> bool:
         """Whether a gradient is recorded and has the shape that it ought to have."""
