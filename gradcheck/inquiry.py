@@ -16,6 +16,7 @@ from gradcheck.containers import shown
 from gradcheck.errors import told
 from gradcheck.explanation.evidence import Evidence
 from gradcheck.steps.explain import explain
+from gradcheck.steps.twin import Twins
 from gradcheck.oracles import central_difference
 from gradcheck.pairing import Pairing
 from gradcheck.report import Answers, Explanation, Finding, Verdict
@@ -51,10 +52,19 @@ def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> 
     """
     wrong = tuple(path for path, finding in findings.items() if finding.verdict is Verdict.FAIL)
     try:
+        subject, claim = _apart(subject, claim)
         with answering("the pair", ()):
             return explain(subject.forward, subject.backward, claim.arguments, _evidence(subject, claim, wrong))
     except Exception as problem:  # noqa: BLE001  (the verdict and where it is wrong must stand, whatever this raises)
         return Answers(silence=f"looking for one raised {told(problem)}")
+
+
+def _apart(subject: Subject, claim: Claim) -> tuple[Subject, Claim]:
+    """Return the pair in a private copy of all that it reaches: what it does there is done to nothing of the user's."""
+    own, arguments = Twins(), claim.arguments
+    forward, backward = own.of(subject.forward), own.of(subject.backward)
+    arguments = replace(arguments, values=tuple(map(own.of, arguments.values)))
+    return replace(subject, forward=forward, backward=backward), claim._replace(forward=forward, arguments=arguments)
 
 
 def _evidence(subject: Subject, claim: Claim, wrong: tuple[str, ...]) -> Evidence:
