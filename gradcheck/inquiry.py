@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from gradcheck.arguments import Arguments, Chosen, name_of
-from gradcheck.calls import Calls, answering
+from gradcheck.arguments import name_of
+from gradcheck.calls import answering
 from gradcheck.containers import shown
 from gradcheck.errors import told
-from gradcheck.explanation.evidence import Evidence
+from gradcheck.report import Answers, Finding, Verdict
 from gradcheck.steps.explain import explain
 from gradcheck.steps.twin import Twins
-from gradcheck.oracles import central_difference
-from gradcheck.pairing import Pairing
-from gradcheck.report import Answers, Explanation, Finding, Verdict
-from gradcheck.settings import must_be_functions, must_be_seed
-from gradcheck.trees import Array, is_float, leaves
-from gradcheck.verdict.kinks import beside
-from gradcheck.verdict.laws import match_gradients
-from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
+from gradcheck.verdict.subject import Claim, Subject
 
-__all__ = ["deferred", "inquire", "reassure", "replay"]
-
-SMALL = 1000  # entries: a larger pair that passed is not looked at for what looks wrong and is not
-REMARKS = 2  # about a pair that passed
-SLOPES = 40  # measured for an explanation, and
-EACH = 24  # so many more for each wrong argument
+__all__ = ["deferred", "inquire", "replay"]
 
 
 def deferred(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> Callable[[], Answers]:
@@ -54,7 +41,7 @@ def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> 
     try:
         subject, claim = _apart(subject, claim)
         with answering("the pair", ()):
-            return explain(subject.forward, subject.backward, claim.arguments, _evidence(subject, claim, wrong))
+            return explain(subject.forward, subject.backward, claim.arguments, claim.cotangent, wrong)
     except Exception as problem:  # noqa: BLE001  (the verdict and where it is wrong must stand, whatever this raises)
         return Answers(silence=f"looking for one raised {told(problem)}")
 
@@ -65,42 +52,6 @@ def _apart(subject: Subject, claim: Claim) -> tuple[Subject, Claim]:
     forward, backward = own.of(subject.forward), own.of(subject.backward)
     arguments = replace(arguments, values=tuple(map(own.of, arguments.values)))
     return replace(subject, forward=forward, backward=backward), claim._replace(forward=forward, arguments=arguments)
-
-
-def _evidence(subject: Subject, claim: Claim, wrong: tuple[str, ...]) -> Evidence:
-    arguments = claim.arguments
-    _, cache = subject.forward(*arguments.fresh())
-    returned = subject.backward(copy.deepcopy(claim.cotangent), cache)  # which may write into it
-    found = match_gradients("backward", returned, arguments)
-    claimed = {path: g.astype(np.float64) for path, g in found.gradients.items() if g is not None}
-    pairing = Pairing.at_point(subject.forward, arguments, claim.cotangent)
-    return Evidence(
-        subject.forward,
-        subject.backward,
-        arguments,
-        claim.out,
-        claim.cotangent,
-        returned,
-        claimed,
-        _misshapen(returned, arguments, found.gradients),
-        wrong,
-        pairing,
-        central_difference(pairing, arguments.point),
-        subject.rng,
-        SLOPES + EACH * len(wrong),
-    )
-
-
-def _misshapen(returned: Any, arguments: Arguments, gradients: Mapping[str, Array | None]) -> dict[str, Array]:
-    """Return the float arrays that the backward returned in the place of a gradient, but in another shape."""
-    paths = arguments.layout.paths
-    if isinstance(returned, Mapping):
-        given = {path: returned.get(path, returned.get(f"d{path}")) for path in paths}
-    else:
-        found = [leaf for _, leaf in leaves(returned, "returned")]
-        given = dict(zip(paths, found, strict=True)) if len(found) == len(paths) else {}
-    named = ((path, np.asarray(leaf)) for path, leaf in given.items() if gradients[path] is None and leaf is not None)
-    return {path: array for path, array in named if is_float(array)}
 
 
 def replay(forward: object, backward: object, seed: int, settings: Mapping[str, Any]) -> str:

@@ -1,131 +1,241 @@
-"""The whole of it for one pair: which line is the first wrong one, why, and every line marked."""
+"""Which line of a backward is the first wrong one, why, and what every line holds: the whole, under one budget. Level 3.
+
+The pair is recorded once (run.py). One sweep back gives the true cotangents (truth.py), which are found again among the
+values of the backward (match.py); what makes all wrong gradients right when it is put in the place of a value says where
+(blame.py); what makes it of what stands there says why (paths.py, search.py, lapses.py). Where nothing can be recorded
+the returned gradients are all there is to look at (returned.py).
+"""
 
 from __future__ import annotations
 
-import functools
-import itertools
 import linecache
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
+from gradcheck.arguments import Arguments
+from gradcheck.errors import told as raised
+from gradcheck.mistakes import CATALOGUE
 from gradcheck.report import Answers, Explanation, Step, Steps
-from gradcheck.trees import leaves
-from gradcheck.steps.blame import Blame, Line, Replay
-from gradcheck.steps.lapses import Cause, Lapses, claimed_of
-from gradcheck.steps.match import Sight, same
+from gradcheck.steps.blame import Blame, Line, Pin, Replay
+from gradcheck.steps.claims import Case, case_of
+from gradcheck.steps.lapses import lapses
+from gradcheck.steps.match import Sight
+from gradcheck.steps.measured import Measured
 from gradcheck.steps.paths import Composition
-from gradcheck.steps.search import Search
+from gradcheck.steps.returned import told
 from gradcheck.steps.run import Run, traced
-from gradcheck.steps.words import said
+from gradcheck.steps.search import Search
+from gradcheck.steps.words import Cause, said
+from gradcheck.trees import Array, leaves
 
-SAID = 0.72  # what is verified on a line is not doubted more
-SURE = 0.5  # a repair on a line that is doubted less needs no other explanation
-SECONDS = 2.0  # for why
-EVERY = 0.6  # doubt of a law that is said first
+__all__ = ["explain"]
+
+T = TypeVar("T")
+SECONDS = 5.0  # for everything
+MOST = 3  # explanations that a person reads
+APART = (0.5, 0.05)  # how far the second point is, in sizes of the point; the smaller where the forward refuses the other
+FACTS = {"B5", "C5", "E2", "G4", "H3"}  # what is seen of the returned gradients themselves, and not concluded
+RETURNED = (2.0,)  # the cost of what the returned gradients tell by themselves
+BARE = "the pair computes nothing that can be recorded"
+LATE = "the time was over"
+UNLIKE = "no mistake of the catalogue, undone, gives the measured gradients at two points"
+
+
+@np.errstate(all="ignore")
+def explain(
+    forward: Callable[..., tuple[Any, Any]],
+    backward: Callable[[Any, Any], Any],
+    arguments: Arguments,
+    cotangent: Any,
+    wrong: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    seconds: float = SECONDS,
+) -> Answers:
+    """Return why the gradients at ``wrong`` are wrong, and what each line of the backward holds.
+
+    Never raises but for an interrupt; what goes wrong in here is told as ``silence``, with what was found until then.
+    """
+    inquest = Inquest(forward, backward, arguments, cotangent, tuple(wrong), seed, time.perf_counter() + seconds)
+    recording = inquest.attempt(lambda: Recording(inquest, None))
+    causes: list[Cause] = []
+    if wrong:
+        facts = inquest.attempt(lambda: inquest.facts(recording)) or []
+        if recording and recording.scalar and any(fact.mistake == "C5" for fact in facts):
+            recording = inquest.attempt(lambda: Recording(inquest, inquest.bars)) or recording
+        causes = [*facts, *(inquest.attempt(lambda: recording.causes(inquest)) or [] if recording else [])]
+    steps = inquest.attempt(lambda: listing(recording, inquest.wrong)) if recording else None
+    chosen = ranked(causes, inquest.wrong)
+    silence = None if chosen or not wrong else "; ".join([UNLIKE, *inquest.notes])
+    return Answers(tuple(explanations(chosen)), silence, steps or Steps())
 
 
 @dataclass
-class Explained:
-    """What was found of a backward."""
+class Inquest:
+    """One pair at one point, what is wrong with it, and what went wrong in finding out why."""
 
-    run: Run
-    sight: Sight
-    blame: Blame
-    lapses: Lapses
-    evidence: object
-    notes: list = field(default_factory=list)
+    forward: Callable[..., tuple[Any, Any]]
+    backward: Callable[[Any, Any], Any]
+    arguments: Arguments
+    cotangent: Any
+    wrong: tuple[str, ...]
+    seed: int
+    until: float
+    notes: list[str] = field(default_factory=list)
 
-    @functools.cached_property
-    def lines(self):
-        """The lines to blame, and those that compute nothing and could hold the mistake all the same."""
-        main, near = set(), set()
-        for pin in self.blame.pins:
-            some, others = self.blame.blamed(pin)
-            main |= set(some)
-            near |= set(others)
-        order = lambda line: (line.code.co_name, line.number)  # noqa: E731
-        return sorted(main, key=order), sorted(near - main, key=order)
-
-    @functools.cached_property
-    def second(self):
-        return self.lapses.second
-
-    @functools.cached_property
-    def causes(self) -> list[Cause]:
-        """Why: what explains most first, then the least doubtful."""
-        laws = self.laws()
-        told = [law for law in laws if len(law.paths) == len(self.evidence.wrong) and law.doubt <= EVERY]
-        if told or not self.blame.wrong:
-            return sorted(told or laws, key=lambda c: c.doubt)
-        found = [*self.lapses.returned()]
-        self.search = search = Search(self.blame, self.second, time.perf_counter() + SECONDS)
-        parts = Composition(self.blame, search.facts)
-        alike = {}
-        for pin in self.blame.pins:
-            found += self.lapses.missing(pin)
-            for cause in (*parts.causes(pin), *search.causes(pin)):
-                alike.setdefault((cause.mistake, cause.should), []).append(cause)
-        for some in alike.values():
-            cause = some[0]
-            paths = tuple(sorted(set().union(*(c.paths for c in some))))
-            found.append(Cause(0.3 + 0.05 * cause.cost[0], cause.mistake, said(cause), cause.line, paths))
-        self.lapses.loops = search.facts.over_time
-        told = set().union(*(c.paths for c in found if c.line and c.doubt <= SURE))
-        if not told >= set(self.blame.wrong):
-            found += [*self.lapses.lapses(), *self.lapses.elsewhen()]
-        found += laws
-        unlike = {cause.text: cause for cause in reversed(found)}.values()
-        return sorted(unlike, key=lambda c: (-len(c.paths), c.doubt))
-
-    def laws(self):
-        """What other cotangents, and the numbers themselves, tell of a gradient as a whole."""
-        from gradcheck.explanation.suspects import cotangents, numbers, shapes
-
-        e, found = self.evidence, []
+    def attempt(self, stage: Callable[[], T]) -> T | None:
+        """Return what a stage finds; None where it raises, or there is no time for it: then that is noted."""
+        if time.perf_counter() > self.until:
+            self._note(LATE)
+            return None
         try:
-            with np.errstate(all="ignore"):
-                for each in itertools.chain(numbers.suspects(e), cotangents.suspects(e)):
-                    found.append(Cause(0.7 if "identically zero" in each.sentence else each.doubt, each.mistake, each.sentence, None, tuple(each.arguments)))
-                given = {p: e.claimed.get(p, e.misshapen.get(p)) for p in e.wrong}
-                for each in shapes._exchanged(e, {p: a for p, a in given.items() if a is not None and np.asarray(a).any()}):
-                    found.append(Cause(each.doubt, each.mistake, each.sentence, None, tuple(each.arguments)))
-        except Exception as problem:  # noqa: BLE001
-            self.notes.append(f"laws: {problem!r}")
-        return found
+            return stage()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as problem:  # noqa: BLE001  (the user's code may raise anything, and the verdict must stand)
+            self._note(raised(problem))
+            return None
+
+    def _note(self, trouble: str) -> None:
+        if trouble not in self.notes:
+            self.notes.append(trouble)
+
+    @property
+    def bars(self) -> list[Array]:
+        """The leaves of the cotangent."""
+        return [np.asarray(leaf, dtype=np.float64) for _, leaf in leaves(self.cotangent, "dout")]
+
+    def moved(self, size: float) -> Arguments:
+        """Return the arguments at another point, so many sizes of the point away."""
+        point, rng = self.arguments.point, np.random.default_rng((self.seed, 11))
+        return self.arguments.moved(point + size * np.sqrt(np.mean(point**2)) * rng.standard_normal(point.size))
+
+    def facts(self, recording: Recording | None) -> list[Cause]:
+        """Return what the returned gradients tell by themselves."""
+        truth = recording and recording.truth(self.bars, self.wrong)
+        case = self._case(self.arguments, truth or None)
+        rng = np.random.default_rng((self.seed, 17))
+        beside = self.arguments.point * (1 + 0.3 * rng.uniform(-1, 1, self.arguments.layout.size))
+        found = told(case, lambda: self.attempt(lambda: self._case(self.arguments.moved(beside), None)))
+        return [
+            Cause(each.mistake, each.paths, recording and recording.made(each.paths), "", f"is {each.what}", RETURNED, None, each.verified)
+            for each in found
+        ]
+
+    def _case(self, arguments: Arguments, truth: dict[str, Measured] | None) -> Case:
+        return case_of(self.forward, self.backward, arguments, self.cotangent, self.wrong, truth, self.seed)
 
 
-def explain(forward, backward, arguments, evidence, *, seed=0):
-    """Return why the gradients of a backward that fails are wrong, and what each of its lines holds."""
-    found = explained(forward, backward, arguments, evidence, seed=seed)
-    causes = found.causes if evidence.wrong else []
-    told = tuple(
-        Explanation(c.id or "B6", c.paths, c.text, verified=True, file=c.line.code.co_filename if c.line else "", line=c.line.number if c.line else 0)
-        for c in causes[:3]
-    )
-    return Answers(told, None if told else "no mistake of the catalogue, undone, makes the check pass", listing(found))
+class Recording:
+    """The recording of a pair, and what it shows."""
+
+    def __init__(self, inquest: Inquest, bars: list[Array] | None) -> None:
+        bars = bars if bars is not None or sum(bar.size for bar in inquest.bars) == 1 else inquest.bars
+        self.run: Run = traced(inquest.forward, inquest.backward, inquest.arguments, bars, seed=inquest.seed)
+        self.sight = Sight(self.run)
+        self.blame = Blame(self.sight)
+
+    @property
+    def scalar(self) -> bool:
+        """Whether the output is a single number; then the cotangent of the recording is 1."""
+        return bool(self.sight.scalar)
+
+    def truth(self, bars: list[Array], paths: Sequence[str]) -> dict[str, Measured]:
+        """Return the true gradients for a cotangent."""
+        unit = float(bars[0].ravel()[0] / self.run.cotangent[0].ravel()[0]) if self.scalar else 1.0
+        return {path: Measured(self.sight.truth(path).shape, unit * np.ravel(self.sight.truth(path))) for path in paths}
+
+    def made(self, paths: Sequence[str]) -> Line | None:
+        """Return the line on which the only one of some gradients is made."""
+        result = self.run.results.get(paths[0], -1) if len(paths) == 1 else -1
+        return next(iter(self.blame.lines([result])), None) if result >= 0 else None
+
+    def second(self, inquest: Inquest) -> Replay | None:
+        """Return the recording at another point; None where there is none."""
+        for size in APART:
+            found = inquest.attempt(lambda size=size: Sight(traced(inquest.forward, inquest.backward, inquest.moved(size), seed=inquest.seed + 1)))
+            if found is not None and all(np.isfinite(bar).all() for bar in found.bars.nodes.values()):
+                return Replay(found)
+        return None
+
+    def pins(self, inquest: Inquest) -> list[Pin]:
+        """Return the pins of what the check found wrong."""
+        return [pin for pin in self.blame.pins if set(pin.paths) & set(inquest.wrong)]
+
+    def causes(self, inquest: Inquest) -> list[Cause]:
+        """Return what gives the gradients that are claimed: on a line of the backward, or else in the forward's sweep."""
+        second = self.second(inquest)
+        search = Search(self.blame, second, inquest.until)
+        parts = Composition(self.blame, search.facts)
+        found: list[Cause] = []
+        for pin in self.pins(inquest):
+            for source in (parts.causes, search.causes):
+                found += inquest.attempt(lambda source=source, pin=pin: list(source(pin))) or []
+        if not {path for cause in found for path in cause.paths} >= set(self.blame.wrong):
+            found += inquest.attempt(lambda: list(lapses(self.blame, second, inquest.until))) or []
+        return merged(found)
 
 
-def explained(forward, backward, arguments, evidence, *, seed=0) -> Explained:
-    (tree,) = evidence.cotangents([evidence.flat_cotangent])
-    bars = [np.asarray(bar) for _, bar in leaves(tree, "out")]
-    run = traced(forward, backward, arguments, [np.ones(bars[0].shape)] if len(bars) == 1 and bars[0].size == 1 else bars, seed=seed)
-    blame = Blame(Sight(run))
-    return Explained(run, blame.sight, blame, Lapses(blame, forward, backward, seed), evidence)
+def merged(causes: Sequence[Cause]) -> list[Cause]:
+    """Return the causes, those that say the same of several arguments as one."""
+    alike: dict[tuple[str, str], list[Cause]] = {}
+    for cause in causes:
+        alike.setdefault((cause.mistake, cause.should), []).append(cause)
+    return [some[0]._replace(paths=tuple(sorted({path for cause in some for path in cause.paths}))) for some in alike.values()]
 
 
-def listing(found: Explained) -> Steps:
+def ranked(causes: Sequence[Cause], wrong: Sequence[str]) -> list[Cause]:
+    """Return the causes to be said: those that explain most first, and of these the ones that assume least.
+
+    What is seen of the returned gradients says which mistake it is; the line of it, where one is found, says it better.
+    """
+    seen = {(cause.mistake, path) for cause in causes if cause.mistake in FACTS and cause.cost == RETURNED for path in cause.paths}
+    told_of = {path for _, path in seen}
+
+    def order(cause: Cause) -> tuple[Any, ...]:
+        agrees = all((cause.mistake, path) in seen for path in cause.paths if path in told_of)
+        return not cause.verified, -len(set(cause.paths) & set(wrong)), not agrees, cause.cost
+
+    left, chosen = set(wrong), list[Cause]()
+    for cause in sorted(causes, key=order):
+        paths = tuple(path for path in cause.paths if path in wrong)
+        new = cause.mistake not in {each.mistake for each in chosen}
+        if paths and len(chosen) < MOST and (left & set(paths) or (new and cause.verified and cause.cost <= chosen[0].cost)):
+            chosen.append(cause._replace(paths=paths))
+            left -= set(paths)
+    return chosen
+
+
+def explanations(causes: Sequence[Cause]) -> Iterator[Explanation]:
+    """Yield the causes in words; of those that cannot be told apart, on which inputs they could."""
+    for cause in causes:
+        rivals = [each for each in causes if each.mistake != cause.mistake and set(each.paths) & set(cause.paths)]
+        otherwise = CATALOGUE[rivals[0].mistake].visible if rivals else ""
+        line = cause.line or cause.forward
+        file, number = (line.code.co_filename, line.number) if line else ("", 0)
+        yield Explanation(cause.mistake, cause.paths, said(cause), cause.verified, file, number, otherwise)
+
+
+def listing(recording: Recording, wrong: Sequence[str]) -> Steps:
     """Return every line of the backward that computes something, or feeds a line that is to blame."""
-    run, sight = found.run, found.sight
-    main, near = found.lines
-    by_line = {}
+    run, sight, blame = recording.run, recording.sight, recording.blame
+    pins = [pin for pin in blame.pins if set(pin.paths) & set(wrong)]
+    main, near = set(), set()
+    for pin in pins:
+        some, others = blame.blamed(pin)
+        main |= set(some)
+        near |= set(others)
+    by_line: dict[Line, list[Any]] = {}
     for node in run.nodes[run.start :]:
         line = Line.of(node.site.frames)
         if line is not None and node.is_float and node.kind != "const":
             by_line.setdefault(line, []).append(node)
     steps = []
-    goals = {Line.of(run.nodes[p.first].site.frames): p.of[p.nodes.index(p.first)] for p in found.blame.pins}
+    goals = {Line.of(run.nodes[p.first].site.frames): p.of[p.nodes.index(p.first)] for p in pins}
     for line in sorted({*by_line, *main, *near}, key=lambda l: (l.code.co_filename, l.code.co_firstlineno, l.number)):
         nodes = by_line.get(line, [])
         last = nodes[-1] if nodes else None

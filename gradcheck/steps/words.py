@@ -1,22 +1,30 @@
-"""Sentences about a mistake, made of what is known of it."""
+"""Why some gradients are wrong, and the sentence that a person reads. Level 3."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from gradcheck.arguments import by_name
 from gradcheck.steps.blame import Line
+
+__all__ = ["Cause", "said"]
+
+MANY = 5  # arguments that a sentence names
 
 
 class Cause(NamedTuple):
-    """Why some gradients are wrong, verified at two points.
+    """Why some gradients are wrong.
 
     Attributes:
         mistake: the id in the catalogue of the mistake that it is.
         paths: the arguments whose gradients it explains.
         line: where it is, None where that is not known.
-        stands: what stands there; "" where something is missing.
-        should: what should stand there.
+        stands: what stands there; "" where ``should`` says by itself what the line does.
+        should: what should stand there: ``summed over axis 2``; or what the line does: ``lacks the path through var``.
         cost: how much it assumes; the least is said first.
+        forward: the line of the forward that it speaks of, if of one.
+        verified: whether it gives the measured gradients, at two points.
     """
 
     mistake: str
@@ -25,11 +33,21 @@ class Cause(NamedTuple):
     stands: str
     should: str
     cost: tuple[float, ...]
+    forward: Line | None = None
+    verified: bool = True
 
 
 def said(cause: Cause) -> str:
-    """Return the sentence of a cause."""
-    where = f"line {cause.line.number} of {cause.line.code.co_name}: " if cause.line else f"d{', d'.join(cause.paths)}: "
+    """Return the sentence of a cause: where, what stands there, and what should."""
+    if cause.line is None:
+        where = f"what is returned for {named(cause.paths)}"
+    else:
+        where = f"line {cause.line.number} of {cause.line.code.co_name}"
     if not cause.stands:
-        return f"{where}{cause.should}"
-    return f"{where}{cause.should}, for {cause.stands}"
+        return f"{where} {cause.should}"
+    return f"{where}: {cause.stands} should be {cause.should}"
+
+
+def named(paths: Sequence[str]) -> str:
+    """Return some arguments as a list in a sentence; of many the first."""
+    return by_name(paths if len(paths) <= MANY else [*paths[: MANY - 1], f"{len(paths) - MANY + 1} more"])
