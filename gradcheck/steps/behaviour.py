@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.steps.claims import Gradient, Says, is_a_line
-from gradcheck.trees import leaves, norm
+from gradcheck.trees import Array, leaves, norm
 
 __all__ = ["clipped", "deaf", "deaf_to_an_end", "grows", "offset", "steps"]
 
@@ -66,20 +66,29 @@ def offset(gradient: Gradient) -> Says | None:
 
 
 def deaf_to_an_end(gradient: Gradient) -> Says | None:
-    """Say which end of the output changes nothing, where the gradient is right for the rest."""
+    """Say which part of the output, an end of an axis or all but an end, changes nothing where the rest is right."""
     case, path, came, _ = gradient
     if len(case.bars) != 1 or not came.any():
         return None
     (bar,) = case.bars
     for axis, size in enumerate(bar.shape):
-        for at, which in ((0, "first"), (size - 1, "last")) if size > 1 else ():
-            there = np.zeros(bar.shape)
-            part = (slice(None),) * axis + (at,)
-            there[part] = bar[part]
-            if not case.pulled([there])[path].any() and case.slopes([bar - there], [path])[path].holds(came):
-                what = f"the gradient without the {which} of {size} along axis {axis} of the output"
-                return "G2" if axis else "C8", what
+        places = {"first": [0], "last": [size - 1], "others": list(range(1, size - 1))} if size > 1 else {}
+        parts = {which: _within(bar, axis, some) for which, some in places.items() if some}
+        heard = [which for which, part in parts.items() if case.pulled([part])[path].any()]
+        kept = np.asarray(sum(parts[which] for which in heard))
+        if heard and len(heard) < len(parts) and case.slopes([kept], [path])[path].holds(came):
+            left_out = [which for which in parts if which not in heard]
+            what = f"without the {' and '.join(left_out)}" if len(heard) >= len(left_out) else f"of the {heard[0]} alone"
+            return "G2" if axis else "C8", f"the gradient {what} of {size} along axis {axis} of the output"
     return None
+
+
+def _within(bar: Array, axis: int, places: list[int]) -> Array:
+    """Return a cotangent that is zero but at some places along an axis."""
+    kept = np.zeros(bar.shape)
+    part = (slice(None),) * axis + (places,)
+    kept[part] = bar[part]
+    return kept
 
 
 def steps(gradient: Gradient) -> Says | None:

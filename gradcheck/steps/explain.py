@@ -27,8 +27,9 @@ from gradcheck.steps.match import Sight
 from gradcheck.steps.measured import Measured
 from gradcheck.steps.paths import Composition
 from gradcheck.steps.returned import told
-from gradcheck.steps.run import Run, traced
+from gradcheck.steps.run import Run, Unrecorded, traced
 from gradcheck.steps.search import Search
+from gradcheck.steps.truth import confirmed
 from gradcheck.steps.words import Cause, said
 from gradcheck.trees import Array, leaves
 
@@ -40,7 +41,7 @@ MOST = 3  # explanations that a person reads
 APART = (0.5, 0.05)  # how far the second point is, in sizes of the point; the smaller where the forward refuses the other
 FACTS = {"B5", "C5", "E2", "G4", "H3"}  # what is seen of the returned gradients themselves, and not concluded
 RETURNED = (2.0,)  # the cost of what the returned gradients tell by themselves
-BARE = "the pair computes nothing that can be recorded"
+UNSEEN = "the forward calls code that cannot be recorded, so no line of the backward can be compared"
 LATE = "the time was over"
 UNLIKE = "no mistake of the catalogue, undone, gives the measured gradients at two points"
 
@@ -96,9 +97,11 @@ class Inquest:
             return stage()
         except KeyboardInterrupt:
             raise
+        except Unrecorded as lost:
+            self._note(str(lost))
         except BaseException as problem:  # noqa: BLE001  (the user's code may raise anything, and the verdict must stand)
             self._note(raised(problem))
-            return None
+        return None
 
     def _note(self, trouble: str) -> None:
         if trouble not in self.notes:
@@ -137,6 +140,8 @@ class Recording:
         bars = bars if bars is not None or sum(bar.size for bar in inquest.bars) == 1 else inquest.bars
         self.run: Run = traced(inquest.forward, inquest.backward, inquest.arguments, bars, seed=inquest.seed)
         self.sight = Sight(self.run)
+        if not confirmed(inquest.forward, self.run, self.sight.bars, inquest.seed):
+            raise Unrecorded(UNSEEN)
         self.blame = Blame(self.sight)
 
     @property

@@ -26,6 +26,10 @@ class Unrecorded(Exception):  # noqa: N818  (it says what became of the recordin
     """The pair could not be recorded; the message says why."""
 
 
+class Unrecorded(Exception):  # noqa: N818  (it says what became of the recording)
+    """The pair could not be recorded; the message says why."""
+
+
 class Run(NamedTuple):
     """One traced call of the forward and of the backward: which nodes are what.
 

@@ -23,6 +23,7 @@ __all__ = ["Slip", "slipped", "slips"]
 STATISTICS = {"mean", "var", "std", "max", "min"}
 SUMS = {"sum", "mean"}
 PRODUCTS = {"matmul", "dot", "einsum", "tensordot", "multiply"}
+LINEAR = {"multiply", "divide", "add", "subtract", "negative"}
 READS = {"gather", "getitem", "take"}
 
 
@@ -124,19 +125,25 @@ def _rows(node: Node, k: int, values: list[Array]) -> Iterator[Row]:
 
 
 def _by_element(node: Node, k: int, values: list[Array]) -> Iterator[Row]:
-    if len(values) == 1:
+    if len(values) == 1 and node.name in LINEAR:
+        given = next((each for each in node.args if isinstance(each, np.ndarray)), None)
+        yield "A4" if given is None else "E5" if _is_mask(given) else "A5", "is taken for the identity", _as_it_came
+    elif len(values) == 1:
         yield "C1", "is taken for the identity", _as_it_came
         yield "C2", "has its derivative taken at its result", _at_result
     elif node.name == "multiply":
         (other,) = (v for j, v in enumerate(values) if j != k)
-        mask = other.dtype.kind == "b" or (other.min(initial=0) == 0 and len(np.unique(other)) <= 2)
-        mistake = "E5" if mask else "A5" if other.ndim < node.value.ndim else "B6"
+        mistake = "E5" if _is_mask(other) else "A5" if other.ndim < node.value.ndim else "B6"
         yield mistake, f"lacks its other factor for operand {k + 1}", _as_it_came
     elif node.name in ("maximum", "minimum", "where"):
         yield "C1", "is taken for the identity", _as_it_came
     if values[k].size < node.value.size:
         yield "A2", f"gives operand {k + 1} the mean of what was broadcast, and not the sum", _mean_of_broadcast
         yield "B3", f"gives operand {k + 1} one of what was broadcast, and not the sum", _one_of_broadcast
+
+
+def _is_mask(array: Array) -> bool:
+    return array.dtype.kind == "b" or (array.min(initial=0) == 0 and len(np.unique(array)) <= 2)
 
 
 def _of_product(k: int, values: list[Array]) -> Iterator[Row]:
