@@ -1,16 +1,17 @@
-"""Which line of a backward is the first wrong one, why, and what every line holds: the whole, under one budget. Level 3.
+"""Which line of a backward is the first wrong one, why, and what every line holds: all in one time. Level 3.
 
-The pair is recorded once (run.py). One sweep back gives the true cotangents (truth.py), which are found again among the
-values of the backward (match.py); what makes all wrong gradients right when it is put in the place of a value says where
-(blame.py); what makes it of what stands there says why (paths.py, search.py, lapses.py). Where nothing can be recorded
-the returned gradients are all there is to look at (returned.py).
+The pair is recorded once (run.py). One sweep back gives the true cotangents (truth.py), which are found again among
+the values of the backward (match.py). The place where a true one makes all wrong gradients right says where (blame.py);
+what makes it of what stands there says why (paths.py, search.py, lapses.py). Where nothing can be recorded the returned
+gradients are all there is to look at (returned.py).
 """
 
 from __future__ import annotations
 
+import functools
 import linecache
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from gradcheck.steps.paths import Composition
 from gradcheck.steps.returned import told
 from gradcheck.steps.run import Run, Unrecorded, traced
 from gradcheck.steps.search import Search
+from gradcheck.steps.tape import Budget
 from gradcheck.steps.truth import confirmed
 from gradcheck.steps.words import Cause, said
 from gradcheck.trees import Array, leaves
@@ -38,7 +40,10 @@ __all__ = ["explain"]
 T = TypeVar("T")
 SECONDS = 5.0  # for everything
 MOST = 3  # explanations that a person reads
-APART = (0.5, 0.05)  # how far the second point is, in sizes of the point; the smaller where the forward refuses the other
+APART = (
+    0.5,
+    0.05,
+)  # how far the second point is, in sizes of the point; the smaller where the forward refuses the other
 FACTS = {"B5", "C5", "E2", "G4", "H3"}  # what is seen of the returned gradients themselves, and not concluded
 RETURNED = (2.0,)  # the cost of what the returned gradients tell by themselves
 UNSEEN = "the forward calls code that cannot be recorded, so no line of the backward can be compared"
@@ -112,6 +117,11 @@ class Inquest:
         """The leaves of the cotangent."""
         return [np.asarray(leaf, dtype=np.float64) for _, leaf in leaves(self.cotangent, "dout")]
 
+    def recorded(self, arguments: Arguments, bars: list[Array] | None, other: int = 0) -> Run:
+        """Return a recording of the pair; the cotangent is drawn if there is none."""
+        budget = Budget.of(self.until - time.perf_counter())
+        return traced(self.forward, self.backward, arguments, bars, seed=self.seed + other, budget=budget)
+
     def moved(self, size: float) -> Arguments:
         """Return the arguments at another point, so many sizes of the point away."""
         point, rng = self.arguments.point, np.random.default_rng((self.seed, 11))
@@ -124,9 +134,10 @@ class Inquest:
         rng = np.random.default_rng((self.seed, 17))
         beside = self.arguments.point * (1 + 0.3 * rng.uniform(-1, 1, self.arguments.layout.size))
         found = told(case, lambda: self.attempt(lambda: self._case(self.arguments.moved(beside), None)))
+        lines = [recording.made(each.paths) if recording else None for each in found]
         return [
-            Cause(each.mistake, each.paths, recording and recording.made(each.paths), "", f"is {each.what}", RETURNED, None, each.verified)
-            for each in found
+            Cause(each.mistake, each.paths, line, "", f"is {each.what}", RETURNED, None, each.verified)
+            for each, line in zip(found, lines, strict=True)
         ]
 
     def _case(self, arguments: Arguments, truth: dict[str, Measured] | None) -> Case:
@@ -138,7 +149,7 @@ class Recording:
 
     def __init__(self, inquest: Inquest, bars: list[Array] | None) -> None:
         bars = bars if bars is not None or sum(bar.size for bar in inquest.bars) == 1 else inquest.bars
-        self.run: Run = traced(inquest.forward, inquest.backward, inquest.arguments, bars, seed=inquest.seed)
+        self.run: Run = inquest.recorded(inquest.arguments, bars)
         self.sight = Sight(self.run)
         if not confirmed(inquest.forward, self.run, self.sight.bars, inquest.seed):
             raise Unrecorded(UNSEEN)
@@ -162,7 +173,7 @@ class Recording:
     def second(self, inquest: Inquest) -> Replay | None:
         """Return the recording at another point; None where there is none."""
         for size in APART:
-            found = inquest.attempt(lambda size=size: Sight(traced(inquest.forward, inquest.backward, inquest.moved(size), seed=inquest.seed + 1)))
+            found = inquest.attempt(functools.partial(_sight_at, inquest, size))
             if found is not None and all(np.isfinite(bar).all() for bar in found.bars.nodes.values()):
                 return Replay(found)
         return None
@@ -179,10 +190,19 @@ class Recording:
         found: list[Cause] = []
         for pin in self.pins(inquest):
             for source in (parts.causes, search.causes):
-                found += inquest.attempt(lambda source=source, pin=pin: list(source(pin))) or []
+                found += inquest.attempt(functools.partial(_listed, source, pin)) or []
         if not {path for cause in found for path in cause.paths} >= set(self.blame.wrong):
             found += inquest.attempt(lambda: list(lapses(self.blame, second, inquest.until))) or []
         return merged(found)
+
+
+def _sight_at(inquest: Inquest, size: float) -> Sight:
+    """Return what is seen at another point, so many sizes of the point away."""
+    return Sight(inquest.recorded(inquest.moved(size), None, other=1))
+
+
+def _listed(source: Callable[[Pin], Iterable[Cause]], pin: Pin) -> list[Cause]:
+    return list(source(pin))
 
 
 def merged(causes: Sequence[Cause]) -> list[Cause]:
@@ -190,7 +210,10 @@ def merged(causes: Sequence[Cause]) -> list[Cause]:
     alike: dict[tuple[str, str], list[Cause]] = {}
     for cause in causes:
         alike.setdefault((cause.mistake, cause.should), []).append(cause)
-    return [some[0]._replace(paths=tuple(sorted({path for cause in some for path in cause.paths}))) for some in alike.values()]
+    return [
+        some[0]._replace(paths=tuple(sorted({path for cause in some for path in cause.paths})))
+        for some in alike.values()
+    ]
 
 
 def ranked(causes: Sequence[Cause], wrong: Sequence[str]) -> list[Cause]:
@@ -198,7 +221,12 @@ def ranked(causes: Sequence[Cause], wrong: Sequence[str]) -> list[Cause]:
 
     What is seen of the returned gradients says which mistake it is; the line of it, where one is found, says it better.
     """
-    seen = {(cause.mistake, path) for cause in causes if cause.mistake in FACTS and cause.cost == RETURNED for path in cause.paths}
+    seen = {
+        (cause.mistake, path)
+        for cause in causes
+        if cause.mistake in FACTS and cause.cost == RETURNED
+        for path in cause.paths
+    }
     told_of = {path for _, path in seen}
 
     def order(cause: Cause) -> tuple[Any, ...]:
@@ -209,7 +237,11 @@ def ranked(causes: Sequence[Cause], wrong: Sequence[str]) -> list[Cause]:
     for cause in sorted(causes, key=order):
         paths = tuple(path for path in cause.paths if path in wrong)
         new = cause.mistake not in {each.mistake for each in chosen}
-        if paths and len(chosen) < MOST and (left & set(paths) or (new and cause.verified and cause.cost <= chosen[0].cost)):
+        if (
+            paths
+            and len(chosen) < MOST
+            and (left & set(paths) or (new and cause.verified and cause.cost <= chosen[0].cost))
+        ):
             chosen.append(cause._replace(paths=paths))
             left -= set(paths)
     return chosen

@@ -38,7 +38,11 @@ def lapses(blame: Blame, second: Replay | None, until: float) -> Iterator[Cause]
     for slip in slips(blame.run):
         if time.perf_counter() > until:
             return
-        if reach.get((slip.site, slip.operand)) == set(blame.wrong) and _gives(blame.sight, slip) and _gives(second.sight, slip):
+        if (
+            reach.get((slip.site, slip.operand)) == set(blame.wrong)
+            and _gives(blame.sight, slip)
+            and _gives(second.sight, slip)
+        ):
             yield _cause(blame, slip)
 
 

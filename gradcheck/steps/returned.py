@@ -41,14 +41,15 @@ class Told(NamedTuple):
 def told(case: Case, other: Callable[[], Case | None]) -> list[Told]:
     """Return what the rows say of the wrong gradients of a case, and of another of the same pair, the surest first.
 
-    A row is asked of an argument of which none before it has said anything. What a row says that looks at one point
-    alone is not verified: zeros, a gap where another point has none, a step of the descent.
+    A row is asked of an argument of which none before it has said anything, and of one that is right at the first call
+    only how it behaves at a second. What a row says that looks at one point alone is not verified: zeros, a gap where
+    another point has none, a step of the descent.
     """
     found: dict[tuple[str, str, bool], list[str]] = {}
     second: Case | None = None
-    left = case.wrong
+    wrong, left = case.wrong, [path for path in case.truth if path in case.returned]
     for row, lasting in ROWS:
-        for path in tuple(left):
+        for path in [path for path in left if path in wrong or row is behaviour.grows]:
             says = _asked(row, case, path)
             if says and lasting:
                 second = second or other()
@@ -205,6 +206,15 @@ def unlike_by_a_factor(gradient: Gradient) -> Says | None:
     return None
 
 
+def whole(gradient: Gradient) -> Says | None:
+    """Say that these are whole numbers, where it is not only at the end that they are cut."""
+    _, _, came, truth = gradient
+    if came.size > FEW and came.any() and np.array_equal(came, np.rint(came)):
+        off = truth.values if truth.tangents is None else np.ones(1)
+        return ("H3", "in whole numbers, and the gradient is not") if not np.array_equal(off, np.rint(off)) else None
+    return None
+
+
 def incomplete(gradient: Gradient) -> Says | None:
     """Say which places along an axis are zero, where all others are right."""
     _, _, came, truth = gradient
@@ -250,6 +260,7 @@ ROWS: tuple[tuple[Callable[[Gradient], Says | None], bool], ...] = (
     (unlike_by_a_factor, True),
     (behaviour.deaf_to_an_end, True),
     (incomplete, True),
+    (whole, False),
     (behaviour.steps, False),
     (empty, False),
 )

@@ -26,10 +26,6 @@ class Unrecorded(Exception):  # noqa: N818  (it says what became of the recordin
     """The pair could not be recorded; the message says why."""
 
 
-class Unrecorded(Exception):  # noqa: N818  (it says what became of the recording)
-    """The pair could not be recorded; the message says why."""
-
-
 class Run(NamedTuple):
     """One traced call of the forward and of the backward: which nodes are what.
 
@@ -63,7 +59,7 @@ class Run(NamedTuple):
 
 def traced(
     forward: Callable[..., Any],
-    backward: Callable[..., Any],
+    backward: Callable[..., Any] | None,
     arguments: Arguments,
     cotangent: Sequence[Array] | None = None,
     seed: int = 0,
@@ -74,7 +70,7 @@ def traced(
 
     Args:
         forward: the user's, and
-        backward: likewise. Neither of them, nor anything that they reach, is changed.
+        backward: likewise; None if the forward alone is to be recorded. Neither of them, nor anything that they reach, is changed.
         arguments: of the forward.
         cotangent: what the backward is given; it is drawn from ``seed`` if it is None.
         seed: of the cotangent.
@@ -100,7 +96,7 @@ def traced(
 def _recorded(
     tape: Tape,
     forward: Callable[..., Any],
-    backward: Callable[..., Any],
+    backward: Callable[..., Any] | None,
     arguments: Arguments,
     cotangent: Sequence[Array] | None,
     seed: int,
@@ -112,6 +108,8 @@ def _recorded(
     outs = [tape.read(each) if isinstance(each, np.ndarray) else -1 for each in found]
     bars = _drawn(found, seed) if cotangent is None else list(cotangent)
     start = len(tape.nodes)
+    if backward is None:
+        return Run(tape, arguments, leaf, outs, bars, start, {}, {})
     douts = [tape.leaf(bar.astype(getattr(y, "dtype", float)), "dout") for bar, y in zip(bars, found, strict=True)]
     dout = rebuild(out, iter(douts))
     returned = tape.run(twins.of(backward), dout, cache)

@@ -242,8 +242,8 @@ def test_a_row_that_holds_at_one_point_alone_is_not_told():
     def backward(dout, x):
         return {"x": dout * 2 * x * (2.0 if x[0] == 1 else 3.0)}
 
-    arguments = Arguments.of(forward, (np.array([1.0, 4.0, 2.0, 3.0]),))
-    other = case_of(forward, backward, arguments.moved(np.array([1.5, 3.0, 2.0, 3.0])), 1.0, ("x",))
+    arguments = Arguments.of(forward, (np.array([1.0, 4.1, 2.2, 3.3]),))
+    other = case_of(forward, backward, arguments.moved(np.array([1.5, 3.1, 2.2, 3.3])), 1.0, ("x",))
     assert told(case_of(forward, backward, arguments, 1.0, ("x",)), lambda: other) == []
 
 
