@@ -186,7 +186,7 @@ class Recording:
         """Return what gives the gradients that are claimed: on a line of the backward, or else in the forward's sweep."""
         second = self.second(inquest)
         search = Search(self.blame, second, inquest.until)
-        parts = Composition(self.blame, search.facts)
+        parts = Composition(self.blame, search.facts, second)
         found: list[Cause] = []
         for pin in self.pins(inquest):
             for source in (parts.causes, search.causes):
@@ -206,12 +206,12 @@ def _listed(source: Callable[[Pin], Iterable[Cause]], pin: Pin) -> list[Cause]:
 
 
 def merged(causes: Sequence[Cause]) -> list[Cause]:
-    """Return the causes, those that say the same of several arguments as one."""
-    alike: dict[tuple[str, str], list[Cause]] = {}
+    """Return the causes, the same mistake in several arguments as one, told by where it assumes least."""
+    alike: dict[str, list[Cause]] = {}
     for cause in causes:
-        alike.setdefault((cause.mistake, cause.should), []).append(cause)
+        alike.setdefault(cause.mistake, []).append(cause)
     return [
-        some[0]._replace(paths=tuple(sorted({path for cause in some for path in cause.paths})))
+        min(some, key=lambda cause: cause.cost)._replace(paths=tuple(sorted({path for cause in some for path in cause.paths})))
         for some in alike.values()
     ]
 

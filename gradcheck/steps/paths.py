@@ -6,20 +6,20 @@ part is what comes back along a path; the paths are split where a value is used 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.steps.blame import Blame, Pin
+from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.rewrites.meanings import Meanings
 from gradcheck.steps.rewrites.table import Array, proportional
 from gradcheck.steps.words import Cause
 
-STATISTICS = {"sum", "mean", "var", "std", "norm"}
-PARTS = 8  # paths that are told apart
+CHOICES = {"where", "maximum", "minimum", "clip"}
+PARTS = 8  # paths for which shares are solved
+MANY = 40  # paths of which one may be missing, or alone there
 SPLITS = 6  # values at which paths are split
 TURNS = 60  # turns of a place that are looked at
 NOTHING = 1e-9  # of the largest part: a part that rounding made
@@ -33,69 +33,103 @@ class Part(NamedTuple):
 
 
 class Composition:
-    """The blamed value of a pin in terms of the true parts of what it ought to be."""
+    """The blamed value of a pin in terms of the true parts of what it ought to be, at two points."""
 
-    def __init__(self, blame: Blame, facts: Meanings) -> None:
+    def __init__(self, blame: Blame, facts: Meanings, second: Replay | None) -> None:
         self.blame, self.sight, self.run, self.facts = blame, blame.sight, blame.run, facts
+        self.second = second.sight if second else None
 
     def causes(self, pin: Pin) -> Iterator[Cause]:
         """Yield what is missing from a value, or there with another factor, at all its turns alike."""
         wrong = [j for j, i in enumerate(pin.nodes) if not same(self.run.value(i), pin.truths[j])]
         if not wrong or len(wrong) > TURNS:
             return
+        line = (self.blame.lines([pin.first]) or [None])[0]
+        if not any(np.any(self.run.value(pin.nodes[j])) for j in wrong):
+            of = self.run.nodes[pin.of[wrong[0]]]
+            state = of.kind != "leaf" and self.facts.over_time and self.run.tape.turns[of.site]
+            yield Cause("G1" if state else "C8", pin.paths, line, "", f"is zero, and should be the cotangent of {self.facts.called(of.id)}", (0, 0, 0))
+            return
         for split in range(SPLITS):
-            found = [self._shares(pin, j, split) for j in wrong]
+            found = [self._shares(self.sight, pin, j, split) for j in wrong]
             if any(each is None for each in found):
                 continue
-            off = [[(part, share) for part, share in each or () if abs(share - 1) > 1e-6] for each in found]
-            kinds = {tuple(sorted((self._place(part), round(share, 6)) for part, share in some)) for some in off}
-            if all(off) and len({round(share, 6) for some in off for _, share in some}) == 1 and len(kinds) <= 2:
-                yield self._told(pin, off[0], [part for part, share in found[0] or () if abs(share - 1) <= 1e-6])
+            off = [[(part, share) for part, share in each or () if share != 1] for each in found]
+            kinds = {tuple(sorted((self._place(part), share) for part, share in some)) for some in off}
+            if all(off) and len({share for some in off for _, share in some}) == 1 and len(kinds) <= 2 and self._again(pin, wrong[0], split, found[0] or []):
+                yield self._told(pin, off[0], [part for part, share in found[0] or () if share == 1], line)
                 return
+
+    def _again(self, pin: Pin, j: int, split: int, found: list[tuple[Part, float]]) -> bool:
+        """Whether a turn is made of the same parts at the second point."""
+        if self.second is None:
+            return True
+        again = self._shares(self.second, pin, j, split)
+        return again is not None and [share for _, share in again] == [share for _, share in found]
 
     def _place(self, part: Part) -> tuple[Any, ...]:
         return tuple((str(self.run.nodes[i].site.name), self.run.nodes[i].site.line, k) for i, k in part.uses)
 
-    def _shares(self, pin: Pin, j: int, split: int) -> list[tuple[Part, float]] | None:
+    def _shares(self, sight: Sight, pin: Pin, j: int, split: int) -> list[tuple[Part, float]] | None:
         """Return how many times each part is in a turn of the blamed value, None if it is made of something else."""
-        value = np.ravel(self.run.value(pin.nodes[j])).astype(float)
-        parts = [part._replace(value=sliced(self.sight, pin, j, part.value)) for part in self.parts(pin.of[j], split)]
-        if not 2 <= len(parts) <= PARTS or any(part.value.size != value.size for part in parts):
+        value = np.ravel(sight.run.value(pin.nodes[j])).astype(float)
+        parts = [part._replace(value=self._turn(sight, pin, j, part.value)) for part in self.parts(sight, pin.of[j], split)]
+        if not parts or len(parts) > MANY or (len(parts) == 1 and not self._regular(parts[0].value, sight.run.nodes[pin.of[j]])):
+            return None
+        if any(part.value.size != value.size for part in parts) or not np.isfinite(value).all():
             return None
         matrix = np.stack([np.ravel(part.value) for part in parts], axis=1).astype(float)
-        size = np.linalg.norm(matrix, axis=0)
-        if matrix.shape[0] <= matrix.shape[1] or not np.isfinite(size).all():
-            return None
-        found, _, rank, _ = np.linalg.lstsq(matrix / size, value, rcond=1e-9)
-        found = found / size
-        if rank < matrix.shape[1] or not same(matrix @ found, value, 1e-6):
-            return None
-        return [(part, 0.0 if abs(c) < 1e-7 else float(c)) for part, c in zip(parts, found, strict=True)]
+        if len(parts) > PARTS or matrix.shape[0] <= matrix.shape[1]:
+            shares = self._plain(matrix, value)
+        else:
+            size = np.linalg.norm(matrix, axis=0)
+            found, _, rank, _ = np.linalg.lstsq(matrix / size, value, rcond=1e-9)
+            shares = found / size if rank == matrix.shape[1] and same(matrix @ (found / size), value, 1e-6) else None
+        return None if shares is None else [(part, round(float(c), 6) + 0.0) for part, c in zip(parts, shares, strict=True)]
 
-    def parts(self, of: int, split: int) -> list[Part]:
+    def _plain(self, matrix: Array, value: Array) -> Array | None:
+        """Return the shares of parts that are too many to solve for: one is missing, or one alone is there."""
+        whole, n = matrix.sum(axis=1), matrix.shape[1]
+        for k in range(n):
+            for shares, made in ((1.0 - np.eye(n)[k], whole - matrix[:, k]), (np.eye(n)[k], matrix[:, k])):
+                if same(made, value, 1e-6):
+                    return np.asarray(shares)
+        return None
+
+    def _turn(self, sight: Sight, pin: Pin, j: int, part: Array) -> Array:
+        """Return what of a part goes with a turn of a pin: a sample, where a batch is done one by one, and as many times
+        as the whole backward has it."""
+        bar = np.asarray(self.sight.bars.nodes.get(pin.of[j], 0.0))
+        if len(pin.nodes) > 1 and pin.of.count(pin.of[j]) == len(pin.nodes) and part.shape == bar.shape:
+            for axis, count in enumerate(bar.shape):
+                if count == len(pin.nodes) and (times := proportional(pin.truths[j], np.take(bar, j, axis))):
+                    return np.asarray(np.take(part, j, axis)) * times
+        return part * (proportional(pin.truths[j], bar) or 1.0)
+
+    def parts(self, sight: Sight, of: int, split: int) -> list[Part]:
         """Return the parts of a cotangent, split at so many values that are used more than once."""
-        paths: list[tuple[tuple[int, int], ...]] = [(use,) for use in self.sight.uses.get(of, ())]
+        paths: list[tuple[tuple[int, int], ...]] = [(use,) for use in sight.uses.get(of, ())]
         for _ in range(split):
             for n, path in enumerate(paths):
-                uses = self.sight.uses.get(path[-1][0], ())
-                if uses and len(paths) + len(uses) <= 2 * PARTS:
+                uses = sight.uses.get(path[-1][0], ())
+                if uses and len(paths) + len(uses) <= MANY:
                     at = path
                     while len(uses) == 1:  # a chain
                         at = (*at, uses[0])
-                        uses = self.sight.uses.get(at[-1][0], ())
+                        uses = sight.uses.get(at[-1][0], ())
                     if len(uses) > 1:
                         paths[n : n + 1] = [(*at, use) for use in uses]
                         break
             else:
                 return []
-        parts = [Part(path, self._along(path)) for path in paths]
+        parts = [Part(path, self._along(sight, path)) for path in paths]
         largest = max((float(np.linalg.norm(part.value)) for part in parts), default=0.0)
         return self._joined([part for part in parts if np.linalg.norm(part.value) > NOTHING * largest])
 
-    def _along(self, path: tuple[tuple[int, int], ...]) -> Array:
-        bar = np.asarray(self.sight.bars.edges[path[-1]], dtype=float)
+    def _along(self, sight: Sight, path: tuple[tuple[int, int], ...]) -> Array:
+        bar = np.asarray(sight.bars.edges[path[-1]], dtype=float)
         for i, k in reversed(path[:-1]):
-            bar = np.asarray(self.sight.pulls[i, k](np.reshape(bar, self.run.value(i).shape)))
+            bar = np.asarray(sight.pulls[i, k](np.reshape(bar, sight.run.value(i).shape)))
         return bar
 
     def _joined(self, parts: list[Part]) -> list[Part]:
@@ -112,52 +146,41 @@ class Composition:
 
     # -- what it means
 
-    def _told(self, pin: Pin, off: list[tuple[Part, float]], present: list[Part]) -> Cause:
+    def _told(self, pin: Pin, off: list[tuple[Part, float]], present: list[Part], line: Line | None) -> Cause:
         (part, share), run = off[0], self.run
         of = run.nodes[pin.of[pin.nodes.index(pin.first)]]
         there = {use for other in present for use in other.uses}
         node = run.nodes[next((use for use in part.uses if use not in there), part.uses[0])[0]]
-        line = (self.blame.lines([pin.first]) or [None])[0]
-        through = self.facts.called(node.id)
-        regular = self._regular(part.value, of)
-        if share:
-            meaning = self.facts.number(1 / share)
-            mistake = regular or ("A1" if math.isclose(share, -1, rel_tol=1e-6) else meaning.mistake if meaning else "A4")
-            words = f"has the path through {through} {meaning.said if meaning else f'{1 / share:.4g}'} times too seldom" if share > 0 else f"has the path through {through} with the wrong sign"
+        through = f"the path through {self.facts.called(node.id)}"
+        regular = self._regular(part.value, of) if present or len(off) == 1 else ""
+        if not share:
+            mistake, words = regular or self._missing([p for p, _ in off], present, node, of), f"lacks {through}"
+        elif share == -1:
+            mistake, words = regular or "A1", f"has {through} with the wrong sign" if present else "has the wrong sign"
         else:
-            mistake, words = regular or self._missing(part, node, of, run.value(pin.first)), f"lacks the path through {through}"
-        return Cause(mistake, pin.paths, line, "", words, (0.0 if share in (0.0, -1.0) or regular else 0.5, 0.0))
+            meaning = self.facts.number(1 / share)
+            times = f"times {meaning.said if meaning else f'{1 / share:.4g}'}"
+            mistake, words = regular or (meaning.mistake if meaning else "A4"), f"should have {through} {times}" if present else f"should be {times}"
+        return Cause(mistake, pin.paths, line, "", words, (0 if share in (0, -1) or regular else 1, 0, 0))
 
-    def _missing(self, part: Part, node: Any, of: Any, value: Array) -> str:
-        """Return the mistake of leaving out a part that comes back through a node."""
-        run = self.run
+    def _missing(self, off: list[Part], present: list[Part], node: Any, of: Any) -> str:
+        """Return the mistake of leaving out parts, the first of which comes back through a node."""
+        run, part = self.run, off[0]
+        if self.facts.over_time and (node.turn or run.tape.turns[node.site]):
+            if of.kind != "leaf":
+                return "G1"
+            return "E1" if len(present) == 1 and len(off) > 1 else "G2"
         if self.facts.softmax(node):
             return "C6"
-        if node.name in STATISTICS and of.kind != "leaf":
+        if self.facts.statistic(node):
             return "C7"
-        if node.turn or (run.tape.turns[node.site] and self.facts.over_time):
-            return "E1" if of.kind == "leaf" or not self.facts.over_time else "G1"
-        if node.name in STATISTICS:
-            return "C7"
-        if not np.any(part.value * value.reshape(part.value.shape)) and np.any(value):
-            return "C3"
+        if node.turn or run.tape.turns[node.site]:
+            return "E1"
+        if any(n.name in CHOICES for n in (node, *self.facts.chain(node), *(run.nodes[i] for i, _ in part.uses))):
+            return "C3"  # a branch of a function
         unused = (n for n in run.nodes[run.start :] if n.is_float and n.value.size == part.value.size and n.id not in self.blame.replay.needed)
         return "E1" if any(same(n.value, part.value) for n in unused) else "C8"
 
     def _regular(self, part: Array, node: Any) -> str:
-        """Return the class of a part that is so many times the parameter itself."""
-        if node.kind != "leaf" or part.size < 2 or not proportional(part, node.value, 1e-7):
-            return ""
-        return "D2" if self.facts.bias(node.value) else "D1"
-
-
-def sliced(sight: Sight, pin: Pin, j: int, value: Array) -> Array:
-    """Return the part of an array that goes with a turn of a pin, where a batch is done sample by sample, as many times
-    as the whole backward has it."""
-    bar = np.asarray(sight.bars.nodes.get(pin.of[j], 0.0))
-    value = value * (proportional(pin.truths[j], bar) or 1.0)
-    if len(pin.nodes) > 1 and pin.of.count(pin.of[j]) == len(pin.nodes) and value.shape == bar.shape:
-        for axis, count in enumerate(bar.shape):
-            if count == len(pin.nodes) and proportional(pin.truths[j], np.take(bar, j, axis)):
-                return np.asarray(np.take(value, j, axis))
-    return value
+        """Return D1 for a part that is so many times the parameter itself, "" for another."""
+        return "D1" if node.kind == "leaf" and part.size > 1 and proportional(part, node.value, 1e-7) else ""

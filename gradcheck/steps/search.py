@@ -19,7 +19,7 @@ from gradcheck.steps.blame import At, Blame, Line, Pin, Replay
 from gradcheck.steps.match import same
 from gradcheck.steps.rewrites import factors, itself, jacobians, memory, sums, values
 from gradcheck.steps.rewrites.meanings import Meanings
-from gradcheck.steps.rewrites.table import Array, Make, Operation, Refused, Rewrite
+from gradcheck.steps.rewrites.table import Array, Make, Operation, Refused, Rewrite, proportional
 from gradcheck.steps.rewrites.values import Values
 from gradcheck.steps.words import Cause
 
@@ -29,7 +29,8 @@ NODES = 4000  # nodes that are replayed for one comparison
 SAID = 3  # rewrites that cannot be told apart are said
 BAD = (Refused, ValueError, TypeError, IndexError, KeyError, AttributeError, ZeroDivisionError, FloatingPointError, OverflowError, np.linalg.LinAlgError)
 
-OWN = (itself.signs, itself.functions, itself.precision, itself.dropped, sums.reductions, sums.products, sums.axes)
+OWN = (itself.signs, itself.dropped, itself.functions, itself.precision, sums.reductions, sums.products, sums.axes)
+STRANGE = 2  # the level at which the operation itself is done otherwise in a way that nobody would mean
 LEVELS: tuple[tuple[Callable[..., Iterator[Rewrite]], ...], ...] = (
     (),
     (factors.derivatives, factors.too_many, jacobians.jacobians),
@@ -76,10 +77,10 @@ class Search:
 
     def causes(self, pin: Pin) -> list[Cause]:
         """Return what makes the gradients of a pin right, the simplest first."""
-        fixes = self.found(pin)
-        return [self._told(fix, pin) for fix in fixes]
+        level, fixes = self.found(pin)
+        return [self._told(fix, pin, level)._replace(cost=(level + 1, fix.rewrite.strange, n)) for n, fix in enumerate(fixes)]
 
-    def found(self, pin: Pin) -> list[Fix]:
+    def found(self, pin: Pin) -> tuple[int, list[Fix]]:
         """Return the rewrites of the first level that has any."""
         with np.errstate(all="ignore"):
             world = At(self.sight, self.replay.again(dict(zip(pin.nodes, pin.truths, strict=True))) or {})
@@ -88,12 +89,12 @@ class Search:
             for level in range(len(LEVELS)):
                 found = self._verified(pin, self._level(tried, level))
                 if found:
-                    return found
+                    return level, found
                 if level == 0 and (moved := self._moves(pin, world)):
-                    return moved
+                    return 0, moved
                 if level == 0 and (found := self._verified(pin, self._together(pin, tried))):
-                    return found
-        return []
+                    return 1, found
+        return 0, []
 
     def _level(self, tried: Sequence[_Tried], level: int) -> Iterator[Fix]:
         for each in tried:
@@ -198,7 +199,7 @@ class Search:
         inside = {spot(run.nodes[i]) for i in segments}
         for k, (goal, _) in enumerate(goals):
             cut = set(pin.nodes) - {goal}
-            for i in self._above(goal, cut):
+            for i in self.above(goal, tuple(cut)):
                 site = spot(run.nodes[i])
                 if site in inside and site not in (spot(own), spot(run.nodes[pin.first])) and run.nodes[i].kind in ("op", "gather") and isinstance(run.value(i), np.ndarray):
                     sites.setdefault(site, [[] for _ in goals])[k].append(i)
@@ -223,12 +224,13 @@ class Search:
         node = self.run.nodes[first]
         return Place(node.site, spot(node), first, tuple(turns), wanted, far)
 
-    def _above(self, goal: int, cut: set[int]) -> list[int]:
+    @functools.lru_cache(maxsize=4096)  # noqa: B019  (a search lives no longer than a report)
+    def above(self, goal: int, cut: tuple[int, ...]) -> list[int]:
         """Return what a node is computed from in the backward, up to some nodes."""
-        found, waiting = set(), [goal]
+        found, stop, waiting = set(), set(cut), [goal]
         while waiting:
             i = waiting.pop()
-            if i in found or i in cut or i < self.run.start:
+            if i in found or i in stop or i < self.run.start:
                 continue
             found.add(i)
             waiting.extend(self.run.nodes[i].parents)
@@ -272,12 +274,15 @@ class Search:
 
     # -- words
 
-    def _told(self, fix: Fix, pin: Pin) -> Cause:
+    def _told(self, fix: Fix, pin: Pin, level: int) -> Cause:
         node, rewrite = self.run.nodes[fix.place.first], fix.rewrite
         line = (self.blame.lines([node.id]) or [None])[0]
         if rewrite.operand >= 0 and node.kind == "op":  # what was handed over is wrong, not what is done with it
             line = self._made(node, rewrite) or line
-        return Cause(rewrite.id, pin.paths, line, rewrite.stands or f"the {node.name}", rewrite.should, (1 + rewrite.strange, fix.place.far))
+        mistake, of = rewrite.id, self.run.nodes[pin.of[pin.nodes.index(pin.first)]]
+        if mistake[0] == "A" and of.kind == "leaf" and of.value.size > 1 and proportional(pin.truths[0], of.value, 1e-7):
+            mistake = "D1"  # what is scaled wrongly is all of it the regulariser's
+        return Cause(mistake, pin.paths, line, rewrite.stands or f"the {node.name}", rewrite.should, (level + 1, rewrite.strange, 0))
 
     def _made(self, node: Any, rewrite: Rewrite) -> Line | None:
         """Return the line on which the operand that is wrong is made, if that carries no cotangent."""
@@ -303,11 +308,15 @@ class _Tried:
     @functools.cached_property
     def values(self) -> Values:
         """The values that can be taken, with the turns of the forward that go with those of the place."""
-        run, pin = self.run, self.pin
-        ids = [n.id for n in run.nodes[run.start :] if spot(n) == self.place.spot and n.id in self.search.replay.needed]
-        turns = {i: run.nodes[of].turn for i, of in zip(ids, pin.of, strict=True)} if len(ids) == len(pin.of) else {}
+        run, pin, nodes = self.run, self.pin, set(self.pin.nodes)
+        turns, rows = {}, {}
+        same_value = len(pin.nodes) > 1 and pin.of.count(pin.of[0]) == len(pin.nodes)
+        for j, goal in enumerate(pin.nodes):
+            for i in self.search.above(goal, tuple(nodes - {goal})):
+                if spot(run.nodes[i]) == self.place.spot:
+                    turns[i] = run.nodes[pin.of[j]].turn
+                    rows |= {i: j} if same_value else {}
         count = run.tape.turns[run.nodes[pin.of[0]].site] + 1
-        rows = {i: j for j, i in enumerate(ids)} if len(ids) > 1 and pin.of.count(pin.of[0]) == len(ids) else {}
         return Values(self.search.sight, self.search.facts, self.node, turns, count, rows, set(pin.of))
 
     @functools.cached_property
@@ -317,11 +326,10 @@ class _Tried:
 
     def rewrites(self, level: int) -> Iterator[Rewrite]:
         """Yield the rewrites of a level that can be made here at all."""
-        tables: list[Callable[[], Iterator[Rewrite]]] = [functools.partial(t, self.operation) for t in OWN] if level == 0 else [
-            functools.partial(t, self.operation, self.values) for t in LEVELS[level]]
-        for table in tables:
+        own = [functools.partial(t, self.operation) for t in OWN] if level in (0, STRANGE) else []
+        for table in (*own, *(functools.partial(t, self.operation, self.values) for t in LEVELS[level])):
             try:
-                yield from table()
+                yield from (rewrite for rewrite in table() if level or not rewrite.strange)
             except BAD:
                 continue
 
@@ -379,7 +387,7 @@ def _of_sites(both: dict[Any, Make]) -> Make:
 
 def _between(self: Search, goal: int, ids: tuple[int, ...], cut: tuple[int, ...]) -> list[int]:
     """Return the nodes from some to another, in order."""
-    above = self._above(goal, set(cut))
+    above = self.above(goal, cut)
     found = set(ids)
     for i in above:
         if found.intersection(self.run.nodes[i].parents):

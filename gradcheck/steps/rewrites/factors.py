@@ -17,7 +17,7 @@ from gradcheck.steps.match import same
 from gradcheck.steps.rewrites.itself import logistic
 from gradcheck.steps.rewrites.table import PRODUCTS, Array, Make, Operation, Refused, Rewrite, arguments, by, redone
 from gradcheck.steps.rewrites.values import Values
-from gradcheck.steps.truth import slope_by_element
+from gradcheck.steps.pulls import slope_by_element
 
 DEEP = 5  # factors in a row that may be too many at once
 
@@ -153,7 +153,7 @@ def numbers(op: Operation, values: Values) -> Iterator[Rewrite]:
                 if c == old:
                     continue
                 ratio = op.facts.number(c / old if op.name == "multiply" else old / c) if old and op.name in ("multiply", "divide") else None
-                yield Rewrite(ratio.mistake if ratio else "C3" if op.name in ("add", "subtract", "power") else meaning.mistake, meaning.said,
+                yield Rewrite(ratio.mistake if ratio and ratio.mistake in ("A1", "A2", "A3") else "C3" if op.name in ("add", "subtract", "power") else meaning.mistake, meaning.said,
                               lambda n, v, at, p=place, c=c: _number(n, v, p, c), f"{old:g}", place, strange=1)
 
 

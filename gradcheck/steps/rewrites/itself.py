@@ -39,7 +39,7 @@ def signs(op: Operation) -> Iterator[Rewrite]:
         if numbers == [1] and op.args[1]:
             meaning = op.facts.number(float(op.args[1]) ** (-2 if op.name == "multiply" else 2)) or op.facts.number(float(op.args[1]))
             mistake = meaning.mistake if meaning else "A4"
-        yield Rewrite(mistake, f"{other} by {op.said(1)}", by(FOUR[other]), op.name, several=True)
+        yield Rewrite(mistake, f"{other} by {op.said(1)}", by(FOUR[other]), op.name, strange=not numbers, several=True)
     for other in FOUR:
         if {other, op.name} not in ({"add", "subtract"}, {"multiply", "divide"}, {op.name}):
             yield Rewrite("B6", other, by(FOUR[other]), op.name, strange=1)
@@ -87,9 +87,10 @@ def dropped(op: Operation) -> Iterator[Rewrite]:
     """One operand alone: the other is a factor or a term too many."""
     if op.name in ("matmul", "dot", "einsum", "tensordot", "outer") or not op.args:
         return
-    for place in op.arrays[:2] or op.operands[:1]:
+    arrays = [i for i in op.operands[:2] if isinstance(op.args[i], np.ndarray)]
+    for place in arrays or op.operands[:1]:
         if op.name in SOFTENED:
-            if place == op.arrays[0] if op.arrays else place == 0:
+            if place == arrays[0] if arrays else place == 0:
                 yield Rewrite(SOFTENED[op.name], f"{op.said(place)} as it is", alone(place), op.name)
             continue
         lost = [op.args[i] for i in op.operands[:2] if i != place]
@@ -103,12 +104,14 @@ def _with(op: Operation, place: int) -> str:
 
 def _too_many(op: Operation, place: int, lost: object) -> str:
     """Return the mistake of one operand too many."""
-    if lost is None:
-        return {"sum": "B4", "mean": "B4", "flip": "F1", "rot90": "F1", "roll": "F3"}.get(op.name, "C3")
+    if lost is None or op.name not in FOUR:
+        return {"sum": "B4", "mean": "B4", "flip": "F1", "rot90": "F1", "roll": "C2"}.get(op.name, "C3")
     value = np.asarray(lost, dtype=float)
     if op.name in ("add", "subtract"):
         if value.size > 1 and (mistake := op.facts.parameter(value)):
             return mistake
+        if op.name == "subtract" and any(op.facts.updated(op.result, np.asarray(op.args[i])) for i in (0,)):
+            return "E4"
         return "E2" if np.shape(op.args[place]) == value.shape and np.allclose(op.args[place], value) else "C8"
     if value.size == 1:
         c = float(value.ravel()[0])
@@ -124,8 +127,8 @@ def _too_many(op: Operation, place: int, lost: object) -> str:
 
 
 def logistic(op: Operation, value: Array) -> bool:
-    """Whether a factor is p(1 - p) of probabilities p of the forward: what a loss has taken into account already."""
-    for node in op.facts.forward:
+    """Whether a factor is p(1 - p) of probabilities p: what a loss has taken into account already."""
+    for node in op.facts.run.nodes[: op.node.id]:
         p = node.value
         if isinstance(p, np.ndarray) and p.dtype.kind == "f" and p.shape == value.shape and p.size and 0 < p.min() and p.max() < 1 and np.allclose(p * (1 - p), value):
             return True

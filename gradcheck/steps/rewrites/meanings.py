@@ -16,8 +16,12 @@ import numpy as np
 
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.rewrites.table import NUMBERS, PRODUCTS, Array, proportional
+from gradcheck.steps.truth import adjoint
+from gradcheck.steps.pulls import is_by_element
 
 MOST = 64  # arrays whose sizes are read
+NEAR = 12  # steps of the forward within which a statistic is used
+STATISTICS = {"sum", "mean", "var", "std", "norm"}
 LINEAR = {"add", "subtract", "negative", "multiply", "divide"}
 
 
@@ -40,23 +44,67 @@ class Meanings:
         node = self.run.nodes[i]
         if node.kind == "leaf":
             return str(node.name)
+        after = self.run.nodes[i + 1 : i + 4]
+        if node.kind == "gather" and len(node.parents) == 1 and any(n.kind == "op" and n.site.frames == node.site.frames for n in after):
+            turned = node.value.ndim == 2 and node.value.shape == self.run.value(node.parents[0]).shape[::-1]
+            return self.called(node.parents[0]) + ".T" * turned  # read on the way into an operation
         where = "" if i >= self.run.start else f" (line {node.site.line} of the forward)"
         if node.site.variable:
             return f"{node.site.variable}{where}"
         return f"the {node.name} of line {node.site.line}{' of the forward' if where else ''}"
 
+    def origin(self, i: int) -> int:
+        """Return the node that a value is a view of, itself where it is none."""
+        while i >= 0 and self.run.nodes[i].kind == "gather" and len(self.run.nodes[i].parents) == 1:
+            i = self.run.nodes[i].parents[0]
+        return i
+
+    def another_turn(self, i: int, value: Array) -> bool:
+        """Whether a value, or its transpose, is what the place of a node made at another turn."""
+        site, tape = self.run.nodes[i].site, self.run.tape
+        made = (self.run.nodes[tape.at[site, t]].value for t in range(tape.turns[site] + 1))
+        return any(np.array_equal(value, other) or np.array_equal(value.T, other) for other in made)
+
     # -- numbers
 
     @functools.cached_property
     def batch(self) -> frozenset[int]:
-        """The sizes that count samples: of a leading axis that an input shares with the output, or with what is averaged."""
+        """The sizes that count samples: what comes back for one sample of the output reaches one sample of an input alone."""
+        found = set()
+        for k, i in enumerate(self.run.outs):
+            for axis, n in enumerate(np.shape(self.run.value(i)) if i >= 0 else ()):
+                if n > 1 and self._apart(k, axis, 0) & self._apart(k, axis, n - 1):
+                    found.add(n)
         leading = {self.run.value(i).shape[0] for i in self.run.leaf.values() if self.run.value(i).ndim > 1}
-        out = {np.shape(self.run.value(i))[0] for i in self.run.outs if i >= 0 and np.ndim(self.run.value(i))}
-        means = {n for node in self.forward if node.name in ("mean", "sum") and node.parents and node.value.ndim == 0
-                 for n in self.run.value(node.parents[0]).shape[:1]}
         columns = {self.run.value(i).shape[-1] for i in self.run.leaf.values() if self.run.value(i).ndim == 2}
+        means = {n for shape in self._averaged for n in shape}
         divided = {round(c) for c in self.divisors if abs(c - round(c)) < 1e-9}
-        return frozenset(n for n in (leading & (out | means)) | ((leading | columns) & divided) if n > 1)
+        scalar = all(np.size(bar) == 1 for bar in self.run.cotangent)
+        return frozenset(found | ({n for n in (leading & means) | ((leading | columns) & divided) if n > 1} if scalar else set()))
+
+    def _apart(self, k: int, axis: int, at: int) -> set[tuple[str, int]]:
+        """Return the inputs, and their axes, of which one sample alone matters to one sample of an output."""
+        bar = np.zeros(self.run.cotangent[k].shape)
+        np.moveaxis(bar, axis, 0)[at] = np.moveaxis(self.run.cotangent[k], axis, 0)[at]
+        bars = adjoint(self.run._replace(cotangent=[bar if j == k else 0 * each for j, each in enumerate(self.run.cotangent)]), self.sight.pulls).nodes
+        found, n = set(), bar.shape[axis]
+        for path, i in self.run.leaf.items():
+            for other, m in enumerate(np.shape(bars.get(i, 0.0))):
+                here = np.moveaxis(np.asarray(bars[i]), other, 0).reshape(m, -1).any(axis=1)
+                if m == n and here[at] and here.sum() == 1:
+                    found.add((path, other))
+        return found
+
+    @functools.cached_property
+    def _averaged(self) -> set[tuple[int, ...]]:
+        """The shapes over whose leading axis, and others, the forward sums or averages."""
+        found = set()
+        for node in self.forward:
+            if node.name in ("mean", "sum") and node.parents and node.value.size:
+                shape = self.run.value(node.parents[0]).shape
+                if node.value.size * shape[0] <= math.prod(shape) if shape else False:
+                    found.add(shape[:1] if node.value.size > 1 else shape)
+        return found
 
     @functools.cached_property
     def divisors(self) -> frozenset[float]:
@@ -96,7 +144,7 @@ class Meanings:
                 return Meaning("A1" if sign else meaning.mistake, sign + meaning.said)
         for (a, one), (b, two) in itertools.combinations(self.numbers.items(), 2):
             if math.isclose(abs(c), a * b, rel_tol=1e-6):
-                return Meaning("A1" if sign else one.mistake, f"{sign}{one.said} * {two.said}")
+                return Meaning("A1" if sign else max(one.mistake, two.mistake), f"{sign}{one.said} * {two.said}")
         return None
 
     def _of_batch(self, c: float) -> str:
@@ -106,7 +154,10 @@ class Meanings:
         forward divides too.
         """
         n = 1 / c if c < 1 else c
-        counts = {n for n in self.batch} | {n * m for n in self.batch for m in self._trailing}
+        counts = set(self.batch) | {n * m for n in self.batch for m in self._trailing}
+        for shape in self._averaged:
+            if shape[0] in self.batch or not self.batch:
+                counts |= {math.prod(some) for r in range(1, len(shape) + 1) for some in itertools.combinations(shape, r)} - {1}
         if not any(math.isclose(n, each, rel_tol=1e-9) for each in counts):
             return ""
         return "A2" if c < 1 or not any(math.isclose(n, d, rel_tol=1e-9) for d in self.divisors) else "A3"
@@ -120,7 +171,7 @@ class Meanings:
         for path, i in self.run.leaf.items():
             if self.run.value(i).size == 1 and (value := float(self.run.value(i).ravel()[0])) > 0:
                 yield value, "A5", path
-        windows = {math.prod(node.value.shape[-2:]) for node in self.forward if node.kind == "gather" and node.value.ndim >= 2}
+        windows = {round(math.sqrt(n)) for n in self._pooled} | self._pooled | {math.prod(node.value.shape[-2:]) for node in self.forward if node.kind == "gather" and node.value.ndim >= 2}
         for node in self.forward:
             for each in (*node.args, *node.kwargs.values()):
                 if isinstance(each, NUMBERS) and not isinstance(each, bool) and each not in (0, 1) and math.isfinite(each):
@@ -129,6 +180,12 @@ class Meanings:
             if node.name == "mean" and node.parents and node.value.size:
                 value = self.run.value(node.parents[0]).size / node.value.size
                 yield value, "A5", f"the {value:g} of the mean in line {node.site.line} of the forward"
+
+    @functools.cached_property
+    def _pooled(self) -> set[int]:
+        """How many entries the forward averages where it keeps the samples apart."""
+        shapes = [(self.run.value(node.parents[0]).shape, node.value) for node in self.forward if node.name == "mean" and node.parents]
+        return {math.prod(shape) // value.size for shape, value in shapes if value.ndim and value.shape[0] == shape[0]}
 
     def _sizes(self) -> Iterator[tuple[float, str, str]]:
         """Yield sizes of arguments, and products of sizes."""
@@ -144,7 +201,7 @@ class Meanings:
     # -- factors and terms
 
     def parameter(self, part: Array) -> str:
-        """Return the class of a part that is so many times an argument itself, as a regulariser's is; "" for another."""
+        """Return the class of a term too many that is so many times an argument itself; "" for another."""
         for i in self.run.leaf.values():
             value = self.run.value(i)
             if part.size > 1 and value.size == part.size and (same(part, value) or proportional(part, value, 1e-7)):
@@ -155,6 +212,17 @@ class Meanings:
         """Whether an argument is a line beside arguments that are tables."""
         tables = any(self.run.value(i).ndim >= 2 and max(self.run.value(i).shape) < self.run.value(i).size for i in self.run.leaf.values())
         return tables and max(value.shape, default=1) == value.size
+
+    def updated(self, old: Array, value: Array) -> bool:
+        """Whether an array is a parameter less so many times its gradient."""
+        for path, i in self.run.results.items():
+            point, gradient = self.run.value(self.run.leaf[path]), self.run.claimed.get(path)
+            if gradient is None:
+                continue
+            for p, g in ((point, np.asarray(gradient)), (point.T, np.asarray(gradient).T)):
+                if p.shape == value.shape == old.shape and np.allclose(p, value) and proportional(old - value, g):
+                    return True
+        return False
 
     def derivative(self, array: Array) -> bool:
         """Whether an array is a measured derivative of the forward."""
@@ -174,6 +242,27 @@ class Meanings:
         """Whether something between two nodes is no sum or product with what is given."""
         between = [n for n in self.forward[a + 1 : b + 1] if (a, n.id) in self.sight.derivatives]
         return any(n.name not in LINEAR for n in between)
+
+    def statistic(self, node: Any) -> bool:
+        """Whether what a node makes is summed up, and only then meets what it was summed of, as one number for many."""
+        summed = node.name in STATISTICS
+        for after in self.chain(node):
+            if summed and is_by_element(after) and after.value.size > node.value.size:
+                return True
+            summed = summed or after.name in STATISTICS
+            node = after
+        return False
+
+    def chain(self, node: Any) -> Iterator[Any]:
+        """Yield what uses a node, as long as nothing else does, and the first of what uses its end."""
+        for _ in range(NEAR):
+            uses = self.sight.uses.get(node.id, ())
+            if not uses:
+                return
+            node = self.run.nodes[uses[0][0]]
+            yield node
+            if len(uses) > 1:
+                return
 
     @functools.cached_property
     def over_time(self) -> bool:

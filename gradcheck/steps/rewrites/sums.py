@@ -32,6 +32,7 @@ def reductions(op: Operation) -> Iterator[Rewrite]:
 
 
 def _summed(op: Operation, array: Array, get: Any) -> Iterator[Rewrite]:
+    summed = _reduced(op) if array is not op.result else set()
     for count in range(array.ndim + 1):
         for axes in itertools.combinations(range(array.ndim), count):
             kept = tuple(1 if i in axes else n for i, n in enumerate(array.shape))
@@ -39,9 +40,17 @@ def _summed(op: Operation, array: Array, get: Any) -> Iterator[Rewrite]:
             if not op.free and op.wanted not in (kept, bare) and op.result.ndim not in (len(bare), len(kept)):
                 continue
             keep = op.free or op.wanted == kept or (op.wanted != bare and op.result.ndim == len(kept))
-            mistake = "B3" if array.size == op.result.size and count else "B4"
+            more = {array.shape[a] for a in set(axes) - summed}
+            mistake = "B3" if set(axes) > summed and (not summed or more <= op.facts.batch) else "B4"
             yield Rewrite(mistake, f"sum over {_axes(axes)}", lambda node, v, at, a=axes, k=keep: get(node, v).sum(axis=a, keepdims=k) if a else get(node, v),
                           "" if array is op.result else f"the {op.name}", several=True)
+
+
+def _reduced(op: Operation) -> set[int]:
+    """The axes over which a sum runs."""
+    axis = op.kwargs.get("axis", op.args[1] if len(op.args) > 1 else None)
+    ndim = np.ndim(op.args[0])
+    return set(range(ndim)) if axis is None else {int(a) % ndim for a in np.atleast_1d(axis)}
 
 
 def products(op: Operation) -> Iterator[Rewrite]:

@@ -15,10 +15,12 @@ import numpy as np
 
 from gradcheck.steps.match import Sight
 from gradcheck.steps.rewrites.meanings import Meanings
-from gradcheck.steps.rewrites.table import FOUR, Array, Operation, Refused, Rewrite, arguments, fits, proportional, redone
+from gradcheck.steps.rewrites.itself import COMPARED, FUNCTIONS
+from gradcheck.steps.rewrites.table import FOUR, Array, Operation, Refused, Rewrite, arguments, fits, redone
 
 Take = Callable[[Any, Any], Array]  # from a node and what is at hand in a replay
 MOST = 60  # values, each once
+POINTWISE = {*FUNCTIONS, *COMPARED, "power", "maximum", "minimum", "negative"}
 
 
 class Seen(NamedTuple):
@@ -29,12 +31,14 @@ class Seen(NamedTuple):
         value: what it is there.
         take: from a node of the place to what it is at that node's turn.
         shifted: by how many turns it is away from the turn that goes with the place's.
+        carried: whether it is what a turn of the forward took from the one before.
     """
 
     node: int
     value: Array
     take: Take
     shifted: int = 0
+    carried: bool = False
 
 
 class Values:
@@ -131,7 +135,7 @@ class Values:
                 key = value.shape, value.tobytes()
                 if key not in met or (many and met[key] is not None):
                     met[key] = site if many else None
-                    found.append(Seen(i, value, take, shift))
+                    found.append(Seen(i, value, take, shift, used >= 0))
         return [*found, *self._rows(found)][:MOST] if self.rows and not shift else found[:MOST]
 
     def _rows(self, found: list[Seen]) -> Iterator[Seen]:
@@ -166,15 +170,15 @@ class _At(NamedTuple):
 
 def operands(op: Operation, values: Values) -> Iterator[Rewrite]:
     """Another value in the place of an operand."""
-    yield from _instead(op, values, values.seen)
+    yield from _instead(op, values.seen)
 
 
 def steps(op: Operation, values: Values) -> Iterator[Rewrite]:
     """The value of another turn in the place of an operand."""
-    yield from _instead(op, values, values.shifted)
+    yield from _instead(op, values.shifted)
 
 
-def _instead(op: Operation, values: Values, some: list[Seen]) -> Iterator[Rewrite]:
+def _instead(op: Operation, some: list[Seen]) -> Iterator[Rewrite]:
     for place in op.operands[:3]:
         old = np.asarray(op.args[place])
         if (op.name in ("reshape", "transpose", "sum", "mean", "power", "astype") and place) or op.name in ("reshape", "transpose"):
@@ -183,11 +187,11 @@ def _instead(op: Operation, values: Values, some: list[Seen]) -> Iterator[Rewrit
             new, said = each.value, op.facts.called(each.node)
             if new.shape == old.shape:
                 if not np.array_equal(new, old):
-                    yield Rewrite(_meant(op, values, place, old, each), said, _put(place, each.take), op.said(place), place, strange=1)
+                    yield Rewrite(functools.partial(_meant, op, place, old, each), said, _put(place, each.take), op.said(place), place, strange=1)
             elif new.ndim == 2 and new.shape[::-1] == old.shape:
-                yield Rewrite(_meant(op, values, place, old, each), f"{said}.T", _put(place, each.take, np.transpose), op.said(place), place, strange=1)
+                yield Rewrite(functools.partial(_meant, op, place, old, each), f"{said}.T", _put(place, each.take, np.transpose), op.said(place), place, strange=1)
             elif op.name in FOUR and fits(new.shape, op.result.shape) and fits(op.result.shape, np.broadcast_shapes(new.shape, *(np.shape(op.args[j]) for j in op.operands if j != place))):
-                yield Rewrite(_meant(op, values, place, old, each), said, _put(place, each.take), op.said(place), place, strange=2)
+                yield Rewrite(functools.partial(_meant, op, place, old, each), said, _put(place, each.take), op.said(place), place, strange=2)
 
 
 def _put(place: int, take: Take, change: Callable[[Array], Array] = lambda a: a) -> Any:
@@ -198,10 +202,11 @@ def _put(place: int, take: Take, change: Callable[[Array], Array] = lambda a: a)
     return make
 
 
-def _meant(op: Operation, values: Values, place: int, old: Array, new: Seen) -> str:
+def _meant(op: Operation, place: int, old: Array, new: Seen) -> str:
     """Return the mistake of taking an operand for the one that is meant."""
     facts, value = op.facts, new.value
-    if new.shifted or (op.parent(place) >= 0 and facts.run.nodes[op.parent(place)].site == facts.run.nodes[new.node].site):
+    was, is_ = (facts.origin(i) for i in (op.parent(place), new.node))
+    if new.shifted or (was >= 0 and facts.run.nodes[was].site == facts.run.nodes[is_].site) or (new.carried and facts.another_turn(is_, old)):
         return "G3" if facts.over_time else "C4"
     if old.ndim and not old.any():
         return "C8"
@@ -216,29 +221,15 @@ def _meant(op: Operation, values: Values, place: int, old: Array, new: Seen) -> 
             return "C5"
         if set(np.unique(old)) <= {0.0, 1.0} and value.min() == 0 and np.array_equal(value != 0, old):
             return "E5"
-        if _updated(facts, old, value):
+        if facts.updated(old, value):
             return "E4"
         with np.errstate(all="ignore"):
             ratio = value / old
         if np.isfinite(ratio).all() and facts.derivative(ratio):
             return "C1"
-        if facts.over_time and values.run.tape.turns[facts.run.nodes[new.node].site] and values.run.tape.turns[op.node.site]:
-            return "G3" if new.node < facts.run.start and op.parent(place) >= 0 and op.parent(place) < facts.run.start else "B6"
-    if op.name not in ("add", "subtract", "multiply", "divide", "matmul", "dot", "einsum", "tensordot", "outer"):
-        return "C2"
-    return "B6"
-
-
-def _updated(facts: Meanings, old: Array, value: Array) -> bool:
-    """Whether an operand is a parameter less so many times its gradient."""
-    for path, i in facts.run.results.items():
-        point, gradient = facts.run.value(facts.run.leaf[path]), facts.run.claimed.get(path)
-        if gradient is None:
-            continue
-        for p, g in ((point, np.asarray(gradient)), (point.T, np.asarray(gradient).T)):
-            if p.shape == value.shape and np.allclose(p, value) and proportional(old - value, g):
-                return True
-    return False
+    run, parent = facts.run, op.parent(place)
+    apart = op.node.id not in facts.sight.carrying and parent >= 0 and run.nodes[parent].name == run.nodes[new.node].name
+    return "C2" if op.name in POINTWISE or apart else "B6"
 
 
 def factors(op: Operation, values: Values) -> Iterator[Rewrite]:
