@@ -23,6 +23,7 @@ from gradcheck.mistakes import CATALOGUE
 from gradcheck.report import Answers, Explanation, Step, Steps
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.claims import Case, case_of
+from gradcheck.steps.guard import Budget, guarded
 from gradcheck.steps.lapses import lapses
 from gradcheck.steps.match import Sight
 from gradcheck.steps.measured import Measured
@@ -30,7 +31,6 @@ from gradcheck.steps.paths import Composition
 from gradcheck.steps.returned import told
 from gradcheck.steps.run import Run, Unrecorded, traced
 from gradcheck.steps.search import Search
-from gradcheck.steps.tape import Budget
 from gradcheck.steps.truth import confirmed
 from gradcheck.steps.words import Cause, said
 from gradcheck.trees import Array, leaves
@@ -99,7 +99,8 @@ class Inquest:
             self._note(LATE)
             return None
         try:
-            return stage()
+            with guarded(self.until):
+                return stage()
         except KeyboardInterrupt:
             raise
         except Unrecorded as lost:

@@ -13,7 +13,8 @@ from gradcheck.arguments import Arguments
 from gradcheck.errors import told
 from gradcheck.steps.makers import changed, recorded
 from gradcheck.steps.memory import Array
-from gradcheck.steps.tape import Budget, Exceeded, Node, Tape
+from gradcheck.steps.guard import Budget, Exceeded, guarded
+from gradcheck.steps.tape import Node, Tape
 from gradcheck.steps.traced import plain
 from gradcheck.steps.twin import Twins
 from gradcheck.trees import is_float, leaves, rebuild
@@ -70,7 +71,7 @@ def traced(
 
     Args:
         forward: the user's, and
-        backward: likewise; None if the forward alone is to be recorded. Neither of them, nor anything that they reach, is changed.
+        backward: likewise; None for the forward alone. Neither of them, nor anything that they reach, is changed.
         arguments: of the forward.
         cotangent: what the backward is given; it is drawn from ``seed`` if it is None.
         seed: of the cotangent.
@@ -81,7 +82,7 @@ def traced(
     """
     tape = Tape(budget)
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), guarded(tape.budget.until):
             return contextvars.copy_context().run(_recorded, tape, forward, backward, arguments, cotangent, seed)
     except KeyboardInterrupt:
         raise

@@ -18,30 +18,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.steps.guard import Budget, Exceeded
 from gradcheck.steps.memory import Array, Buffer, cells_up_to, owner_of
 from gradcheck.steps.places import Frames, Places, Site
 from gradcheck.steps.traced import Traced, plain
 
-__all__ = ["Budget", "Exceeded", "Hole", "Node", "Tape", "gather"]
+__all__ = ["Hole", "Node", "Tape", "gather"]
 
 TRACED = "fbiu"  # kinds of arrays that are recorded: complex ones have no place in a real gradient
 NAMES = {"add.reduce": "sum", "amax": "max", "amin": "min", "maximum.reduce": "max", "minimum.reduce": "min"}
-
-
-class Exceeded(BaseException):
-    """The recording took more time or memory than it may; no ``except Exception`` of the user's ends it."""
-
-
-class Budget(NamedTuple):
-    """What a recording may take: up to a moment of ``time.perf_counter``, and so many bytes of values."""
-
-    until: float = float("inf")
-    bytes: int = 512 * 2**20
-
-    @classmethod
-    def of(cls, seconds: float) -> Budget:
-        """Return the budget of what may take ``seconds`` from now."""
-        return cls(time.perf_counter() + seconds)
 
 
 class Hole(NamedTuple):

@@ -1,0 +1,89 @@
+"""What the user's code may take when it runs to be explained, and what it may leave switched.
+
+A recording looks at the clock and at the memory at every operation. Code that computes something else for ever is ended
+by an exception that is raised in its thread from outside. What waits in C code is not: it comes back by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["Budget", "Exceeded", "guarded"]
+
+GRACE = 0.25  # seconds after the end: what looks at the clock itself comes to its end in better order
+
+
+class Exceeded(BaseException):
+    """The code took more time or memory than it may; no ``except Exception`` of the user's ends it."""
+
+
+class Budget(NamedTuple):
+    """What a recording may take: up to a moment of ``time.perf_counter``, and so many bytes of values."""
+
+    until: float = float("inf")
+    bytes: int = 512 * 2**20
+
+    @classmethod
+    def of(cls, seconds: float) -> Budget:
+        """Return the budget of what may take ``seconds`` from now."""
+        return cls(time.perf_counter() + seconds)
+
+
+@contextlib.contextmanager
+def guarded(until: float) -> Iterator[None]:
+    """Let what runs inside end at a moment of ``time.perf_counter``, and put back what it changed of Python's hooks.
+
+    Raises:
+        Exceeded: it did not end by itself.
+    """
+    hooks = sys.getprofile(), sys.gettrace(), threading.getprofile(), threading.gettrace()
+    watch = _Watch(until) if until < float("inf") else None
+    try:
+        yield
+    finally:
+        if watch is not None:
+            watch.stop()
+        for put, get, hook in zip(
+            (sys.setprofile, sys.settrace, threading.setprofile, threading.settrace),
+            (sys.getprofile, sys.gettrace, threading.getprofile, threading.gettrace),
+            hooks,
+            strict=True,
+        ):
+            if get() is not hook:
+                put(hook)  # type: ignore[arg-type]
+
+
+class _Watch:
+    """A thread that raises ``Exceeded`` in the one that made it, once it is late, unless it is stopped before."""
+
+    def __init__(self, until: float) -> None:
+        self._until, self._watched = until, threading.get_ident()
+        self._stopped, self._lock, self._raised = threading.Event(), threading.Lock(), False
+        threading.Thread(target=self._wait, name="gradcheck", daemon=True).start()
+
+    def _wait(self) -> None:
+        if self._stopped.wait(max(0.0, self._until - time.perf_counter()) + GRACE):
+            return
+        with self._lock:
+            if not self._stopped.is_set():
+                self._raised = True
+                _raise_in(self._watched, Exceeded)
+
+    def stop(self) -> None:
+        """Raise nothing from now on."""
+        with self._lock:
+            self._stopped.set()
+            if self._raised:
+                _raise_in(self._watched, None)  # which has not arrived yet
+
+
+def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
+    import ctypes
+
+    error = None if kind is None else ctypes.py_object(kind)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
