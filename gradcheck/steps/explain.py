@@ -46,7 +46,7 @@ APART = (
 )  # how far the second point is, in sizes of the point; the smaller where the forward refuses the other
 FACTS = {"B5", "C5", "E2", "G4", "H3"}  # what is seen of the returned gradients themselves, and not concluded
 RETURNED = (2.0,)  # the cost of what the returned gradients tell by themselves
-UNSEEN = "the forward calls code that cannot be recorded, so no line of the backward can be compared"
+UNSEEN = "the forward calls code that cannot be recorded{}, so no line of the backward can be compared"
 LATE = "the time was over"
 UNLIKE = "no mistake of the catalogue, undone, gives the measured gradients at two points"
 
@@ -153,7 +153,7 @@ class Recording:
         self.run: Run = inquest.recorded(inquest.arguments, bars)
         self.sight = Sight(self.run)
         if not confirmed(inquest.forward, self.run, self.sight.bars, inquest.seed):
-            raise Unrecorded(UNSEEN)
+            raise Unrecorded(UNSEEN.format(_lost(self.run)))
         self.blame = Blame(self.sight)
 
     @property
@@ -195,6 +195,13 @@ class Recording:
         if not {path for cause in found for path in cause.paths} >= set(self.blame.wrong):
             found += inquest.attempt(lambda: list(lapses(self.blame, second, inquest.until))) or []
         return merged(found)
+
+
+def _lost(run: Run) -> str:
+    """Return where a value leaves the recording or comes in from elsewhere, as a part of a sentence; "" if unknown."""
+    places = sorted((line, function) for function, line, _ in run.tape.lost)
+    places += [(run.nodes[i].site.line, run.nodes[i].site.function) for i in run.tape.entered if i < run.start]
+    return f" in line {places[0][0]} of {places[0][1]}" if places else ""
 
 
 def _sight_at(inquest: Inquest, size: float) -> Sight:

@@ -57,6 +57,8 @@ def told(case: Case, other: Callable[[], Case | None]) -> list[Told]:
             if says:
                 left.remove(path)
                 found.setdefault((*says, lasting), []).append(path)
+    if nothing := [path for path in case.truth if path not in case.returned]:
+        found["C8", "nothing that could be a gradient", False] = nothing
     return [Told(mistake, what, tuple(paths), lasting) for (mistake, what, lasting), paths in found.items()]
 
 
