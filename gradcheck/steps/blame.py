@@ -140,6 +140,7 @@ class Blame:
             for end in same_code[:1]
             for n in passing(end.code, start, end.number, set(bindings(end.code)) - {e.number for e in ends})
         } if start is not None and not ways else set()
+        passed = passed if len(passed) <= SHORT else set()
         return {"renamed": renamed, "copied": copied, "passed": passed, "maker": {maker} - {None}, "ends": set(ends[:1])}
 
     def missing(self, pin: Pin) -> set[Line]:
@@ -162,7 +163,7 @@ class Blame:
         while True:
             node = nodes[i]
             parents = [p for p in node.parents if p >= self.run.start and nodes[p].is_float]
-            plain = node.name in COPIES or node.name.startswith("return ")
+            plain = node.name in COPIES or not node.site.frames  # an adapter, or the return itself
             if not plain or len(parents) != 1 or not _holds(node, nodes[parents[0]]):
                 return i, copies
             copies.append(i)
@@ -254,6 +255,8 @@ class Blame:
         match = self.sight.verified.get(node.id)
         if match is None or match.kind == "part":
             return node.id in self.sight.primal
+        if match.factor != 1 and self.run.nodes[match.nodes[0]].kind == "leaf":
+            return False
         before = (self.sight.verified.get(p) for p in node.parents)
         return all(m is None or m.kind == "slope" or m.factor == match.factor for m in before)
 

@@ -118,7 +118,8 @@ def passing(code: CodeType, start: int | None, end: int, allowed: set[int]) -> s
         line, way = waiting.pop()
         if way and starts(line):
             found.update(way)
-        for other in before.get(line, set()) & allowed - {end}:
+        stored = set().union(*(writes.get(name, ()) for name in reads.get(line, ())))
+        for other in (before.get(line, set()) | stored) & allowed - {end}:
             if other not in seen:
                 seen.add(other)
                 waiting.append((other, (*way, other)))

@@ -123,9 +123,13 @@ class Pins:
             if time.perf_counter() > self.until:
                 break
             by: dict[bool, object] = {}
-            for nodes, truths, family in itertools.chain(self.candidates(ids, paths), self.alone(ids, paths)):
+            for nodes, truths, family, factor in itertools.chain(self.candidates(ids, paths), self.alone(ids, paths)):
                 first = next((i for i, t in zip(nodes, truths, strict=True) if not same(t, self.run.value(i))), None)
                 if first is None:
+                    continue
+                goal = family.of[nodes.index(first)]
+                wrong = self.is_wrong(first, goal, factor)
+                if wrong is None:
                     continue
                 joint = len(nodes) > 1 and self.is_carried(ids)
                 if joint not in by:
@@ -138,7 +142,7 @@ class Pins:
                     early = pin
                     break
                 pin = pin._replace(paths=tuple(sorted(self.repaired(pin) - before)))
-                if self.is_wrong(first, pin.goal):
+                if wrong:
                     return pin._replace(early=early)
                 early = pin
                 break
@@ -183,15 +187,21 @@ class Pins:
         """Return the arguments whose gradients are right with a pin."""
         return self.replay.rights(self.replay.again(dict(zip(pin.nodes, pin.truths, strict=True))) or {})
 
-    def is_wrong(self, node: int, goal: int) -> bool:
-        """Whether a node is wrong by itself: no true cotangent, a part of its own, or so many times its own, returned."""
+    def is_wrong(self, node: int, goal: int, factor: float) -> bool | None:
+        """Whether a node is wrong by itself: no true cotangent, or a part of its own, or its own too many times.
+
+        None where it is its own so many times as the whole backward has it until it returns.
+        """
         match = self.sight.verified.get(node)
         if match is None:
             return node not in self.implied
         if match.kind == "part":
             return True
-        partial = match.kind in ("use", "uses") or (match.factor != 1 and node in self.run.results.values())
-        return partial and match.nodes[0] == goal
+        if match.nodes[0] != goal:
+            return False
+        if match.factor != factor:
+            return True if match.factor == 1 or node in self.run.results.values() else None
+        return match.kind in ("use", "uses")
 
     @functools.cached_property
     def implied(self) -> set[int]:
@@ -245,7 +255,7 @@ class Pins:
 
     def candidates(
         self, ids: Sequence[int], paths: tuple[str, ...]
-    ) -> Iterator[tuple[tuple[int, ...], tuple[Array, ...], Family]]:
+    ) -> Iterator[tuple[tuple[int, ...], tuple[Array, ...], Family, float]]:
         """Yield what turns of a place could be: the cotangents of as many turns of a place of the forward."""
         wanted = sum(1 << self.wrong.index(path) for path in paths)
         goals = {self.run.leaf[path] for path in paths} if ids[-1] in self.run.results.values() else set()
@@ -259,7 +269,7 @@ class Pins:
                 for order in self.orders(bars, [self.run.value(i).shape for i in some], of[0] in goals):
                     for factor in self.sight.factors:
                         truths = tuple(factor * order(bar) for bar in bars) if factor != 1 else tuple(map(order, bars))
-                        yield tuple(some), truths, family._replace(of=tuple(of))
+                        yield tuple(some), truths, family._replace(of=tuple(of)), factor
 
 
     def alone(self, ids: Sequence[int], paths: tuple[str, ...]):
