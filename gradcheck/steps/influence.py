@@ -79,12 +79,30 @@ class Influence:
                     found[p] = found[p] + part if p in found else part
         return found
 
+    def through(self, node: int, users: Collection[int]) -> Array | None:
+        """Return the derivative by a value as far as some of its users go; None where these count for nothing."""
+        found: Array | None = None
+        for c in users:
+            for k, p in enumerate(self.run.nodes[c].parents):
+                if p == node and (part := self.uses.get((c, k))) is not None:
+                    found = part if found is None else found + part
+        return found
+
+    def fits(self, w: Array, node: int, rows: Array) -> Array:
+        """Return which of some ``rows`` explain what is wrong, put in the place of a node."""
+        weights, value = np.ravel(w), np.ravel(self.run.value(node))
+        if rows.shape[1:] != weights.shape:
+            return np.zeros(len(rows), dtype=bool)
+        size = np.abs(rows) @ np.abs(weights) + np.abs(value) @ np.abs(weights)
+        off = np.abs(rows @ weights - value @ weights - self.gap)
+        return np.asarray(off <= CLOSE * abs(self.gap) + ROUNDING * size)
+
     def explains(self, by: Mapping[int, Array], nodes: Sequence[int], given: Sequence[Array]) -> bool:
         """Whether the gradients become right once ``nodes`` have the values ``given``, to first order."""
         total, size = 0.0, 0.0
         for i, value in zip(nodes, given, strict=True):
             w = by.get(i)
-            if w is not None and np.shape(w) == np.shape(value):
+            if w is not None:
                 terms = w * (value - self.run.value(i))
                 total, size = total + float(terms.sum()), size + float(np.abs(terms).sum())
         return bool(abs(total - self.gap) <= CLOSE * abs(self.gap) + ROUNDING * size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -220,6 +221,15 @@ class Sight:
         for node in self.run.nodes[self.run.start :]:
             if node.is_float and (match := self.match(node)) is not None:
                 found[node.id] = match
+        return found
+
+    def implied(self, needed: Collection[int]) -> set[int]:
+        """Return the values that are right although they are no cotangents, because one that follows from them is."""
+        known, found = self.verified, set()
+        for node in reversed(self.run.nodes[self.run.start :]):
+            match = known.get(node.id)
+            if node.id in found or (match is not None and match.kind == "cotangent" and node.id in needed):
+                found.update(p for p in node.parents if p >= self.run.start and p not in known)
         return found
 
     def match(self, node) -> Match | None:

@@ -31,7 +31,8 @@ Pull = Callable[[Array], Array | None]
 Rule = Callable[[Node, int, Sequence[Array]], Pull | None]
 Slope = Callable[..., Any]
 
-LARGEST = 4000  # entries of an operand that is measured entry by entry; of a larger one nothing is known
+LARGEST = 4000  # entries of an operand that is measured entry by entry,
+DENSEST = 2_000_000  # and of the Jacobian that this gives; of a larger one nothing is known
 TINY = 1e-30  # the complex step
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MOVES = frozenset(
@@ -55,6 +56,8 @@ def pull(node: Node, k: int, values: Sequence[Array]) -> Pull:
     """
     if node.kind == "gather":
         return _gather(node, k, values)
+    if node.name.startswith("return "):  # a gradient as it is
+        return lambda bar: bar
     rules = (RULES.get(node.name), _by_element, _moves)
     return next((made for rule in rules if rule and (made := rule(node, k, values))), None) or _measured(node, k, values)
 
@@ -328,7 +331,7 @@ def _moves(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
 def _measured(node: Node, k: int, values: Sequence[Array]) -> Pull:
     """Any y = f(x): x̄ = Jᵀ ȳ with the Jacobian of this operation alone, measured column by column."""
     x = np.asarray(values[k], dtype=float)
-    if x.size > LARGEST:
+    if x.size > LARGEST or x.size * np.size(node.value) > DENSEST:
         return lambda bar: None
     h = 1e-3 * (math.sqrt(np.mean(x**2)) or 1.0)
     columns = []
