@@ -141,6 +141,7 @@ class Blame:
             for n in passing(end.code, start, end.number, set(bindings(end.code)) - {e.number for e in ends})
         } if start is not None and not ways else set()
         passed = passed if len(passed) <= SHORT else set()
+        self.deep = len(made) > depth + 1
         return {"renamed": renamed, "copied": copied, "passed": passed, "maker": {maker} - {None}, "ends": set(ends[:1])}
 
     def missing(self, pin: Pin) -> set[Line]:
@@ -151,7 +152,7 @@ class Blame:
 
     def handed(self, pin: Pin, main: set[Line]) -> set[Line]:
         k = self.kinds(pin)
-        return k["renamed"] | k["copied"] | k["passed"] or main
+        return k["renamed"] | k["copied"] | k["passed"] or (k["maker"] | k["ends"] if self.deep else main)
 
     def began_right(self, pin: Pin) -> bool:
         """Whether a place is right at its first turn: then what is done there is right, and not what it is done with."""
