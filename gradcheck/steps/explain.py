@@ -9,7 +9,6 @@ gradients are all there is to look at (returned.py).
 from __future__ import annotations
 
 import functools
-import linecache
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +19,12 @@ import numpy as np
 from gradcheck.arguments import Arguments
 from gradcheck.errors import told as raised
 from gradcheck.mistakes import CATALOGUE
-from gradcheck.report import Answers, Explanation, Step, Steps
+from gradcheck.report import Answers, Explanation, Steps
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.claims import Case, case_of
 from gradcheck.steps.guard import Budget, guarded
 from gradcheck.steps.lapses import lapses
+from gradcheck.steps.listing import listing
 from gradcheck.steps.match import Sight
 from gradcheck.steps.measured import Measured
 from gradcheck.steps.paths import Composition
@@ -74,7 +74,7 @@ def explain(
         if recording and recording.scalar and any(fact.mistake == "C5" for fact in facts):
             recording = inquest.attempt(lambda: Recording(inquest, inquest.bars)) or recording
         causes = [*facts, *(inquest.attempt(lambda: recording.causes(inquest)) or [] if recording else [])]
-    steps = inquest.attempt(lambda: listing(recording, inquest.wrong)) if recording else None
+    steps = inquest.attempt(lambda: listing(recording.blame, recording.pins(inquest))) if recording else None
     chosen = ranked(causes, inquest.wrong)
     silence = None if chosen or not wrong else "; ".join([UNLIKE, *inquest.notes])
     return Answers(tuple(explanations(chosen)), silence, steps or Steps())
@@ -263,38 +263,3 @@ def explanations(causes: Sequence[Cause]) -> Iterator[Explanation]:
         line = cause.line or cause.forward
         file, number = (line.code.co_filename, line.number) if line else ("", 0)
         yield Explanation(cause.mistake, cause.paths, said(cause), cause.verified, file, number, otherwise)
-
-
-def listing(recording: Recording, wrong: Sequence[str]) -> Steps:
-    """Return every line of the backward that computes something, or feeds a line that is to blame."""
-    run, sight, blame = recording.run, recording.sight, recording.blame
-    pins = [pin for pin in blame.pins if set(pin.paths) & set(wrong)]
-    main, near = set(), set()
-    for pin in pins:
-        some, others = blame.blamed(pin)
-        main |= set(some)
-        near |= set(others)
-    by_line: dict[Line, list[Any]] = {}
-    for node in run.nodes[run.start :]:
-        line = Line.of(node.site.frames)
-        if line is not None and node.is_float and node.kind != "const":
-            by_line.setdefault(line, []).append(node)
-    steps = []
-    goals = {Line.of(run.nodes[p.first].site.frames): p.of[p.nodes.index(p.first)] for p in pins}
-    for line in sorted({*by_line, *main, *near}, key=lambda l: (l.code.co_filename, l.code.co_firstlineno, l.number)):
-        nodes = by_line.get(line, [])
-        last = nodes[-1] if nodes else None
-        match = sight.verified.get(last.id) if last else None
-        carries = any(n.id in sight.carrying for n in nodes)
-        if line in main:
-            verdict, of = "wrong", sight.name(goals[line]) if line in goals else None
-        elif match is not None and match.kind != "slope":
-            verdict, of = "right", sight.name(match.nodes[0])
-        elif carries:
-            verdict, of = "unreached", None
-        else:
-            verdict, of = "auxiliary", None
-        source = linecache.getline(line.code.co_filename, line.number).strip() or None
-        names = ", ".join(dict.fromkeys(n.name for n in nodes))
-        steps.append(Step(line.code.co_filename, line.number, line.code.co_name, source, names, of, verdict))
-    return Steps(steps)
