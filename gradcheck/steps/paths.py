@@ -176,7 +176,9 @@ class Composition:
             return "C7"
         if node.turn or run.tape.turns[node.site]:
             return "E1"
-        if any(n.name in CHOICES for n in (node, *self.facts.chain(node), *(run.nodes[i] for i, _ in part.uses))):
+        other = {i for p in present for i, _ in p.uses} | {n.id for p in present for n in self.facts.chain(run.nodes[p.uses[-1][0]])}
+        meeting = next((n for n in (node, *self.facts.chain(node)) if n.id in other), None)
+        if meeting is not None and meeting.name in CHOICES:
             return "C3"  # a branch of a function
         unused = (n for n in run.nodes[run.start :] if n.is_float and n.value.size == part.value.size and n.id not in self.blame.replay.needed)
         return "E1" if any(same(n.value, part.value) for n in unused) else "C8"

@@ -64,6 +64,7 @@ class Fix(NamedTuple):
     place: Place
     rewrite: Rewrite
     sites: frozenset[Any]
+    repaired: frozenset[str] = frozenset()
 
 
 class Search:
@@ -74,10 +75,14 @@ class Search:
         self.until, self.tried = until, 0
         self.facts = Meanings(self.sight)
         self.right = set(self.run.results) - set(blame.wrong)
+        self.repaired: set[str] = set()
 
     def causes(self, pin: Pin) -> list[Cause]:
         """Return what makes the gradients of a pin right, the simplest first."""
+        if set(pin.paths) <= self.repaired:
+            return []
         level, fixes = self.found(pin)
+        self.repaired |= set().union(*(fix.repaired for fix in fixes))
         return [self._told(fix, pin, level)._replace(cost=(level + 1, fix.rewrite.strange, n)) for n, fix in enumerate(fixes)]
 
     def found(self, pin: Pin) -> tuple[int, list[Fix]]:
@@ -110,28 +115,36 @@ class Search:
         for fix in sorted(fixes, key=self._simple):
             if len({f.rewrite.id for f in found}) >= SAID or time.perf_counter() > self.until + 0.5:
                 break
-            if self.holds(fix, pin):
-                found.append(fix)
+            repaired = self.holds(fix, pin)
+            if repaired:
+                found.append(fix._replace(repaired=repaired))
         return found
 
     def _simple(self, fix: Fix) -> tuple[int, ...]:
         return fix.rewrite.strange, fix.place.far, len(fix.sites)
 
-    def holds(self, fix: Fix, pin: Pin) -> bool:
-        """Whether a rewrite makes the gradients of a pin right and none wrong, at all turns and at two points."""
-        return self._replayed(fix, pin, spot) or (len(self._spots[fix.place.spot]) > 1 and self._replayed(fix, pin, lambda node: node.site if node.site == fix.place.site else None))
+    def holds(self, fix: Fix, pin: Pin) -> frozenset[str]:
+        """Return the gradients that a rewrite makes right, at all turns and at two points: none unless they are those of
+        a pin at least, and no other becomes wrong."""
+        found = self._replayed(fix, pin, spot)
+        if not found and len(self._spots[fix.place.spot]) > 1:  # in one call of the function alone
+            found = self._replayed(fix, pin, lambda node: node.site if node.site == fix.place.site else None)
+        return found
 
-    def _replayed(self, fix: Fix, pin: Pin, where: Callable[[Any], Any]) -> bool:
-        """Whether it does so at the nodes that are ``where`` the rewrite is: in all calls of a function, or in one."""
+    def _replayed(self, fix: Fix, pin: Pin, where: Callable[[Any], Any]) -> frozenset[str]:
+        repaired = frozenset(self.run.results)
         for replay in filter(None, (self.replay, self.second)):
             ids = [node.id for node in replay.run.nodes[replay.run.start :] if where(node) in (*fix.sites, fix.place.site)]
             try:
                 new = replay.again(patch=fix.rewrite.make, patched=ids)
             except BAD:
-                return False
-            if new is None or not replay.rights(new) >= self.right | set(pin.paths):
-                return False
-        return True
+                return frozenset()
+            repaired &= self._rights(replay, new, pin)
+        return repaired - self.right
+
+    def _rights(self, replay: Replay, new: dict[int, Any] | None, pin: Pin) -> frozenset[str]:
+        rights = frozenset(replay.rights(new)) if new is not None else frozenset()
+        return rights if rights >= self.right | set(pin.paths) else frozenset()
 
     @functools.cached_property
     def _spots(self) -> dict[Any, set[Any]]:
@@ -153,17 +166,20 @@ class Search:
         for move in sorted(tried, key=lambda m: m.strange):
             if time.perf_counter() > self.until or len(found) >= SAID:
                 break
-            if all(self._plays(move, replay, pin) for replay in (self.replay, self.second) if replay):
+            repaired = frozenset(self.run.results)
+            for replay in filter(None, (self.replay, self.second)):
+                repaired &= self._plays(move, replay, pin) if repaired else repaired
+            if repaired:
                 first = move.access.ids[0]
                 place = Place(run.nodes[first].site, spot(run.nodes[first]), first, (), (), 0)
-                found.append(Fix(place, Rewrite(move.mistake, move.should, _none, strange=move.strange), frozenset()))
+                found.append(Fix(place, Rewrite(move.mistake, move.should, _none, strange=move.strange), frozenset(), repaired - self.right))
         return found
 
     def _nodes(self, access: memory.Access) -> list[int]:
         return [i for site in access.sites for i in memory.nodes_of(self.run, site)]
 
-    def _plays(self, move: memory.Move, replay: Replay, pin: Pin) -> bool:
-        """Whether the gradients of a pin are right when a move is made in a run, and no other wrong."""
+    def _plays(self, move: memory.Move, replay: Replay, pin: Pin) -> frozenset[str]:
+        """Return the gradients that are right when a move is made in a run; none unless those of a pin are, and what was."""
         self.tried += 1
         try:
             patches = memory.replayed(move, replay.run)
@@ -175,8 +191,8 @@ class Search:
                 elif not new.keys().isdisjoint(node.parents):
                     new[node.id] = node.compute([at.value(p) for p in node.parents])
         except BAD:
-            return False
-        return bool(patches) and replay.rights(new) >= self.right | set(pin.paths)
+            return frozenset()
+        return self._rights(replay, new, pin) if patches else frozenset()
 
     # -- places
 
@@ -282,7 +298,7 @@ class Search:
         mistake, of = rewrite.id, self.run.nodes[pin.of[pin.nodes.index(pin.first)]]
         if mistake[0] == "A" and of.kind == "leaf" and of.value.size > 1 and proportional(pin.truths[0], of.value, 1e-7):
             mistake = "D1"  # what is scaled wrongly is all of it the regulariser's
-        return Cause(mistake, pin.paths, line, rewrite.stands or f"the {node.name}", rewrite.should, (level + 1, rewrite.strange, 0))
+        return Cause(mistake, tuple(sorted(fix.repaired)), line, rewrite.stands or f"the {node.name}", rewrite.should, (level + 1, rewrite.strange, 0))
 
     def _made(self, node: Any, rewrite: Rewrite) -> Line | None:
         """Return the line on which the operand that is wrong is made, if that carries no cotangent."""
@@ -309,15 +325,23 @@ class _Tried:
     def values(self) -> Values:
         """The values that can be taken, with the turns of the forward that go with those of the place."""
         run, pin, nodes = self.run, self.pin, set(self.pin.nodes)
-        turns, rows = {}, {}
+        turns, rows, ofs = {}, {}, {}
         same_value = len(pin.nodes) > 1 and pin.of.count(pin.of[0]) == len(pin.nodes)
         for j, goal in enumerate(pin.nodes):
-            for i in self.search.above(goal, tuple(nodes - {goal})):
-                if spot(run.nodes[i]) == self.place.spot:
-                    turns[i] = run.nodes[pin.of[j]].turn
-                    rows |= {i: j} if same_value else {}
+            for i in self._inside(goal, nodes - {goal}):
+                turns[i], ofs[i] = run.nodes[pin.of[j]].turn, pin.of[j]
+                rows |= {i: j} if same_value else {}
+        for other in self.search.blame.pins:
+            for of, goal in zip(other.of, other.nodes, strict=True):
+                for i in self._inside(goal, {*other.nodes, *nodes} - {goal}):
+                    turns.setdefault(i, run.nodes[of].turn)
+                    ofs.setdefault(i, of)
         count = run.tape.turns[run.nodes[pin.of[0]].site] + 1
-        return Values(self.search.sight, self.search.facts, self.node, turns, count, rows, set(pin.of))
+        return Values(self.search.sight, self.search.facts, self.node, turns, count, rows, ofs)
+
+    def _inside(self, goal: int, cut: set[int]) -> list[int]:
+        """Return the nodes of the place that a node is computed from, up to some nodes."""
+        return [i for i in self.search.above(goal, tuple(sorted(cut))) if spot(self.run.nodes[i]) == self.place.spot]
 
     @functools.cached_property
     def _matters(self) -> list[Array | None]:

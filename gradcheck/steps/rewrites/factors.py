@@ -27,12 +27,15 @@ def derivatives(op: Operation, values: Values) -> Iterator[Rewrite]:
     whole = _overwritten(op)
     for (a, b), slope, take in values.slopes():
         name = f"the derivative of {_function(op, a, b)}"
-        mistake = op.facts.missing(a, b)
+        mistake = op.facts.missing(a, b, slope)
         for k in whole if slope.shape == op.result.shape else ():
             instead = mistake if mistake in ("E5", "F5") else "C2"
             yield Rewrite(instead, f"times {name}", lambda n, v, at, k=k, t=take: v[k] * t(n, at), "what is overwritten", strange=1)
         if slope.shape == op.result.shape or slope.size == 1 or slope.shape == op.wanted:
             yield Rewrite(mistake, f"times {name}", lambda n, v, at, t=take: redone(n, v) * t(n, at))
+            if slope.all():
+                again = "C6" if op.facts.sight.scalar and logistic(op, slope) else "C3"
+                yield Rewrite(again, f"without {name}, which is there already", lambda n, v, at, t=take: redone(n, v) / t(n, at), strange=1)
         for place in op.arrays[:3] if op.name in (*PRODUCTS, "sum", "mean", "where", "divide", "subtract", "add") else ():
             old = np.asarray(op.args[place])
             if old.shape != slope.shape:
@@ -75,8 +78,8 @@ def _instead(op: Operation, a: int, b: int, old: Array, slope: Array) -> str:
     It is C4 if ``old`` is the derivative at another layer, C2 if it is that of the same functions at another value of
     the forward, else C3.
     """
-    if slope.min() == 0 and len(np.unique(slope)) == 2 and op.facts.missing(a, b) in ("E5", "F5"):
-        return op.facts.missing(a, b)
+    if slope.min() == 0 and len(np.unique(slope)) == 2 and op.facts.missing(a, b, slope) in ("E5", "F5"):
+        return op.facts.missing(a, b, slope)
     run = op.facts.run
     for (x, y), other in op.facts.sight.derivatives.items():
         if run.nodes[y].name == run.nodes[b].name and (x, y) != (a, b) and same(other, old, 1e-9):

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gradcheck.steps.rewrites.meanings import COMPARED
 from gradcheck.steps.rewrites.table import FOUR, NUMBERS, Array, Operation, Rewrite, alone, by, of, redone, then
 
-COMPARED = {"greater", "less", "greater_equal", "less_equal", "equal", "not_equal"}
 FUNCTIONS = "sin cos exp tanh log sqrt absolute sign square".split()
 SOFTENED = {"clip": "G4", "minimum": "G4", "maximum": "G4", "round": "H3", "rint": "H3", "trunc": "H3", "floor": "H3", "astype": "H3",
             "negative": "A1", "tanh": "C2", "exp": "C2"} | dict.fromkeys(COMPARED, "C3")

@@ -1,4 +1,4 @@
-"""The whole Jacobian of a softmax, or of its logarithm, where its diagonal stands or nothing does.
+"""The whole Jacobian of a softmax, or of its logarithm, where its diagonal stands, or nothing does, or it is there twice.
 
 Undoes C6.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.steps.rewrites.table import Array, Operation, Rewrite, arguments, redone
+from gradcheck.steps.rewrites.table import Array, Operation, Rewrite, redone
 from gradcheck.steps.rewrites.values import Seen, Values
 
 
@@ -20,25 +20,27 @@ def jacobians(op: Operation, values: Values) -> Iterator[Rewrite]:
         p = each.value
         if p.shape != op.result.shape or p.size < 2:
             continue
+        if 0 < p.min() and p.max() < 1:
+            yield Rewrite("C6", f"without the factor {op.facts.called(each.node)} * (1 - {op.facts.called(each.node)})", lambda n, v, at, e=each: redone(n, v) / (e.take(n, at) * (1 - e.take(n, at))), strange=1)
         for axis in range(p.ndim):
             for form, said in ((np.asarray, "softmax"), (np.exp, "logarithm of a softmax")):
                 q = form(p)
                 if q.min() > 0 and np.abs(q.sum(axis) - 1).max() < 1e-9 and p.shape[axis] > 1:
-                    for get, place in _vectors(op):
-                        yield Rewrite("C6", f"the whole Jacobian of the {said} {op.facts.called(each.node)}", _pulled(each, form, axis, get), "its diagonal" if place >= 0 else "")
+                    for get, stands in _vectors(op, values):
+                        yield Rewrite("C6", f"the whole Jacobian of the {said} {op.facts.called(each.node)}", _pulled(each, form, axis, get), stands)
 
 
-def _vectors(op: Operation) -> Iterator[tuple[Callable[[Any, Any], Array], int]]:
-    """Yield what could be the cotangent that comes in: the result, an operand, or an operand's operand of that shape."""
-    yield redone, -1
-    for place in op.arrays[:2]:
-        if np.shape(op.args[place]) == op.result.shape:
-            yield lambda n, v, p=place: arguments(n, v)[0][p], place
+def _vectors(op: Operation, values: Values) -> Iterator[tuple[Callable[[Any, Any, Any], Array], str]]:
+    """Yield what could be the cotangent that comes in: the result, or a true cotangent that it is made of."""
+    yield lambda node, v, at: redone(node, v), ""
+    for each in values.seen:
+        if each.value.shape == op.result.shape and each.node in op.facts.sight.carrying and each.node >= op.facts.run.start:
+            yield lambda node, v, at, e=each: e.take(node, at), "its diagonal"
 
 
-def _pulled(each: Seen, form: Callable[[Array], Array], axis: int, get: Callable[[Any, Any], Array]) -> Any:
+def _pulled(each: Seen, form: Callable[[Array], Array], axis: int, get: Callable[[Any, Any, Any], Array]) -> Any:
     def make(node: Any, values: Any, at: Any) -> Array:
-        d, p = get(node, values), form(each.take(node, at))
+        d, p = get(node, values, at), form(each.take(node, at))
         if form is np.exp:
             return np.asarray(d - p * d.sum(axis, keepdims=True))
         return np.asarray(p * (d - (p * d).sum(axis, keepdims=True)))

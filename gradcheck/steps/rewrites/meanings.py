@@ -22,6 +22,7 @@ from gradcheck.steps.pulls import is_by_element
 MOST = 64  # arrays whose sizes are read
 NEAR = 12  # steps of the forward within which a statistic is used
 STATISTICS = {"sum", "mean", "var", "std", "norm"}
+COMPARED = {"greater", "less", "greater_equal", "less_equal", "equal", "not_equal"}
 LINEAR = {"add", "subtract", "negative", "multiply", "divide"}
 
 
@@ -228,20 +229,35 @@ class Meanings:
         """Whether an array is a measured derivative of the forward."""
         return next(self.sight.slopes.find(np.asarray(array, dtype=float), False), None) is not None
 
-    def missing(self, a: int, b: int) -> str:
+    def missing(self, a: int, b: int, slope: Array) -> str:
         """Return the mistake that leaves out the derivative of node b with respect to node a."""
-        slope, node = self.sight.derivatives[a, b], self.run.nodes[b]
-        if node.name in ("multiply", "divide", "where") and slope.min() == 0 and len(np.unique(slope)) == 2:
-            rows = len(np.unique(slope.reshape(slope.shape[0], -1), axis=0)) if slope.ndim > 1 else 0
-            return "F5" if node.name == "where" and rows else "E5"  # a table of links, a mask
-        if node.name in LINEAR:
-            return "A5" if slope.ndim == 0 or not self._curved(a, b) else "C1"
-        return "C1"
+        node = self.run.nodes[b]
+        given = slope.min(initial=0) == 0 and len(np.unique(slope)) == 2
+        if given and node.name in ("multiply", "divide"):
+            return "E5"  # a mask
+        if given and node.name == "where" and self.run.nodes[node.parents[0]].name not in COMPARED:
+            return "F5"  # a table of links
+        if node.name not in LINEAR:
+            return "C1"
+        waiting, seen = list(node.parents), set[int]()
+        while waiting:  # what is done between the two
+            i = waiting.pop()
+            if i > a and i not in seen:
+                seen.add(i)
+                waiting.extend(self.run.nodes[i].parents)
+        return "C1" if any(self.run.nodes[i].name not in LINEAR for i in seen) else "A5"
 
-    def _curved(self, a: int, b: int) -> bool:
-        """Whether something between two nodes is no sum or product with what is given."""
-        between = [n for n in self.forward[a + 1 : b + 1] if (a, n.id) in self.sight.derivatives]
-        return any(n.name not in LINEAR for n in between)
+    def after(self, sight: Sight, i: int) -> list[tuple[int, Array]]:
+        """Return what is done with a value of the forward by element and nothing else, and the derivative up to there."""
+        found, slope, shape = list[tuple[int, Array]](), np.ones(np.shape(sight.run.value(i))), np.shape(sight.run.value(i))
+        while len(uses := sight.uses.get(i, ())) == 1:
+            i, k = uses[0]
+            if not is_by_element(sight.run.nodes[i]) or sight.run.nodes[i].value.shape != shape:
+                break
+            slope = np.asarray(sight.pulls[i, k](slope))
+            if np.ptp(slope):
+                found.append((i, slope))
+        return found
 
     def statistic(self, node: Any) -> bool:
         """Whether what a node makes is summed up, and only then meets what it was summed of, as one number for many."""

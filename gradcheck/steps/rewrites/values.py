@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.steps.match import Sight
-from gradcheck.steps.rewrites.meanings import Meanings
-from gradcheck.steps.rewrites.itself import COMPARED, FUNCTIONS
+from gradcheck.steps.rewrites.itself import FUNCTIONS
+from gradcheck.steps.rewrites.meanings import COMPARED, Meanings
 from gradcheck.steps.rewrites.table import FOUR, Array, Operation, Refused, Rewrite, arguments, fits, redone
 
 Take = Callable[[Any, Any], Array]  # from a node and what is at hand in a replay
@@ -45,11 +45,11 @@ class Values:
     """What could be taken at one place of the backward.
 
     ``turns`` says of which turn of the forward each node of the place is the cotangent, ``count`` how many these are, and
-    ``rows`` which sample each node has where the backward does one by one what the forward does at once; ``of`` are the
-    values of the forward whose cotangents the place has.
+    ``rows`` which sample each node has where the backward does one by one what the forward does at once; ``of`` is the
+    value of the forward whose cotangent each node of the place has.
     """
 
-    def __init__(self, sight: Sight, facts: Meanings, node: Any, turns: dict[int, int], count: int, rows: dict[int, int], of: set[int]) -> None:
+    def __init__(self, sight: Sight, facts: Meanings, node: Any, turns: dict[int, int], count: int, rows: dict[int, int], of: dict[int, int]) -> None:
         self.sight, self.run, self.facts, self.node = sight, sight.run, facts, node
         self.turns, self.count, self.rows, self.of = turns, count, rows, of
 
@@ -80,7 +80,11 @@ class Values:
     def slopes(self) -> Iterator[tuple[tuple[int, int], Array, Take]]:
         """Yield measured derivatives of the forward, each place once, at the turn that goes with the place's."""
         nodes, derivatives, met = self.run.nodes, self.sight.derivatives, set()
-        for (a, b), slope in sorted(derivatives.items(), key=lambda each: (each[0][0] not in self.of, nodes[each[0][0]].kind == "leaf", each[0][1] - each[0][0])):
+        if self.node.id in self.of:
+            for depth, (b, slope) in enumerate(self.facts.after(self.sight, self.of[self.node.id])):
+                yield (self.of[self.node.id], b), slope, functools.partial(self._after, depth)
+        ofs = set(self.of.values())
+        for (a, b), slope in sorted(derivatives.items(), key=lambda each: (each[0][0] not in ofs, nodes[each[0][0]].kind == "leaf", each[0][1] - each[0][0])):
             if not np.ptp(slope) and (slope.size > 1 or nodes[b].name in ("multiply", "divide")):
                 continue
             for mirrored in (True, False):
@@ -101,6 +105,13 @@ class Values:
                 yield (a, b), slope, take
                 for axis in (i for i, n in enumerate(slope.shape) if n == len(self.rows) and slope.ndim > 1):
                     yield (a, b), np.take(slope, self.rows[self.node.id], axis), self.row(take, axis)
+
+    def _after(self, depth: int, node: Any, at: Any) -> Array:
+        """Return the derivative of what is done with the value of the forward whose cotangent a node is."""
+        found = self.facts.after(at.sight, self.of[node.id]) if node.id in self.of else []
+        if len(found) <= depth:
+            raise Refused
+        return found[depth][1]
 
     @functools.cached_property
     def seen(self) -> list[Seen]:
