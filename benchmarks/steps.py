@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.explain_cases import planted_cases
+from benchmarks.steps_cases import planted_cases
 from gradcheck import Report, Verdict, examine_backward
 from tests.mutants.mistake import PLANTED
 from tests.strangers import CASES

@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 GRADCHECK = ROOT / "gradcheck"
 
 LEVELS = {
-    0: ("containers", "trees", "arguments", "report", "render", "entrance", "errors", "hints", "mistakes", "settings"),
+    0: ("containers", "trees", "arguments", "report", "annotation", "render", "entrance", "errors", "hints", "mistakes", "settings"),
     1: (
         *("oracles", "adapters", "pairing", "calls", "witness"),
-        *("verdict.regions", "verdict.axes", "explanation.edits", "blindness.facts", "blindness.spots"),
+        *("verdict.regions", "verdict.axes", "blindness.facts", "blindness.spots"),
     ),
     2: (
         *(f"verdict.{part}" for part in ("laws", "probes", "case", "rounding", "outlines", "sketch", "trial")),
@@ -46,10 +46,10 @@ LEVELS = {
                 "folds",
             )
         ),
-        *(f"explanation.{part}" for part in ("evidence", "suspicion", "suspects", "explain")),
-        *(f"blindness.{part}" for part in ("mutations", "variations", "roles", "mutants")),
+        "steps",
+        *(f"blindness.{part}" for part in ("variations", "roles")),
     ),
-    4: ("verdict.subject", "explanation.inquiry", "check"),
+    4: ("verdict.subject", "inquiry", "check", "blindness.sweeps"),
     5: (
         "derivation",
         "strategies",
