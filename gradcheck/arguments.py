@@ -126,9 +126,14 @@ class Arguments:
         """The moving leaves as one flat float64 vector."""
         return self.layout.flatten(self.moving_leaves)
 
-    def fresh(self) -> tuple[Any, ...]:
-        """Return a copy of the arguments as they were given, so that no call can disturb another."""
-        return self._put_together([_copy(leaf.value) for leaf in self.leaves])
+    def fresh(self, lay: Callable[[Array], Array] | None = None) -> tuple[Any, ...]:
+        """Return a copy of the arguments as they were given, so that no call can disturb another.
+
+        Arrays that move are copied by ``lay``, in another memory order for example.
+        """
+        moving = set() if lay is None else {slot.position for slot in self._slots if issubclass(slot.kind, np.ndarray)}
+        values = enumerate(self._values_of_leaves)
+        return self._put_together([lay(leaf) if lay and i in moving else _copy(leaf) for i, leaf in values])
 
     def at(self, vector: Array) -> tuple[Any, ...]:
         """Return the arguments with their moving leaves taken from ``vector``, as views in its precision.

@@ -100,11 +100,13 @@ class Structure:
         """Return the tree with the next ``size`` of ``replacements`` for its leaves."""
         found = iter(replacements)
         stack: list[Any] = []
-        for step in self.steps:
-            stack += itertools.islice(found, step.before)
-            children = stack[len(stack) - step.children :]
-            del stack[len(stack) - step.children :]
-            stack.append(step.build(children))
+        for before, count, build, _, _ in self.steps:
+            children = list(itertools.islice(found, before))
+            if before != count:  # some of them are containers, or belong to an outer one
+                stack += children
+                children = stack[len(stack) - count :]
+                del stack[len(stack) - count :]
+            stack.append(build(children))
         return stack.pop() if stack else next(found)
 
     def paths(self, root: str) -> list[str]:

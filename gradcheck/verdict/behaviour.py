@@ -13,7 +13,7 @@ What changes somebody's numbers fails. To refuse a cotangent or a memory order b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from gradcheck.arguments import Arguments, by_name, name_of
 from gradcheck.errors import told
 from gradcheck.hints import Sentence
 from gradcheck.report import Verdict
-from gradcheck.trees import leaves, rebuild
+from gradcheck.trees import leaves
 from gradcheck.verdict.cotangents import broadcast, fortran, handed, plain, ratio, scale_of, summed
 from gradcheck.verdict.laws import match_gradients
 from gradcheck.verdict.memory import shared
@@ -176,7 +176,7 @@ def run_again(trial: Trial) -> Again | None:
     try:
         with np.errstate(all="ignore"):
             try:
-                out, cache = trial.forward(*_laid(trial.arguments, fortran))
+                out, cache = trial.forward(*trial.arguments.fresh(fortran))
             except Exception as error:  # noqa: BLE001  (code may insist on one layout)
                 out, cache = trial.forward(*trial.arguments.fresh())
                 refused[TURNED] = error
@@ -319,7 +319,7 @@ def _disturb(trial: Trial, rng: np.random.Generator) -> bool:
 def _layout(trial: Trial, _rng: np.random.Generator, refused: Refused) -> Iterator[Breach]:
     """Present the same numbers Fortran-ordered, and the cotangent also as a broadcast view."""
     fresh, given, found = trial.arguments.fresh, trial.cotangent, trial.sketches
-    yield from _same_in(trial, TURNED, _laid(trial.arguments, fortran), each(np.copy, given), found, refused)
+    yield from _same_in(trial, TURNED, fresh(fortran), each(np.copy, given), found, refused)
     yield from _same_in(trial, "a Fortran-ordered cotangent", fresh(), each(fortran, given), found, refused)
     rows = each(broadcast, given)
     if not isinstance(expected := trial.ask(each(np.array, rows)), Exception):
@@ -390,15 +390,3 @@ def _elsewhere(arguments: Arguments, rng: np.random.Generator) -> tuple[Any, ...
     if all(dtype == np.float64 for dtype in arguments.layout.dtypes):
         return arguments.at(point)
     return arguments.moved(point).fresh()
-
-
-def _laid(arguments: Arguments, lay: Callable[[Any], Any]) -> tuple[Any, ...]:
-    moving = set(arguments.layout.paths)
-
-    def laid(path: str, leaf: Any) -> Any:
-        return lay(leaf) if is_array(leaf) and path in moving else leaf
-
-    return tuple(
-        rebuild(arg, (laid(*pair) for pair in leaves(arg, name)))
-        for name, arg in zip(arguments.names, arguments.fresh(), strict=True)
-    )

@@ -59,10 +59,8 @@ def plain(like: Any, cotangent: Any) -> Any:
 
 
 def fortran(array: Any) -> Any:
-    """Return the same numbers in Fortran order; where that is the C order too, with a negative stride."""
-    if np.ndim(array) < 2:
-        return np.array(array)[::-1].copy()[::-1] if np.ndim(array) else array
-    return np.array(array, order="F")
+    """Return a copy of the same numbers in Fortran order; where that is the C order too, with a negative stride."""
+    return np.asarray(array)[::-1].copy()[::-1] if np.ndim(array) == 1 else np.array(array, order="F")
 
 
 def broadcast(array: Any) -> Any:

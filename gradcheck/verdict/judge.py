@@ -69,8 +69,7 @@ def judge(case: Case) -> dict[str, Finding]:
     for leaf in case.judged:
         path, shape = case.layout.paths[leaf], case.layout.shapes[leaf]
         if leaf in certified:
-            error, bound = rms(one.gap for one in certified[leaf]), certificate(certified[leaf])
-            findings[path] = Finding(Verdict.PASS, shape, error, bound)
+            findings[path] = Finding(Verdict.PASS, shape, *certified[leaf])
         elif kinked:
             findings[path] = _at_a_kink(shape, kinked)
         else:
@@ -86,14 +85,16 @@ def _in_the_shadow(case: Case, leaf: int, finding: Finding) -> Finding:
     return _failed(case, leaf, [], entry) if entry else finding
 
 
-def _certified(case: Case, together: list[int], effects: Mapping[int, float]) -> tuple[dict[int, list[Probe]], int]:
-    """Return the leaves that joint probes certify, with these, and how many probes saw a kink.
+def _certified(
+    case: Case, together: list[int], effects: Mapping[int, float]
+) -> tuple[dict[int, tuple[float, float]], int]:
+    """Return the leaves that joint probes certify, with their error and its bound, and how many probes saw a kink.
 
     Many leaves of different effects blunt the probes of them all: the weak move far where the strong hardly move. So a
     group that is not certified is probed once more in two parts; and where that does not help, what blunts the probes
     is the rounding of the forward, and alone they would be no sharper.
     """
-    certified: dict[int, list[Probe]] = {}
+    certified: dict[int, tuple[float, float]] = {}
     groups = [(together, math.inf)]
     while groups:
         group, before = groups.pop()
@@ -103,7 +104,7 @@ def _certified(case: Case, together: list[int], effects: Mapping[int, float]) ->
         agree, bound = all(one.agrees for one in probes), certificate(probes)
         helped, wanted = bound < before / 2, case.tol or BLUNT
         if agree and (bound <= wanted or (not case.tol and not helped and bound <= GROSS)):
-            certified |= dict.fromkeys(group, probes)
+            certified |= dict.fromkeys(group, (rms(one.gap for one in probes), bound))
         elif len(group) >= HALVED and (helped or not agree):
             middle = math.sqrt(min(effects[leaf] for leaf in group) * max(effects[leaf] for leaf in group))
             weak = [leaf for leaf in group if effects[leaf] < middle]

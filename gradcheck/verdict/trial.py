@@ -222,7 +222,8 @@ def run(
     args = arguments.fresh()
     out, cache = split_forward(name_of(forward), call(forward, args))
     written: list[Sentence] = []
-    given, taken = (moving_arrays(values, arguments) for values in (arguments.values, args))
+    given = dict(zip(arguments.layout.paths, arguments.moving_leaves, strict=True))
+    taken = moving_arrays(args, arguments)
     if wrote := _changed(taken, given):
         written.append(Sentence(f"{name_of(forward)} must not write into its arguments, but it changed {wrote}."))
     cotangent, out = draw(out), _kept(out)
