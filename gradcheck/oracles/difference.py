@@ -21,7 +21,7 @@ import numpy as np
 
 from gradcheck.calls import answering
 from gradcheck.oracles.estimate import Estimate, point_of, tangent_at, value_at
-from gradcheck.oracles.extrapolation import EPS, LOUD, Limit, Scale, one_sided, rough, two_sided
+from gradcheck.oracles.extrapolation import EPS, LOUD, QUIET, SAFETY, Limit, Scale, one_sided, rough, two_sided
 from gradcheck.oracles.jumps import past_jumps
 from gradcheck.trees import Array, norm
 
@@ -29,9 +29,12 @@ __all__ = ["Differences", "central_difference"]
 
 FACTOR = 4.2  # of neighbouring steps; no whole number, or an f that rounds to a grid could look linear on them all
 STEPS = tuple(0.5 / FACTOR**k for k in reversed(range(12)))  # of a first direction, in lengths of the point,
-FIRST = slice(4, 10)  # of which these, finest first, are enough where f is smooth: no noise but
+FIRST = slice(5, 10)  # of which these, finest first, are enough where f is smooth: no noise but
 PLAIN = 16.0  # times the rounding of the output, no kink, and a relative bound below
-CLEAR = 1e-9  # this;
+CLEAR = 1e-9  # this; or below DOUBT, where the slope is small by chance along this direction, and no more than
+ALONE = 2.0  # times what rounding alone leaves at this step: one that suits f better the rungs beyond would sharpen,
+MIDDLE = FIRST.start + 2  # and one that suits it less shows an f that is not smooth;
+BOTH = 2  # residues at the finest of them tell the noise, each of them of the odd part and of the even part
 DOUBT = 1e-7  # where all leave a relative bound worse than this, or see a kink, there are finer ones
 FEW = 8  # or where so few steps lie within the domain of f,
 DROWNED = 1e6  # or the noise is more than so many roundings of the output: is it noise, or structure finer than all?
@@ -163,7 +166,7 @@ class Differences:
 def central_difference(f: Callable[[Array], Any], x: Array) -> Differences:
     """Return the pushforward of ``f`` at ``x`` by central differences with a measured error bound.
 
-    ``f`` may return a number or an array of any shape, which is then the shape of the estimate. Costs 13 evaluations
+    ``f`` may return a number or an array of any shape, which is then the shape of the estimate. Costs 11 evaluations
     for the first direction, 25 to 100 where these leave a doubt, and 6 to 12 for each further one, unless steps that
     suited the first do not suit it. A step at which ``f`` raises or is not finite is not used. Where ``f`` has an
     ``origin``, that is its value at ``x``.
@@ -249,7 +252,7 @@ def _again(line: Line, scales: list[Scale], before: list[Limit], claimed: float 
 def _ladder(line: Line, scales: list[Scale]) -> tuple[list[Limit], str | None]:
     """Sample a few rungs, all of them where these do not show a smooth f, and steps beside where doubt is left."""
     samples = line.sample(STEPS[FIRST])
-    limits = _limits(samples, scales)
+    limits = _limits(samples, scales, quiet=BOTH)
     if all(_is_clear(limit, scale.floor) for limit, scale in zip(limits, scales, strict=True)):
         explained, _ = _explain(line, samples, limits, scales)
         if explained == limits:  # nothing jumps
@@ -321,7 +324,9 @@ def _stands_still(finer: Samples, entry: int, limit: Limit, scale: Scale) -> boo
 
 def _is_clear(limit: Limit, floor: float) -> bool:
     """Whether a few rungs say all: as quiet as plain rounding, no kink, and a small bound."""
-    return 0 < limit.error <= CLEAR * abs(limit.value) and limit.noise <= PLAIN * floor and not limit.kink
+    rounded = limit.step == STEPS[MIDDLE] and limit.error <= ALONE * SAFETY * limit.noise / limit.step
+    small = limit.error <= CLEAR * abs(limit.value) or rounded
+    return small and _is_sharp(limit) and limit.error > 0 and limit.noise <= PLAIN * floor
 
 
 def _is_sharp(limit: Limit) -> bool:
@@ -340,9 +345,12 @@ def _is_settled(line: Line, entry: int, limit: Limit, floor: float) -> bool:
     return limit.noise <= LOUD * floor
 
 
-def _limits(samples: Samples, scales: list[Scale], known: list[Limit] | None = None) -> list[Limit]:
+def _limits(samples: Samples, scales: list[Scale], known: list[Limit] | None = None, quiet: int = QUIET) -> list[Limit]:
     """Return the limit of every entry."""
-    return [two_sided(*samples.of(entry), scale, known[entry] if known else None) for entry, scale in enumerate(scales)]
+    return [
+        two_sided(*samples.of(entry), scale, known[entry] if known else None, quiet=quiet)
+        for entry, scale in enumerate(scales)
+    ]
 
 
 def _explained(line: Line, samples: Samples, entry: int, limit: Limit, scale: Scale) -> tuple[Limit, str | None]:

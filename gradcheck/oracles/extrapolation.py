@@ -24,7 +24,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["EPS", "LOUD", "Limit", "Scale", "leftovers", "one_sided", "rough", "two_sided"]
+__all__ = ["EPS", "LOUD", "QUIET", "SAFETY", "Limit", "Scale", "leftovers", "one_sided", "rough", "two_sided"]
 
 EPS = 2.0**-52
 COLUMNS = 5  # of Richardson's table: error terms up to h⁸ are removed
@@ -79,11 +79,12 @@ def two_sided(
     known: Limit | None = None,
     *,
     steady: bool = True,
+    quiet: int = QUIET,
 ) -> Limit:
     """Return the slope at 0 from φ(h) and φ(−h), finest first.
 
     ``known`` is what another direction found. A φ that jumps is not ``steady``: that its finest changes are quiet says
-    nothing then.
+    nothing then. Otherwise so many as are ``quiet`` tell the noise.
     """
     usable = _prefix([r + l for r, l in zip(right, left, strict=True)])
     if usable < LEAST:
@@ -108,7 +109,7 @@ def two_sided(
         [l / largest for l in left],
         scale._replace(floor=scale.floor / largest),
         known and known.scaled(1 / largest)._replace(noise=known.noise / largest),
-        steady=steady,
+        quiet=quiet if steady else 0,
     )
     return found.scaled(largest)._replace(noise=found.noise * largest)
 
@@ -120,14 +121,14 @@ def _two_sided(
     scale: Scale,
     known: Limit | None,
     *,
-    steady: bool,
+    quiet: int,
 ) -> Limit:
     """As :func:`two_sided`, of changes that are finite and no larger than 1."""
     quotient, even = _parts(h, right, left)
     residue = _residue(h, quotient, even)
     if not known and _fades(h, residue, right, left, scale):
         return Limit(math.nan, math.inf, scale.floor)
-    noise = max(scale.floor, known.noise if known else _noise(residue, quotient, scale.floor, steady=steady))
+    noise = max(scale.floor, known.noise if known else _noise(residue, quotient, scale.floor, quiet))
     near = [NEAR * max(left_over, scale.floor) / t for left_over, t in zip(residue, h[:-1], strict=True)]
     blur = [4 * scale.grain * abs(e) / (t * t) for e, t in zip(even, h, strict=True)]  # how the slope changes within it
     # An output that grows is rounded more coarsely, and x + hv is rounded as x is.
@@ -254,16 +255,16 @@ def _residue(h: Sequence[float], quotient: Sequence[float], even: Sequence[float
     return list(map(max, odd, _least([list(map(abs, curved)), bent, kinked])))
 
 
-def _noise(residue: Sequence[float], quotient: Sequence[float], floor: float, *, steady: bool = True) -> float:
+def _noise(residue: Sequence[float], quotient: Sequence[float], floor: float, quiet: int = QUIET) -> float:
     """Return the noise level of φ: the largest residue on the quietest stretch of rungs.
 
-    Where the finest rungs are as quiet as the rounding of the output alone, they are believed at once; and where they
-    are far quieter than any stretch, what looks like noise on the others is structure.
+    Where the finest rungs, so many as are ``quiet``, are as quiet as the rounding of the output alone, they are
+    believed at once; and where they are far quieter than any stretch, what looks like noise on the others is structure.
     """
-    finest = max(residue[:QUIET])
     stretch = min(STRETCH, len(residue))
     quietest = min(max(residue[i : i + stretch]) for i in range(len(residue) - stretch + 1))
-    if steady and all(quotient[: QUIET + 1]) and (finest <= 16 * floor or finest <= quietest / STRUCTURE):
+    finest = max(residue[:quiet], default=math.inf)
+    if all(quotient[: quiet + 1]) and (finest <= 16 * floor or finest <= quietest / STRUCTURE):
         return max(2 * finest, 2 * floor)
     return max(floor, quietest)
 
