@@ -66,10 +66,10 @@ def rounding_unit(dtype: np.dtype[Any]) -> float:
 
 def norm(array: Array) -> float:
     """Return the norm of all numbers of ``array``, without overflow or underflow of their squares."""
-    flat = np.ravel(array)
-    squares = float(np.vdot(flat, flat))  # which never warns
+    squares = float(np.vdot(array, array))  # which flattens both, and never warns
     if PLAIN < squares < 1 / PLAIN:
         return math.sqrt(squares)
+    flat = np.ravel(array)
     with np.errstate(all="ignore"):
         largest = float(np.max(np.abs(flat), initial=0.0))
         return largest * float(np.linalg.norm(flat / largest)) if largest and math.isfinite(largest) else largest
