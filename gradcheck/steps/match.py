@@ -101,6 +101,8 @@ class Sight:
     def name(self, node):
         """Return what to call a node: the variable that it is stored in, else what it does and where."""
         node = self.run.nodes[node]
+        while not node.site.frames and len(node.parents) == 1 and node.parents[0] >= 0:  # no line of the user's made it
+            node = self.run.nodes[node.parents[0]]
         if node.kind == "leaf":
             return node.name
         turn = f", turn {node.turn + 1}" if self.run.tape.turns[node.site] else ""

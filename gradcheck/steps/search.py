@@ -17,6 +17,7 @@ import numpy as np
 
 from gradcheck.steps.blame import At, Blame, Line, Pin, Replay
 from gradcheck.steps.match import same
+from gradcheck.steps.quotes import quoted
 from gradcheck.steps.rewrites import factors, itself, jacobians, memory, sums, values
 from gradcheck.steps.rewrites.meanings import Meanings
 from gradcheck.steps.rewrites.table import Array, Make, Operation, Refused, Rewrite, proportional
@@ -298,7 +299,11 @@ class Search:
         mistake, of = rewrite.id, self.run.nodes[pin.of[pin.nodes.index(pin.first)]]
         if mistake[0] == "A" and of.kind == "leaf" and of.value.size > 1 and proportional(pin.truths[0], of.value, 1e-7):
             mistake = "D1"  # what is scaled wrongly is all of it the regulariser's
-        return Cause(mistake, tuple(sorted(fix.repaired)), line, rewrite.stands or f"the {node.name}", rewrite.should, (level + 1, rewrite.strange, 0))
+        stands = rewrite.stands
+        if rewrite.operand < 0 and stands.removeprefix("the ") in ("", node.name):
+            stands = quoted(node.site).text or f"the {node.name}"
+        cost = level + 1, rewrite.strange, 0
+        return Cause(mistake, tuple(sorted(fix.repaired)), line, stands, rewrite.should, cost)
 
     def _made(self, node: Any, rewrite: Rewrite) -> Line | None:
         """Return the line on which the operand that is wrong is made, if that carries no cotangent."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.steps.quotes import quoted
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.rewrites.table import NUMBERS, PRODUCTS, Array, proportional
 from gradcheck.steps.truth import adjoint
@@ -45,13 +46,16 @@ class Meanings:
         node = self.run.nodes[i]
         if node.kind == "leaf":
             return str(node.name)
+        if not node.site.frames and len(node.parents) == 1 and node.parents[0] >= 0:  # no line of the user's made it
+            return self.called(node.parents[0])
         after = self.run.nodes[i + 1 : i + 4]
         if node.kind == "gather" and len(node.parents) == 1 and any(n.kind == "op" and n.site.frames == node.site.frames for n in after):
             turned = node.value.ndim == 2 and node.value.shape == self.run.value(node.parents[0]).shape[::-1]
             return self.called(node.parents[0]) + ".T" * turned  # read on the way into an operation
         where = "" if i >= self.run.start else f" (line {node.site.line} of the forward)"
-        if node.site.variable:
-            return f"{node.site.variable}{where}"
+        written = node.site.variable or quoted(node.site).text
+        if written:
+            return f"{written}{where}"
         return f"the {node.name} of line {node.site.line}{' of the forward' if where else ''}"
 
     def origin(self, i: int) -> int:

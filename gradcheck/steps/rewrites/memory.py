@@ -91,11 +91,11 @@ def moves(run: Any, facts: Meanings, access: Access) -> Iterator[Move]:
     """Yield other cells for an access, those of the forward first."""
     writes = [s for s in access.sites[: access.writes] if s.name.startswith(("setitem", "fill"))]
     if writes:
-        yield Move("E1", "add to what is there, not overwrite it", access, None)
+        yield Move("E1", "added to what is there, not written over it", access, None)
     image = len([n for n in access.shape if n > 1]) >= 2
     for site, other in _duals(run, access):
         for order, said in ((1, ""), (-1, ", from the last on")):
-            yield Move("F1" if said else "F2" if image and not facts.over_time else "G3", f"be at the places of line {site.line} of the forward{said}", access,
+            yield Move("F1" if said else "F2" if image and not facts.over_time else "G3", f"at the places of line {site.line} of the forward{said}", access,
                        functools.partial(_of_forward, access, site, order), 0 if order == 1 else 1)
         del other
     yield from _mirrored(access, facts)
@@ -129,7 +129,7 @@ def _mirrored(access: Access, facts: Meanings) -> Iterator[Move]:
                 return [(shape[a] - 1 - x if whole else x.max(initial=0) + x.min(initial=0) - x) if a in axes else x for a, x in enumerate(at)]
 
             mistake = "F1" if len(axes) == 2 or not facts.over_time else "G3"
-            yield Move(mistake, f"be counted from the other end along {_axes(axes)}", access, _moved(access, mirror), 0 if len(axes) == 2 else 1)
+            yield Move(mistake, f"counted from the other end along {_axes(axes)}", access, _moved(access, mirror), 0 if len(axes) == 2 else 1)
 
 
 def _shifted(run: Any, access: Access, facts: Meanings) -> Iterator[Move]:
@@ -143,7 +143,7 @@ def _shifted(run: Any, access: Access, facts: Meanings) -> Iterator[Move]:
         shift = dict(zip(axes, by, strict=True))
         mistake = "F3" if few and sum(map(bool, by)) > 1 else "G3" if facts.over_time else "F3" if len(access.shape) > 2 else "B6"
         said = " and ".join(f"{step:+d} along axis {a}" for a, step in shift.items() if step)
-        yield Move(mistake, f"be {said}", access, _moved(access, lambda at, _, s=shift: [x + s.get(a, 0) for a, x in enumerate(at)]), 1)
+        yield Move(mistake, said, access, _moved(access, lambda at, _, s=shift: [x + s.get(a, 0) for a, x in enumerate(at)]), 1)
 
 
 def _moved(access: Access, change: Callable[[list[Array], tuple[int, ...]], list[Array]]) -> Callable[[Any], dict[int, Cells]]:

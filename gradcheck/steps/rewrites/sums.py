@@ -42,7 +42,7 @@ def _summed(op: Operation, array: Array, get: Any) -> Iterator[Rewrite]:
             keep = op.free or op.wanted == kept or (op.wanted != bare and op.result.ndim == len(kept))
             more = {array.shape[a] for a in set(axes) - summed}
             mistake = "B3" if set(axes) > summed and (not summed or more <= op.facts.batch) else "B4"
-            yield Rewrite(mistake, f"sum over {_axes(axes)}", lambda node, v, at, a=axes, k=keep: get(node, v).sum(axis=a, keepdims=k) if a else get(node, v),
+            yield Rewrite(mistake, f"summed over {_axes(axes)}", lambda node, v, at, a=axes, k=keep: get(node, v).sum(axis=a, keepdims=k) if a else get(node, v),
                           "" if array is op.result else f"the {op.name}", several=True)
 
 

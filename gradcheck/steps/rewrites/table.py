@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.steps.quotes import quoted
+
 if TYPE_CHECKING:
     from gradcheck.steps.blame import At
     from gradcheck.steps.rewrites.meanings import Meanings
@@ -83,6 +85,8 @@ class Operation:
 
     def said(self, place: int) -> str:
         """Return what to call an argument."""
+        if written := quoted(self.node.site).operand(place):
+            return written
         parent = self.parent(place)
         if parent >= 0:
             return self.facts.called(parent)
