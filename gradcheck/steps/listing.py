@@ -106,6 +106,8 @@ class Listing:
     def name(self, i: int) -> str:
         """Return what to call a node: its variable, with the line where several are called so."""
         node = self.run.nodes[i]
+        while not node.site.frames and len(node.parents) == 1 and node.parents[0] >= 0:  # no line of the user's made it
+            node = self.run.nodes[node.parents[0]]
         if node.kind == "leaf":
             return str(node.name)
         if not node.site.variable:
