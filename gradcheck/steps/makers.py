@@ -52,9 +52,18 @@ def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
         tape = tape_of((args, kwargs))
         if tape is None:
             return function(*plain(args), **plain(kwargs))
-        return tape.call(name, function, args, kwargs)
+        return tape.call(name, functools.partial(_copied, function), args, kwargs)
 
     return functools.update_wrapper(call, function, updated=())
+
+
+def _copied(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function with copies of its arrays, which it may write into."""
+    return function(*map(_copy, args), **{name: _copy(value) for name, value in kwargs.items()})
+
+
+def _copy(thing: Any) -> Any:
+    return thing.copy() if isinstance(thing, np.ndarray) else thing
 
 
 def _creating(tape: Tape, make: Callable[..., Any]) -> Callable[..., Any]:

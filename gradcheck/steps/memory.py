@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -40,6 +40,12 @@ def plain_view(memory: Array, like: Array, start: int, itemsize: int) -> Array:
     )
 
 
+class Lent(Protocol):
+    """What has a value that may be a view of memory."""
+
+    value: Any
+
+
 class Buffer:
     """Memory of which every cell knows who wrote it.
 
@@ -49,9 +55,10 @@ class Buffer:
         owner: for each cell the number of a node, and
         place: the place in its value.
         views: the nodes of what was read since the last writing, by address, shape and strides.
+        lent: the nodes whose values are still the memory itself.
     """
 
-    __slots__ = ("itemsize", "owner", "place", "root", "start", "views", "whole")
+    __slots__ = ("itemsize", "lent", "owner", "place", "root", "start", "views", "whole")
 
     def __init__(self, root: Array, whole: int) -> None:
         self.root, self.whole = root, whole
@@ -59,6 +66,16 @@ class Buffer:
         self.owner: Array | None = None
         self.place: Array | None = None
         self.views: dict[Any, int] = {}
+        self.lent: list[Lent] = []
+
+    def keep(self) -> int:
+        """Give the nodes copies of their values, before they are overwritten; return how many bytes these take."""
+        taken = 0
+        for node in self.lent:
+            node.value = np.array(node.value)
+            taken += node.value.nbytes
+        self.lent.clear()
+        return taken
 
     def covers(self, view: Array) -> bool:
         """Whether a view shows all of the memory, in its order."""
@@ -105,6 +122,7 @@ class Buffer:
         self.root = np.broadcast_to(self.root.dtype.type(0), self.root.shape)
         self.owner = self.place = None
         self.views.clear()
+        self.lent.clear()
 
 
 _CELLS = [np.arange(0, dtype=np.int32)]

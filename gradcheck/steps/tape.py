@@ -134,7 +134,7 @@ class Tape:
     def leaf(self, array: Any, name: str) -> Any:
         """Return a traced copy of an array that is given."""
         value = np.array(array)
-        return self._made(self._node("leaf", name, None, (), {}, (), (), value.copy()), value)
+        return self._made(self._node("leaf", name, None, (), {}, (), (), value), value)
 
     def constant(self, array: Any, frames: Frames | None = None) -> Any:
         """Return a fresh array traced; what it holds was not computed."""
@@ -142,7 +142,7 @@ class Tape:
             return array
         frames = self.places.frames(sys._getframe(1)) if frames is None else frames  # noqa: SLF001
         raw = plain(array)
-        return self._made(self._node("const", "const", None, (), {}, (), frames, raw.copy()), raw)
+        return self._made(self._node("const", "const", None, (), {}, (), frames, raw), raw)
 
     # -- reading
 
@@ -167,7 +167,7 @@ class Tape:
         node = self.read(array, frames, k)
         if node < 0:
             raw = plain(array)
-            self._made(self._node("const", "const", None, (), {}, (), frames, raw.copy()), raw)
+            self._made(self._node("const", "const", None, (), {}, (), frames, raw), raw)
             node = len(self.nodes) - 1
             if raw.dtype.kind == "f":
                 self.entered.append(node)
@@ -186,10 +186,10 @@ class Tape:
                 return parents[0]
         which = np.broadcast_to(np.int32(0), array.shape) if one else np.searchsorted(parents, owner)
         args = which, place.copy(), [Hole(k) for k in range(len(parents))]
-        value = np.array(plain(array))
-        self.bytes += 2 * place.nbytes
-        node = self._node("gather", "gather", gather, args, {}, tuple(parents), frames, value, args[:2], k)
+        node = self._node("gather", "gather", gather, args, {}, tuple(parents), frames, plain(array), args[:2], k)
         node.memory = buffer, buffer.cells(array)
+        buffer.lent.append(node)
+        self.bytes += place.nbytes + which.nbytes * (not one)
         return node.id
 
     # -- making
@@ -198,7 +198,9 @@ class Tape:
         """Register the fresh memory of a result and return it traced."""
         root = owner_of(result)
         buffer = self.buffers[id(root)] = Buffer(root, node.id)
+        buffer.lent.append(node)
         node.memory = buffer, None
+        self.bytes += root.nbytes
         if not buffer.covers(result):
             buffer.write(result, ..., result.shape, node.id)
         return self._wrapped(result)
@@ -236,7 +238,6 @@ class Tape:
         data: Any = None,
         k: int = 0,
     ) -> Node:
-        self.bytes += value.nbytes if isinstance(value, np.ndarray) else 0
         if self.bytes > self.budget.bytes:
             raise Exceeded(f"more than {self.budget.bytes >> 20} MB")
         if time.perf_counter() > self.budget.until:
@@ -281,7 +282,7 @@ class Tape:
     def _result(self, result: Any, noted: Callable[[Any], Node], frames: Frames) -> Any:
         """Return the result of an operation traced, a number too; what is of another kind as it is."""
         if isinstance(result, np.generic) and result.dtype.kind in "fb":
-            return self._number(self._made(noted(array := np.asarray(result)), array.copy()))
+            return self._number(self._made(noted(array := np.asarray(result)), array))
         if type(result) is not np.ndarray or result.dtype.kind not in TRACED:
             if isinstance(result, np.ndarray):
                 self.lose(result.dtype.name)
@@ -291,20 +292,38 @@ class Tape:
         if self.find(result) is not None:  # a view of what is known
             self.read(result, frames)
             return self._wrapped(result)
-        return self._made(noted(np.array(result)), result)
+        return self._made(noted(result), result)
 
     def _write(self, into: Array, result: Any, noted: Callable[[Any], Node], frames: Frames) -> None:
         """Write a result into an array and note it."""
         raw = plain(into)
+        buffer = self._written(raw, frames)
         np.copyto(raw, result, casting="same_kind")
+        if buffer is None:
+            return
+        node = noted(raw if buffer.covers(raw) else raw.copy())
+        node.memory = buffer, buffer.cells(raw)
+        buffer.fill(raw, node.id)
+        if node.value is raw:
+            buffer.lent.append(node)
+
+    def _written(self, raw: Array, frames: Frames) -> Buffer | None:
+        """Return the buffer that is about to be written, None if it is of a type that is not recorded.
+
+        The values of nodes are not copied until then.
+        """
         buffer = self.find(raw)
-        if buffer is None:  # an array of whose making we know nothing: known from now on
+        if buffer is None and raw.dtype.kind in TRACED:  # an array of whose making we know nothing: known from now on
             self.known(raw, frames, 0)
             buffer = self.find(raw)
-        node = noted(np.array(raw))
         if buffer is not None:
-            node.memory = buffer, buffer.cells(raw)
-            buffer.fill(raw, node.id)
+            self.bytes += buffer.keep()
+        return buffer
+
+    def unseen(self, array: Array) -> None:
+        """Let an array be written into while nothing is recorded."""
+        if (buffer := self.find(array)) is not None:
+            buffer.keep()
 
     # -- indexing
 
@@ -332,17 +351,14 @@ class Tape:
             if isinstance(part, np.ndarray) and part.__array_interface__ == plain(value).__array_interface__:
                 return  # x[key] += term has been written already
             value = value.copy()
-        buffer = self.find(raw)
-        if buffer is None and raw.dtype.kind in TRACED:
-            self.known(raw, frames, 0)
-            buffer = self.find(raw)
-        if buffer is None:  # of a type that is not recorded
-            raw[raw_key] = plain(value)
-            return
         operands: list[Array] = []
         shape = np.shape(part)
         args = _emptied((value, shape), operands)
         parents = tuple([self.known(each, frames, k) for k, each in enumerate(operands)])
+        buffer = self._written(raw, frames)
+        if buffer is None:
+            raw[raw_key] = plain(value)
+            return
         placed = np.array(np.broadcast_to(plain(value), shape), dtype=raw.dtype)
         raw[raw_key] = placed
         node = self._node("op", "setitem", _broadcast, args, {}, parents, frames, placed)

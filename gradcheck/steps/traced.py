@@ -55,6 +55,8 @@ class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
         tape = tape_of((*inputs, *(out or ())))
         func = ufunc if method == "__call__" else getattr(ufunc, method)
         if tape is None:
+            for each in out or ():
+                _unseen(each)
             out = {"out": plain(out)} if out else {}
             return func(*plain(inputs), **out, **plain(kwargs))
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
@@ -92,6 +94,7 @@ class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
     def __setitem__(self, key: Any, value: Any) -> None:
         tape = tape_of(self)
         if tape is None:
+            _unseen(self)
             plain(self)[plain(key)] = plain(value)
         else:
             tape.set(self, key, value)
@@ -164,6 +167,8 @@ def _method(name: str, *, in_place: bool = False) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         tape = tape_of(self)
         if tape is None:
+            if in_place:
+                _unseen(self)
             return descriptor(plain(self), *plain(args), **plain(kwargs))
         if in_place:
             tape.call(name, functools.partial(_into, descriptor), (self, *args), kwargs, into=self)
@@ -238,6 +243,12 @@ def over(func: Callable[..., Any], before: Any, *args: Any, **kwargs: Any) -> An
     after = before.copy()
     func(*args, out=after, **kwargs)
     return after
+
+
+def _unseen(array: Any) -> None:
+    """Let an array be written into while nothing is recorded."""
+    if type(array) is Traced and array.tape is not None:
+        array.tape.unseen(array)
 
 
 def _at(ufunc: np.ufunc, array: Any, index: Any, *values: Any) -> Any:
