@@ -15,7 +15,7 @@ from gradcheck.containers import shown
 from gradcheck.errors import told
 from gradcheck.report import Answers, Finding, Verdict
 from gradcheck.steps.explain import explain
-from gradcheck.steps.twin import Twins
+from gradcheck.steps.twin import apart
 from gradcheck.verdict.subject import Claim, Subject
 
 __all__ = ["deferred", "inquire", "replay"]
@@ -39,19 +39,11 @@ def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> 
     """
     wrong = tuple(path for path, finding in findings.items() if finding.verdict is Verdict.FAIL)
     try:
-        subject, claim = _apart(subject, claim)
-        with answering("the pair", ()):
-            return explain(subject.forward, subject.backward, claim.arguments, claim.cotangent, wrong)
+        given = subject.forward, subject.backward, claim.arguments.values
+        with apart(*given) as (forward, backward, values), answering("the pair", ()):
+            return explain(forward, backward, replace(claim.arguments, values=values), claim.cotangent, wrong)
     except Exception as problem:  # noqa: BLE001  (the verdict and where it is wrong must stand, whatever this raises)
         return Answers(silence=f"looking for one raised {told(problem)}")
-
-
-def _apart(subject: Subject, claim: Claim) -> tuple[Subject, Claim]:
-    """Return the pair in a private copy of all that it reaches: what it does there is done to nothing of the user's."""
-    own, arguments = Twins(), claim.arguments
-    forward, backward = own.of(subject.forward), own.of(subject.backward)
-    arguments = replace(arguments, values=tuple(map(own.of, arguments.values)))
-    return replace(subject, forward=forward, backward=backward), claim._replace(forward=forward, arguments=arguments)
 
 
 def replay(forward: object, backward: object, seed: int, settings: Mapping[str, Any]) -> str:

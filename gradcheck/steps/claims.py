@@ -13,6 +13,7 @@ from gradcheck.oracles import central_difference
 from gradcheck.pairing import Pairing
 from gradcheck.steps.known import Number, numbers
 from gradcheck.steps.measured import Measured, measured
+from gradcheck.steps.twin import apart
 from gradcheck.trees import Array, is_number, leaves, mapped, rebuild
 from gradcheck.verdict.laws import read as matched
 from gradcheck.verdict.returned import by_leaf
@@ -121,8 +122,9 @@ def returned_by(
     forward: Any, backward: Any, arguments: Arguments, cotangent: Any, calls: int
 ) -> list[dict[str, Array]]:
     """Return what each of some calls with one cache returns by path, whether it has the right shape or not."""
-    _, cache = forward(*arguments.fresh())
-    return [_by_path(backward(mapped(_copied, cotangent), cache), arguments) for _ in range(calls)]
+    with apart(forward, backward) as (forward, backward):
+        _, cache = forward(*arguments.fresh())
+        return [_by_path(backward(mapped(_copied, cotangent), cache), arguments) for _ in range(calls)]
 
 
 def _by_path(returned: Any, arguments: Arguments) -> dict[str, Array]:

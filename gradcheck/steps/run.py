@@ -81,9 +81,10 @@ def traced(
         Unrecorded: one of them raised, or took more than it may.
     """
     tape = Tape(budget)
+    twins = Twins(changed(tape), lambda array: tape.constant(array, ()), recorded)
     try:
         with np.errstate(all="ignore"), guarded(tape.budget.until):
-            return contextvars.copy_context().run(_recorded, tape, forward, backward, arguments, cotangent, seed)
+            return contextvars.copy_context().run(_recorded, tape, twins, forward, backward, arguments, cotangent, seed)
     except KeyboardInterrupt:
         raise
     except Exceeded as exceeded:
@@ -92,17 +93,18 @@ def traced(
         raise Unrecorded(f"recording the pair raised {told(error)}") from error
     finally:
         tape.close()
+        twins.close()
 
 
 def _recorded(
     tape: Tape,
+    twins: Twins,
     forward: Callable[..., Any],
     backward: Callable[..., Any] | None,
     arguments: Arguments,
     cotangent: Sequence[Array] | None,
     seed: int,
 ) -> Run:
-    twins = Twins(changed(tape), lambda array: tape.constant(array, ()), recorded)
     args, leaf = _given(tape, twins, arguments)
     out, cache = tape.run(twins.of(forward), *args)
     found = [each for _, each in leaves(out, "out")]
