@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import math
 from collections.abc import Callable
@@ -18,7 +19,7 @@ __all__ = ["changed", "recorded"]
 
 CREATORS = "zeros ones empty full eye identity arange linspace".split()
 CONVERTERS = "array asarray asanyarray ascontiguousarray".split()
-REDUCTIONS = "sum mean max min prod std var median dot".split()  # which take a list of numbers as an array
+FIRST = {"a", "x", "m", "v", "ary", "arr", "array"}  # what NumPy calls one array, of which others make lists
 MATH = {
     "fabs": np.abs,
     "pow": np.power,
@@ -34,7 +35,7 @@ def changed(tape: Tape) -> dict[int, Any]:
     made: dict[Any, Any] = {np.ndarray: Traced}
     made |= {getattr(np, name): _creating(tape, getattr(np, name)) for name in CREATORS}
     made |= {getattr(np, name): _converting(tape, getattr(np, name)) for name in CONVERTERS}
-    made |= {getattr(np, name): _reducing(made[np.array], getattr(np, name)) for name in REDUCTIONS}
+    made |= {func: _of_array(made[np.array], func) for func in _of_one_array()}
     made |= {getattr(math, name): _of_math(getattr(math, name), func) for name, func in MATH.items()}
     made[as_strided] = functools.partial(_strided, tape)
     made[np.fromiter] = lambda thing, dtype=None, count=-1: made[np.array](
@@ -99,13 +100,28 @@ def _converting(tape: Tape, make: Callable[..., Any]) -> Callable[..., Any]:
     return convert
 
 
-def _reducing(array: Callable[..., Any], reduce: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of an array to which a list of traced numbers may be given."""
+@functools.cache
+def _of_one_array() -> tuple[Callable[..., Any], ...]:
+    """Return the functions of NumPy that begin with one array, and look into no list that stands for it."""
+    named = ((name, getattr(np, name)) for name in np.__all__ if name not in {*CREATORS, *CONVERTERS})
+    found = ((func, _first_parameter(func)) for _, func in named if type(func) is type(np.sum))
+    return tuple(func for func, first in found if first in FIRST)
 
-    @functools.wraps(reduce)
+
+def _first_parameter(function: Callable[..., Any]) -> str:
+    try:
+        return next(iter(inspect.signature(function).parameters), "")
+    except (TypeError, ValueError):  # it is C, and tells none
+        return ""
+
+
+def _of_array(array: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of an array to which a list of traced arrays may be given."""
+
+    @functools.wraps(function)
     def call(thing: Any, *args: Any, **kwargs: Any) -> Any:
         some = isinstance(thing, tuple | list) and tape_of(thing) is not None
-        return reduce(array(thing) if some else thing, *args, **kwargs)
+        return function(array(thing) if some else thing, *args, **kwargs)
 
     return call
 
