@@ -90,7 +90,7 @@ class Blame:
         main = set(self.corrected(segment))
         if missing is pin and not own:
             main = self.missing(pin)
-        elif missing is not None:
+        elif missing is not None and not (own and match.factor != 1):
             main = self.handed(missing, main) if own or len(main) <= SHORT and not self.began_right(pin) else self.missing(missing)
         if pin.first in self.run.results.values() and not self.is_close(pin.first, pin):
             main |= set(self.returned())

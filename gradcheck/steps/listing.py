@@ -72,6 +72,7 @@ class Listing:
         if line in self.wrong:
             return "wrong", self.named([self.goals[line]]) if line in self.goals else None
         carry = [node for node in handed if self.carries(node)]
+        carry = [node for node in carry if node.id in self.blame.replay.needed] or carry  # the rest is thrown away
         if not carry:
             return "auxiliary", None
         known = [match for node in carry if (match := self.sight.verified.get(node.id)) is not None]
@@ -90,7 +91,7 @@ class Listing:
         match = self.sight.verified.get(node.id)
         if match is not None:
             return match.kind != "slope"
-        return node.id in (self.sight.carrying | self.following if self.sight.scalar else self.sight.carrying)
+        return node.id not in self.sight.primal and node.id in (self.sight.carrying | self.following if self.sight.scalar else self.sight.carrying)
 
     @functools.cached_property
     def following(self) -> set[int]:

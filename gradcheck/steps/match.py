@@ -231,7 +231,7 @@ class Sight:
         for node in reversed(self.run.nodes[self.run.start :]):
             match = known.get(node.id)
             if node.id in found or (match is not None and match.kind == "cotangent" and node.id in needed):
-                found.update(p for p in node.parents if p >= self.run.start and p not in known)
+                found.update(p for p in node.parents if p >= self.run.start and (p not in known or known[p].kind == "part"))
         return found
 
     def match(self, node) -> Match | None:
