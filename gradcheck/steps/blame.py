@@ -17,6 +17,7 @@ import numpy as np
 from gradcheck.steps.journey import Line, bindings, passing, returning, storing
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.pins import Pin, Pins
+from gradcheck.steps.pulls import MOVES
 from gradcheck.steps.replay import At, Replay
 from gradcheck.steps.tape import Node
 
@@ -91,7 +92,8 @@ class Blame:
         if missing is pin and not own:
             main = self.missing(pin)
         elif missing is not None and not (own and match.factor != 1):
-            main = self.handed(missing, main) if own or len(main) <= SHORT and not self.began_right(pin) else self.missing(missing)
+            keeps = len(main) <= SHORT and not self.began_right(pin) and not self.only_moves(segment)
+            main = self.handed(missing, main) if own or keeps else self.missing(missing)
         if pin.first in self.run.results.values() and not self.is_close(pin.first, pin):
             main |= set(self.returned())
         main |= self.allocating(segment, main)
@@ -153,6 +155,10 @@ class Blame:
     def handed(self, pin: Pin, main: set[Line]) -> set[Line]:
         k = self.kinds(pin)
         return k["renamed"] | k["copied"] | k["passed"] or (k["maker"] | k["ends"] if self.deep else main)
+
+    def only_moves(self, segment: Iterable[int]) -> bool:
+        """Whether nothing is computed in a segment: values are only put elsewhere."""
+        return all(self.run.nodes[i].name in MOVES or self.run.nodes[i].kind != "op" for i in segment)
 
     def began_right(self, pin: Pin) -> bool:
         """Whether a place is right at its first turn: then what is done there is right, and not what it is done with."""

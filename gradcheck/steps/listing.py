@@ -47,7 +47,6 @@ class Listing:
         for node in self.run.nodes[self.run.start :]:
             if node.is_float and node.kind != "const" and (line := Line.of(node.site.frames)) is not None:
                 self.nodes[line].append(node)
-        self.implied = self.sight.implied(blame.replay.needed)
 
     def steps(self) -> Steps:
         """Return the steps."""
@@ -76,7 +75,7 @@ class Listing:
         if not carry:
             return "auxiliary", None
         known = [match for node in carry if (match := self.sight.verified.get(node.id)) is not None]
-        if all(node.id in self.sight.verified or node.id in self.implied for node in carry):
+        if all(node.id in self.sight.verified or node.id in self.sight.implied for node in carry):
             return "right", self.named([match.nodes[0] for match in known if match.kind != "part"] or None)
         return "unreached", None
 
@@ -106,9 +105,7 @@ class Listing:
 
     def name(self, i: int) -> str:
         """Return what to call a node: its variable, with the line where several are called so."""
-        node = self.run.nodes[i]
-        while not node.site.frames and len(node.parents) == 1 and node.parents[0] >= 0:  # no line of the user's made it
-            node = self.run.nodes[node.parents[0]]
+        node = self.sight.written(i)
         if node.kind == "leaf":
             return str(node.name)
         if not node.site.variable:

@@ -1,20 +1,34 @@
-"""Which values of the backward are true cotangents, and of what."""
+"""Which values of the backward are true cotangents, and of what. Level 3.
+
+Two arrays are the same if they are within a small part of their norm, so what could be the same is found by the norm
+alone. A value of the backward may be the cotangent of a value of the forward; the part of one use of it, or of several;
+a slice of one; those of all turns of a loop put together; each of them with its axes in another order, or so many times
+as large where the backward divides by the number of samples only in the end. What carries no cotangent may be a local
+derivative, or a value of the forward again.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.steps.pulls import is_by_element
 from gradcheck.steps.run import Run
-from gradcheck.steps.truth import Bars, adjoint, by_element
+from gradcheck.steps.tape import Node
+from gradcheck.steps.truth import Bars, Pulls, adjoint, pulled
+from gradcheck.trees import Array
+
+__all__ = ["Index", "Match", "Sight", "same", "turns_of"]
 
 CLOSE = 1e-7  # of the norm: two arrays are the same
+RIGHT = 1e-6  # of the norm: a gradient is right
 SUBSETS = 5  # uses of a value, of which all sums are known
 SLICES = 64  # parts of one cotangent along an axis that are known by themselves
+CHAIN = 8  # operations by element in a row, of which the derivative of the last by the first is known
 
 
 class Match(NamedTuple):
@@ -26,7 +40,7 @@ class Match(NamedTuple):
     factor: float = 1.0  # so many times as large, by a convention that the whole backward keeps
 
 
-def same(a, b, close=CLOSE) -> bool:
+def same(a: Any, b: Any, close: float = CLOSE) -> bool:
     """Whether two arrays hold the same numbers in the same order, whatever their shapes."""
     if np.size(a) != np.size(b):
         return False
@@ -36,152 +50,206 @@ def same(a, b, close=CLOSE) -> bool:
         return bool(np.isfinite(size) and apart <= close * size)
 
 
+def turns_of(array: Array) -> Iterator[Array]:
+    """Yield an array with its axes in every other order."""
+    for axes in itertools.islice(itertools.permutations(range(array.ndim)), 1, None) if 2 <= array.ndim <= 4 else ():
+        yield array.transpose(axes)
+
+
 class Index:
-    """Arrays to be found again, by their norm."""
+    """Arrays to be found again by their norm; an array is made when it is compared."""
 
-    def __init__(self):
-        self.arrays, self.keys = [], []
-        self._sorted = None
+    def __init__(self) -> None:
+        self._norms: list[float] = []
+        self._made: list[Callable[[], Array]] = []
+        self._keys: list[Any] = []
+        self._order: Array | None = None
 
-    def add(self, array, key):
-        if array.size and np.isfinite(array).all() and np.any(array):
-            self.arrays.append(array)
-            self.keys.append(key)
-            self._sorted = None
+    def add(self, array: Any, key: Hashable) -> None:
+        """Keep an array under a key; nothing is found by zeros, or by what is not finite."""
+        array = np.asarray(array)
+        self.keep(float(np.linalg.norm(array)), lambda: array, key)
 
-    def find(self, array, turned=True):
-        """Yield the keys of what is the same as ``array``, and whether its axes had to be exchanged."""
-        norm = np.linalg.norm(array)
-        if not norm or not np.isfinite(norm) or not self.arrays:
+    def keep(self, norm: float, make: Callable[[], Array], key: Hashable) -> None:
+        """Keep an array of this norm that is still to be made."""
+        if norm and np.isfinite(norm):
+            self._norms.append(norm)
+            self._made.append(make)
+            self._keys.append(key)
+            self._order = None
+
+    def find(self, array: Any, *, turned: bool = False) -> Iterator[tuple[Any, bool]]:
+        """Yield the keys of what is the same as ``array``, and whether its axes had to be exchanged; first kept first."""
+        array = np.asarray(array)
+        norm = float(np.linalg.norm(array))
+        if not norm or not np.isfinite(norm) or not self._keys:
             return
-        if self._sorted is None:
-            norms = np.array([np.linalg.norm(each) for each in self.arrays])
-            self._order = np.argsort(norms, kind="stable")
-            self._sorted = norms[self._order]
+        if self._order is None:
+            self._order = np.argsort(self._norms, kind="stable")
+            self._sorted = np.asarray(self._norms)[self._order]
         first, last = np.searchsorted(self._sorted, [norm * (1 - CLOSE), norm * (1 + CLOSE)])
-        near = sorted(self._order[first:last])
+        near = np.sort(self._order[first:last])
         later = []
         for i in near:
-            if same(array, self.arrays[i]):
-                yield self.keys[i], False
-            elif turned and self.arrays[i].size == array.size:
-                later.append(i)
-        for i in later:
-            if any(same(each, self.arrays[i]) for each in turns_of(np.asarray(array))):
-                yield self.keys[i], True
-
-
-def turns_of(array):
-    """Yield an array with its axes in every other order."""
-    for axes in list(itertools.permutations(range(array.ndim)))[1:] if 2 <= array.ndim <= 4 else []:
-        yield array.transpose(axes)
+            other = self._made[i]()
+            if same(array, other):
+                yield self._keys[i], False
+            elif turned and other.size == array.size:
+                later.append((i, other))
+        for i, other in later:
+            if any(same(each, other) for each in turns_of(array)):
+                yield self._keys[i], True
 
 
 class Sight:
     """The forward's cotangents and the backward's values, and which of these are which."""
 
-    def __init__(self, run: Run):
-        self.run, self.pulls = run, {}
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.pulls: Pulls = {}
         self.bars: Bars = adjoint(run, self.pulls)
         self.uses: dict[int, list[tuple[int, int]]] = {}
         for i, k in self.bars.edges:
             self.uses.setdefault(run.nodes[i].parents[k], []).append((i, k))
         self.scalar = len(run.cotangent) == 1 and np.size(run.cotangent[0]) == 1  # then the cotangent is 1
 
-    def truth(self, path):
+    def truth(self, path: str) -> Array:
         """Return the true gradient of an argument."""
         found = self.bars.nodes.get(self.run.leaf[path])
         return np.zeros(self.run.value(self.run.leaf[path]).shape) if found is None else found
 
-    def is_right(self, path, gradient, close=1e-6):
-        return gradient is not None and np.shape(gradient) == self.truth(path).shape and same(gradient, self.truth(path), close)
+    def is_right(self, path: str, gradient: Any, close: float = RIGHT) -> bool:
+        """Whether a gradient has the shape and the numbers of the true one."""
+        truth = self.truth(path)
+        return gradient is not None and np.shape(gradient) == truth.shape and same(gradient, truth, close)
 
-    # -- names
-
-    def name(self, node):
-        """Return what to call a node: the variable that it is stored in, else what it does and where."""
-        node = self.run.nodes[node]
-        while not node.site.frames and len(node.parents) == 1 and node.parents[0] >= 0:  # no line of the user's made it
-            node = self.run.nodes[node.parents[0]]
+    def name(self, i: int) -> str:
+        """Return what a sentence calls a node: the variable that it is stored in, else what it does, and where."""
+        node = self.written(i)
         if node.kind == "leaf":
-            return node.name
+            return str(node.name)
         turn = f", turn {node.turn + 1}" if self.run.tape.turns[node.site] else ""
-        if node.site.variable:
-            return f"{node.site.variable} (line {node.site.line} of {node.site.function}{turn})"
-        return f"the {node.name} of line {node.site.line} of {node.site.function}{turn}"
+        where = f"line {node.site.line} of {node.site.function}{turn}"
+        return f"{node.site.variable} ({where})" if node.site.variable else f"the {node.name} of {where}"
 
-    # -- what there is to be found
+    def written(self, i: int) -> Node:
+        """Return the node that a line of the user's made, where an adapter copied it."""
+        node = self.run.nodes[i]
+        while not node.site.frames and len(node.parents) == 1 and node.parents[0] >= 0:
+            node = self.run.nodes[node.parents[0]]
+        return node
+
+    def turns(self, ids: Iterable[int]) -> dict[Any, list[int]]:
+        """Return the nodes of each place, in the order of their turns."""
+        found: dict[Any, list[int]] = {}
+        for i in ids:
+            if self.run.nodes[i].is_float:
+                found.setdefault(self.run.nodes[i].site, []).append(i)
+        return found
+
+    # ------------------------------------------------------------------ what there is to be found in the forward
+
+    @functools.cached_property
+    def moving(self) -> set[int]:
+        """The nodes of the forward that are computed from an argument of which a gradient is returned."""
+        found = {self.run.leaf[path] for path in self.run.results}
+        for node in self.run.nodes[: self.run.start]:
+            if not found.isdisjoint(node.parents):
+                found.add(node.id)
+        return found
 
     @functools.cached_property
     def cotangents(self) -> Index:
-        """Cotangents of nodes, then of single uses and of several uses together."""
+        """The cotangents of what moves: of nodes, of single uses, of several uses together, of all turns of a loop."""
         index, nodes = Index(), self.run.nodes
-        named = sorted(self.bars.nodes, key=lambda i: (nodes[i].kind == "gather", not nodes[i].site.variable, -i))
-        for i in named:
-            if nodes[i].kind != "const" and nodes[i].name != "negative":  # or every wrong sign were right
+        for i in self._named(self.moving):
+            if nodes[i].name != "negative":  # or every wrong sign were right
                 index.add(self.bars.nodes[i], Match("cotangent", (i,)))
         for i, uses in self.uses.items():
-            parts = [self.bars.edges[use] for use in uses]
-            if len(uses) > 1:
-                for use, part in zip(uses, parts):
-                    index.add(np.asarray(part), Match("use", (i, use[0])))
+            if i not in self.moving or len(uses) < 2:
+                continue
+            parts = [np.asarray(self.bars.edges[use]) for use in uses]
+            for use, part in zip(uses, parts, strict=True):
+                index.add(part, Match("use", (i, use[0])))
             for count in range(2, len(uses)) if len(uses) <= SUBSETS else ():
                 for some in itertools.combinations(range(len(uses)), count):
                     index.add(sum(parts[s] for s in some), Match("uses", (i, *(uses[s][0] for s in some))))
-        for site, ids in self.turns(range(self.run.start)).items():  # the turns of a loop, put together
-            bars = [self.bars.nodes.get(i) for i in ids]
-            if len(bars) > 1 and all(b is not None and b.shape == bars[0].shape for b in bars):
-                for order in (bars, bars[::-1]):
-                    index.add(np.stack(order), Match("turns", tuple(ids)))
-                    if bars[0].ndim > 1:
-                        index.add(np.stack(order, axis=1), Match("turns", tuple(ids)))
+        for ids in self.turns(range(self.run.start)).values():
+            self._stacked(index, ids)
+        return index
+
+    def _stacked(self, index: Index, ids: list[int]) -> None:
+        """Keep the cotangents of the turns of a place as one array, in either direction."""
+        bars = [self.bars.nodes[i] for i in ids if i in self.bars.nodes]
+        if len(bars) < 2 or len(bars) < len(ids) or len({bar.shape for bar in bars}) > 1:
+            return
+        norm = float(np.sqrt(sum(np.linalg.norm(bar) ** 2 for bar in bars)))
+        for order in (bars, bars[::-1]):
+            for axis in range(min(bars[0].ndim, 2)) or (0,):
+                index.keep(norm, functools.partial(np.stack, order, axis=axis), Match("turns", tuple(ids)))
+
+    def _named(self, ids: Iterable[int]) -> list[int]:
+        """Return the nodes of ``ids`` that have a cotangent: those with a name first, and the last of these first."""
+        nodes = self.run.nodes
+        found = [i for i in ids if i in self.bars.nodes and nodes[i].kind != "const"]
+        return sorted(found, key=lambda i: (nodes[i].kind == "gather", not nodes[i].site.variable, -i))
+
+    @functools.cached_property
+    def resting(self) -> Index:
+        """The cotangents of what does not move: nothing that a gradient is computed from is meant to be one."""
+        index = Index()
+        for i in self._named(self.bars.nodes.keys() - self.moving):
+            index.add(self.bars.nodes[i], Match("cotangent", (i,)))
         return index
 
     @functools.cached_property
     def parts(self) -> Index:
-        """Parts of the cotangents of nodes along one axis."""
+        """Slices of the cotangents of nodes along one axis."""
         index = Index()
-        for i, bar in self.bars.nodes.items():
-            if self.run.nodes[i].kind == "op" and bar.ndim > 1:
-                for axis, count in enumerate(bar.shape):
-                    for j in range(count) if count <= SLICES else ():
-                        index.add(np.take(bar, j, axis), Match("part", (i,)))
+        for i in self.moving & self.bars.nodes.keys():
+            bar = self.bars.nodes[i]
+            if self.run.nodes[i].kind != "op" or bar.ndim < 2:
+                continue
+            for axis, count in enumerate(bar.shape if max(bar.shape) <= SLICES else ()):
+                norms = np.sqrt((np.moveaxis(bar, axis, 0).reshape(count, -1) ** 2).sum(axis=1))
+                for j, norm in enumerate(norms):
+                    index.keep(float(norm), functools.partial(np.take, bar, j, axis), Match("part", (i,)))
         return index
 
     @functools.cached_property
+    def derivatives(self) -> dict[tuple[int, int], Array]:
+        """∂b/∂a by element, where b is made of a by element, in a few steps."""
+        found: dict[tuple[int, int], Array] = {}
+        along: dict[int, dict[int, tuple[int, Array]]] = {}  # of each node: by which heads, in how many steps
+        for node in self.run.nodes[: self.run.start]:
+            if not node.is_float or node.value.size < 2:
+                continue
+            if node.kind != "op" or not is_by_element(node):
+                along[node.id] = {node.id: (0, np.ones(node.value.shape))}
+                continue
+            made: dict[int, tuple[int, Array]] = {}
+            for k, p in enumerate(node.parents):
+                if (node.id, k) not in self.pulls or self.run.value(p).shape != node.value.shape:
+                    continue
+                part = self.pulls[node.id, k](np.ones(node.value.shape))
+                for head, (steps, d) in along.get(p, {}).items():
+                    if part is not None and steps < CHAIN:
+                        before = made.get(head)
+                        made[head] = steps + 1, d * part if before is None else before[1] + d * part
+            along[node.id] = made
+            found.update({(head, node.id): d for head, (_, d) in made.items()})
+        return found
+
+    @functools.cached_property
     def slopes(self) -> Index:
-        """Derivatives by element of forward values with respect to others."""
+        """The derivatives by element that are no constants."""
         index = Index()
         for (a, b), d in self.derivatives.items():
             if np.ptp(d):
                 index.add(d, Match("slope", (a, b)))
         return index
 
-    @functools.cached_property
-    def derivatives(self) -> dict[tuple[int, int], np.ndarray]:
-        """∂b/∂a by element, where b is made of a by element."""
-        nodes, found = self.run.nodes[: self.run.start], {}
-        heads = [n for n in nodes if n.is_float and n.value.size > 1 and not (n.kind == "op" and by_element(n))]
-        for head in heads[:200]:
-            along = {head.id: np.ones(head.value.shape)}
-            for node in nodes[head.id + 1 :]:
-                if not (node.is_float and node.kind == "op" and by_element(node) and node.value.shape == head.value.shape):
-                    continue
-                parts = [along[p] * self.pulls[node.id, k](np.ones(node.value.shape)) for k, p in enumerate(node.parents)
-                         if p in along and (node.id, k) in self.pulls]
-                if parts:
-                    along[node.id] = found[head.id, node.id] = sum(parts)
-        return found
-
-    # -- the backward's values
-
-    def turns(self, ids):
-        """Return the nodes of each place, in the order of their turns."""
-        found = {}
-        for i in ids:
-            if self.run.nodes[i].is_float:
-                found.setdefault(self.run.nodes[i].site, []).append(i)
-        return found
+    # ------------------------------------------------------------------ the values of the backward
 
     @functools.cached_property
     def carrying(self) -> set[int]:
@@ -189,61 +257,69 @@ class Sight:
         run = self.run
         found = set(range(run.start, run.start + len(run.cotangent)))
         for node in run.nodes[run.start :]:
-            if found.intersection(node.parents):
+            if not found.isdisjoint(node.parents):
                 found.add(node.id)
+        return found
+
+    @functools.cached_property
+    def needed(self) -> set[int]:
+        """The nodes of the backward that the gradients are computed from."""
+        found: set[int] = set()
+        waiting = [i for i in self.run.results.values() if i >= 0]
+        while waiting:
+            i = waiting.pop()
+            if i not in found and i >= self.run.start:
+                found.add(i)
+                waiting.extend(self.run.nodes[i].parents)
         return found
 
     @functools.cached_property
     def primal(self) -> set[int]:
         """The nodes of the backward that only hold what the forward computed."""
-        index, found = Index(), set()
+        index = Index()
         for i in self.bars.nodes:
             index.add(self.run.value(i), i)
-        for node in self.run.nodes[self.run.start :]:
-            if node.is_float and node.id not in self.carrying and any(True for _ in index.find(node.value, False)):
-                found.add(node.id)
-        return found
+        rest = (n for n in self.run.nodes[self.run.start :] if n.is_float and n.id not in self.carrying)
+        return {node.id for node in rest if any(True for _ in index.find(node.value))}
 
     @functools.cached_property
     def factors(self) -> tuple[float, ...]:
         """1, and the number of samples where values are cotangents of a loss that is not averaged yet."""
         sizes = {n for path in self.run.leaf for n in self.run.value(self.run.leaf[path]).shape if n > 1}
+        values = [n.value for n in self.run.nodes[self.run.start :] if n.is_float and n.value.size > 1]
         for size in sorted(sizes) if self.scalar else ():
-            found = {match.nodes for node in self.run.nodes[self.run.start :] if node.is_float and node.value.size > 1
-                     for sign in (size, -size) for match, _ in self.cotangents.find(node.value / sign, False)
-                     if match.kind == "cotangent"}
-            if len(found) > 1:
+            found = (match for value in values for sign in (size, -size) for match, _ in self.cotangents.find(value / sign))
+            if len({match.nodes for match in found if match.kind == "cotangent"}) > 1:
                 return 1.0, float(size)
         return (1.0,)
 
     @functools.cached_property
     def verified(self) -> dict[int, Match]:
         """What each value of the backward was found to be."""
-        found = {}
-        for node in self.run.nodes[self.run.start :]:
-            if node.is_float and (match := self.match(node)) is not None:
-                found[node.id] = match
-        return found
+        floats = (node for node in self.run.nodes[self.run.start :] if node.is_float)
+        return {node.id: match for node in floats if (match := self.match(node)) is not None}
 
-    def implied(self, needed: Collection[int]) -> set[int]:
-        """Return the values that are right although they are no cotangents, because one that follows from them is."""
-        known, found = self.verified, set()
-        for node in reversed(self.run.nodes[self.run.start :]):
-            match = known.get(node.id)
-            if node.id in found or (match is not None and match.kind == "cotangent" and node.id in needed):
-                found.update(p for p in node.parents if p >= self.run.start and (p not in known or known[p].kind == "part"))
-        return found
-
-    def match(self, node) -> Match | None:
-        value, carries = node.value, node.id in self.carrying
-        if not carries and node.kind in ("const", "leaf"):
+    def match(self, node: Node) -> Match | None:
+        """Return what a value of the backward is; None if it is nothing known."""
+        if node.kind == "leaf":
+            return Match("cotangent", (self.run.outs[node.id - self.run.start],))
+        carries = node.id in self.carrying
+        if not carries and node.kind == "const":
             return None
-        if carries or self.scalar:
-            for factor in self.factors:
-                for index, turned in ((self.cotangents, True), (self.parts, False)):
-                    for match, other in index.find(value / factor, turned):
-                        return match._replace(turned=other, factor=factor)
-        if not carries:
-            for match, _ in self.slopes.find(value, False):
-                return match
-        return None
+        for factor in self.factors if carries or self.scalar else ():
+            for match, turned in self.cotangents.find(node.value / factor, turned=True):
+                return Match(match.kind, match.nodes, turned, factor)
+            for index in (self.parts, *([] if node.id in self.needed else [self.resting])):
+                for match, _ in index.find(node.value / factor):
+                    return Match(match.kind, match.nodes, factor=factor)
+        return None if carries else next((match for match, _ in self.slopes.find(node.value)), None)
+
+    @functools.cached_property
+    def implied(self) -> set[int]:
+        """The values that are right although they are no cotangents, because one that follows from them is."""
+        known, found, start = self.verified, set(), self.run.start
+        for node in reversed(self.run.nodes[start:]):
+            match = known.get(node.id)
+            if node.id in found or (match is not None and match.kind == "cotangent" and node.id in self.needed):
+                found.update(p for p in node.parents if p >= start and (p not in known or known[p].kind == "part"))
+        return found

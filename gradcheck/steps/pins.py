@@ -118,7 +118,7 @@ class Pins:
         """
         match = self.sight.verified.get(node)
         if match is None:
-            return node not in self.implied
+            return node not in self.sight.implied
         if match.kind == "part":
             return True
         if match.nodes[0] != goal:
@@ -126,11 +126,6 @@ class Pins:
         if match.factor != factor:
             return True if match.factor == 1 or node in self.run.results.values() else None
         return match.kind in ("use", "uses")
-
-    @functools.cached_property
-    def implied(self) -> set[int]:
-        """The values that are right although they are no cotangents, because one that follows from them is."""
-        return self.sight.implied(self.replay.needed)
 
     @functools.cached_property
     def carried(self) -> set[object]:
@@ -178,10 +173,22 @@ class Search:
         carry = [i for i in sorted(self.replay.needed) if i in sight.carrying or sight.scalar]
         found = list(sight.turns(i for i in carry if run.nodes[i].kind not in ("leaf", "const")).values())
         found += [[i] for i in carry if run.nodes[i].kind == "leaf"]
+        found += self.operands(found, set(carry))
         found = [ids for ids in found if len(ids) <= TURNS and all(not a.isdisjoint(ids) for a in above)]
         if len(self.results) == 1 and self.results not in found:
             found.append(self.results)
         return sorted(found, key=lambda ids: ids[-1] if ids == self.results else self.doubtful(ids))
+
+    def operands(self, places: list[list[int]], carry: set[int]) -> list[list[int]]:
+        """Return what the turns of a place are handed, where that comes from several places."""
+        nodes, found = self.run.nodes, set()
+        for ids in places:
+            for k in range(len(nodes[ids[0]].parents)) if len(ids) > 1 else ():
+                given = [nodes[i].parents[k] for i in ids if len(nodes[i].parents) > k]
+                given = list(dict.fromkeys(p for p in given if p in carry))
+                if len(given) > 1 and len({nodes[p].site for p in given}) > 1:
+                    found.add(tuple(given))
+        return [list(given) for given in sorted(found)]
 
     def doubtful(self, ids: Sequence[int]) -> int:
         """Return the first turn of a place that is no whole cotangent."""
@@ -203,7 +210,7 @@ class Search:
     def answers(self, ids: Sequence[int]) -> Iterator[Meaning]:
         """Yield what a place could be that makes the gradients right, to first order."""
         if len(ids) > 1:
-            carried = self.run.nodes[ids[0]].site in self.pins.carried
+            carried = not {self.run.nodes[i].site for i in ids}.isdisjoint(self.pins.carried)
             by: dict[tuple[int, ...], Mapping[int, Array]] = {}
             for meaning in self.meant.turns(ids):
                 if carried and meaning.nodes not in by:

@@ -65,10 +65,10 @@ class Replay:
                     waiting.append(child)
         return sorted(found)
 
-    @functools.cached_property
+    @property
     def needed(self) -> set[int]:
         """What the results are computed from."""
-        return self.above(i for i in self.run.results.values() if i >= 0)
+        return self.sight.needed
 
     def above(self, ids: Iterable[int]) -> set[int]:
         """Return the nodes of the backward that some nodes are computed from, themselves included."""
