@@ -77,7 +77,7 @@ def explain(
     steps = inquest.attempt(lambda: listing(recording.blame, recording.pins(inquest))) if recording else None
     chosen = ranked(causes, inquest.wrong)
     silence = None if chosen or not wrong else "; ".join([UNLIKE, *inquest.notes])
-    return Answers(tuple(explanations(chosen)), silence, steps or Steps())
+    return Answers(tuple(explanations(chosen, steps or Steps())), silence, steps or Steps())
 
 
 @dataclass
@@ -255,11 +255,15 @@ def ranked(causes: Sequence[Cause], wrong: Sequence[str]) -> list[Cause]:
     return chosen
 
 
-def explanations(causes: Sequence[Cause]) -> Iterator[Explanation]:
-    """Yield the causes in words; of those that cannot be told apart, on which inputs they could."""
+def explanations(causes: Sequence[Cause], steps: Steps) -> Iterator[Explanation]:
+    """Yield the causes in words; of those that cannot be told apart, on which inputs they could.
+
+    What is said of no line stands at the first that is wrong.
+    """
+    wrong = next(((step.file, step.line) for step in steps if step.verdict == "wrong"), None)
     for cause in causes:
         rivals = [each for each in causes if each.mistake != cause.mistake and set(each.paths) & set(cause.paths)]
         otherwise = CATALOGUE[rivals[0].mistake].visible if rivals else ""
-        line = cause.line or cause.forward
-        file, number = (line.code.co_filename, line.number) if line else ("", 0)
+        line = cause.line or (None if wrong else cause.forward)
+        file, number = (line.code.co_filename, line.number) if line else wrong or ("", 0)
         yield Explanation(cause.mistake, cause.paths, said(cause), cause.verified, file, number, otherwise)
