@@ -93,7 +93,14 @@ def cases(which: str) -> Any:
         spec.loader.exec_module(module)
         found = module.CASES
     for case in found:
-        yield case.name, (case.mistake, *case.also), case.forward, case.backward, case.args(np.random.default_rng(0)), None
+        yield (
+            case.name,
+            (case.mistake, *case.also),
+            case.forward,
+            case.backward,
+            case.args(np.random.default_rng(0)),
+            None,
+        )
 
 
 def main() -> None:
@@ -118,17 +125,26 @@ def main() -> None:
         found.append(outcome)
         if given.v > 1 or (given.v and (outcome.score in ("misleading", "nothing") or not outcome.where)):
             first = next(iter(outcome.report.explanations), None)
-            print(f"{outcome.name} [{','.join(outcome.ids)}]: {'where ' if outcome.where else 'fed ' if outcome.fed else 'ELSEWHERE '}"
-                  f"{outcome.score}; {outcome.seconds:.2f} s; {first.mistake + ': ' + first.sentence if first else outcome.report.silence}", flush=True)
+            print(
+                f"{outcome.name} [{','.join(outcome.ids)}]: {'where ' if outcome.where else 'fed ' if outcome.fed else 'ELSEWHERE '}"
+                f"{outcome.score}; {outcome.seconds:.2f} s; {first.mistake + ': ' + first.sentence if first else outcome.report.silence}",
+                flush=True,
+            )
     n = len(found)
     counts = Counter(o.score for o in found)
     seconds = sorted(o.seconds for o in found)
-    print(f"{n} cases: where {sum(o.where for o in found)} ({sum(o.where for o in found) / n:.1%}), median {statistics.median(o.blamed for o in found)} lines; "
-          f"with feeders {sum(o.fed for o in found)} ({sum(o.fed for o in found) / n:.1%})")
+    print(
+        f"{n} cases: where {sum(o.where for o in found)} ({sum(o.where for o in found) / n:.1%}), median {statistics.median(o.blamed for o in found)} lines; "
+        f"with feeders {sum(o.fed for o in found)} ({sum(o.fed for o in found) / n:.1%})"
+    )
     classed = counts["class"] + counts["class and line"]
-    print(f"class {classed} ({classed / n:.1%}), of these with the line {counts['class and line']}; class or line {classed + counts['line']} ({(classed + counts['line']) / n:.1%}); "
-          f"misleading {counts['misleading']} ({counts['misleading'] / n:.1%}); nothing {counts['nothing']}")
-    print(f"seconds: median {statistics.median(seconds):.3f}, mean {statistics.mean(seconds):.3f}, largest {seconds[-1]:.2f}")
+    print(
+        f"class {classed} ({classed / n:.1%}), of these with the line {counts['class and line']}; class or line {classed + counts['line']} ({(classed + counts['line']) / n:.1%}); "
+        f"misleading {counts['misleading']} ({counts['misleading'] / n:.1%}); nothing {counts['nothing']}"
+    )
+    print(
+        f"seconds: median {statistics.median(seconds):.3f}, mean {statistics.mean(seconds):.3f}, largest {seconds[-1]:.2f}"
+    )
 
 
 if __name__ == "__main__":
