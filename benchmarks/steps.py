@@ -87,20 +87,42 @@ def cases(which: str) -> Any:
     found = CASES
     if which != "strangers":
         spec = importlib.util.spec_from_file_location(Path(which).stem, which)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
         found = module.CASES
     for case in found:
-        yield (
-            case.name,
-            (case.mistake, *case.also),
-            case.forward,
-            case.backward,
-            case.args(np.random.default_rng(0)),
-            None,
-        )
+        args = case.args(np.random.default_rng(0))
+        yield case.name, (case.mistake, *case.also), case.forward, case.backward, args, None
+
+
+def told(outcome: Outcome) -> str:
+    """Return a line about one case."""
+    where = "where" if outcome.where else "fed" if outcome.fed else "ELSEWHERE"
+    first = next(iter(outcome.report.explanations), None)
+    said = f"{first.mistake}: {first.sentence}" if first else outcome.report.silence
+    return f"{outcome.name} [{','.join(outcome.ids)}]: {where} {outcome.score}; {outcome.seconds:.2f} s; {said}"
+
+
+def summary(found: list[Outcome]) -> str:
+    """Return the figures of some cases."""
+    n, counts = len(found), Counter(outcome.score for outcome in found)
+    classed = counts["class"] + counts["class and line"]
+    seconds = [outcome.seconds for outcome in found]
+
+    def share(count: int) -> str:
+        return f"{count} ({count / n:.1%})"
+
+    return (
+        f"{n} cases: where {share(sum(o.where for o in found))}, median "
+        f"{statistics.median(o.blamed for o in found)} lines; with feeders {share(sum(o.fed for o in found))}\n"
+        f"class {share(classed)}, of these with the line {counts['class and line']}; class or line "
+        f"{share(classed + counts['line'])}; misleading {share(counts['misleading'])}; nothing {counts['nothing']}\n"
+        f"seconds: median {statistics.median(seconds):.3f}, mean {statistics.mean(seconds):.3f}, "
+        f"largest {max(seconds):.2f}"
+    )
 
 
 def main() -> None:
@@ -123,28 +145,10 @@ def main() -> None:
             print(f"{case[0]}: does not fail")
             continue
         found.append(outcome)
-        if given.v > 1 or (given.v and (outcome.score in ("misleading", "nothing") or not outcome.where)):
-            first = next(iter(outcome.report.explanations), None)
-            print(
-                f"{outcome.name} [{','.join(outcome.ids)}]: {'where ' if outcome.where else 'fed ' if outcome.fed else 'ELSEWHERE '}"
-                f"{outcome.score}; {outcome.seconds:.2f} s; {first.mistake + ': ' + first.sentence if first else outcome.report.silence}",
-                flush=True,
-            )
-    n = len(found)
-    counts = Counter(o.score for o in found)
-    seconds = sorted(o.seconds for o in found)
-    print(
-        f"{n} cases: where {sum(o.where for o in found)} ({sum(o.where for o in found) / n:.1%}), median {statistics.median(o.blamed for o in found)} lines; "
-        f"with feeders {sum(o.fed for o in found)} ({sum(o.fed for o in found) / n:.1%})"
-    )
-    classed = counts["class"] + counts["class and line"]
-    print(
-        f"class {classed} ({classed / n:.1%}), of these with the line {counts['class and line']}; class or line {classed + counts['line']} ({(classed + counts['line']) / n:.1%}); "
-        f"misleading {counts['misleading']} ({counts['misleading'] / n:.1%}); nothing {counts['nothing']}"
-    )
-    print(
-        f"seconds: median {statistics.median(seconds):.3f}, mean {statistics.mean(seconds):.3f}, largest {seconds[-1]:.2f}"
-    )
+        amiss = outcome.score in ("misleading", "nothing") or not outcome.where
+        if given.v > 1 or (given.v and amiss):
+            print(told(outcome), flush=True)
+    print(summary(found))
 
 
 if __name__ == "__main__":
