@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.steps.journey import Line, bindings, passing, returning, storing
+from gradcheck.steps.journey import Line, bindings, chooses, passing, returning, storing
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.pins import Pin, Pins
 from gradcheck.steps.pulls import MOVES
@@ -26,6 +26,8 @@ __all__ = ["At", "Blame", "Line", "Pin", "Replay"]
 PATIENCE = 2.0  # seconds for the pins
 WRITES = frozenset({"setitem", "add", "subtract", "multiply", "add.at", "subtract.at", "divide"})
 COPIES = frozenset({"copy", "array", "astype", "reshape", "ravel", "flatten", "transpose", "squeeze", "gather"})
+LONGEST = 30  # nodes of a segment that is done again
+OTHERS = 60  # values of the forward that are tried in the place of one
 SHORT = 2  # lines of a segment that are blamed together with a step that may be missing before it
 
 
@@ -88,7 +90,7 @@ class Blame:
         match = self.sight.verified.get(pin.first)
         own = match is not None and match.nodes[0] == pin.goal
         missing = pin if match or self.run.nodes[pin.first].kind == "leaf" else pin.early
-        main = set(self.corrected(segment))
+        main = self.mishanded(pin, segment) or set(self.corrected(segment))
         if missing is pin and not own:
             main = self.missing(pin)
         elif missing is not None and not (own and match.factor != 1):
@@ -214,6 +216,45 @@ class Blame:
         """Return the lines on which the function that puts the gradients together returns."""
         codes = {f[self.entry][0] for n in self.working if len(f := n.site.frames) > self.entry}
         return [line for code in codes for line in returning(code)]
+
+    def mishanded(self, pin: Pin, segment: list[int]) -> set[Line]:
+        """Return the lines that hand over a value of the forward where another one of its shape makes the segment right."""
+        nodes, found = self.run.nodes, set()
+        if not 0 < len(segment) <= LONGEST:
+            return found
+        outside = {
+            p for i in segment for p in nodes[i].parents
+            if p >= 0 and p not in segment and nodes[p].is_float and nodes[p].value.size > 1
+            and (p < self.run.start or p in self.sight.primal)
+        }
+        for p in outside:
+            users = [i for i in segment if p in nodes[i].parents]
+            if any(self.becomes(pin, segment, {p: c}) for c in self.others(p)):
+                for i in users:
+                    frames = nodes[i].site.frames
+                    while len(frames) > self.entry + 1 and not chooses(frames[-1][0]) and nodes[p].site.frames[: len(frames) - 1] != frames[:-1]:
+                        frames = frames[:-1]
+                    if frames:
+                        line = Line.at(frames[-1])
+                        found |= {line, *(Line(line.code, n) for n in bindings(line.code).get(line.number, ()) if n in self.silent(line.code))}
+        return found
+
+    def others(self, p: int) -> list[Any]:
+        """Return other values of the forward of the shape of one."""
+        nodes, value = self.run.nodes, self.run.nodes[p].value
+        found = [n.value for n in nodes[: self.run.start] if n.is_float and n.value.shape == value.shape and n.id in self.sight.bars.nodes]
+        return [other for other in found[-OTHERS:] if not same(other, value)]
+
+    def becomes(self, pin: Pin, segment: list[int], given: dict[int, Any]) -> bool:
+        """Whether the first wrong value becomes what it ought to be with other values given to its segment."""
+        new = dict(given)
+        for i in segment:
+            node = self.run.nodes[i]
+            try:
+                new[i] = node.compute([new.get(p, self.run.value(p)) for p in node.parents])
+            except Exception:
+                return False
+        return same(new[pin.first], pin.truth, 1e-6)
 
     def corrected(self, segment: Iterable[int]) -> list[Line]:
         """Return the lines of a segment; of a helper that is right in another call, the line that calls it."""

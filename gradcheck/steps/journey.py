@@ -99,6 +99,11 @@ def bindings(code: CodeType) -> dict[int, set[int]]:
     return {line: set().union(*(binds.get(name, ()) for name in found)) - {line} for line, found in reads.items()}
 
 
+def chooses(code: CodeType) -> bool:
+    """Whether a function takes apart what it is given, so that it could take another part."""
+    return any(i.opname.startswith("UNPACK") or i.opname == "BINARY_SUBSCR" for i in dis.get_instructions(code))
+
+
 def passing(code: CodeType, start: int | None, end: int, allowed: set[int]) -> set[int]:
     """Return the ``allowed`` lines over which a value can come from line ``start`` to line ``end`` under other names.
 
