@@ -12,9 +12,9 @@ import itertools
 from types import CodeType
 from typing import NamedTuple
 
-from gradcheck.steps.places import Site
+from gradcheck.steps.places import Frames, Site
 
-__all__ = ["Line", "bindings", "passing", "returning", "storing"]
+__all__ = ["Line", "bindings", "chooses", "passing", "returning", "storing"]
 
 READS = ("LOAD_FAST", "LOAD_DEREF", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLOSURE")
 BINDS = ("STORE_FAST", "STORE_DEREF", "STORE_NAME")
@@ -26,13 +26,17 @@ class Line(NamedTuple):
     code: CodeType
     number: int
 
+    def __hash__(self) -> int:
+        """Hash what is short: hashing a code object reads all of it."""
+        return hash((self.code.co_name, self.code.co_firstlineno, self.number))
+
     @classmethod
     def at(cls, frame: tuple[CodeType, int]) -> Line:
         """Return the line of a frame."""
         return cls(frame[0], Site((frame,), "").line)
 
     @classmethod
-    def of(cls, frames: tuple[tuple[CodeType, int], ...]) -> Line | None:
+    def of(cls, frames: Frames) -> Line | None:
         """Return the innermost line of some frames."""
         return cls.at(frames[-1]) if frames else None
 
