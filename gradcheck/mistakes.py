@@ -1,8 +1,8 @@
 """The catalogue of mistakes that people make in backward passes. Level 0.
 
 Collected from wrong backward passes of students and libraries. Every entry has the id by which reports name it, what it
-is called, the sentence that a person reads, and the inputs on which it shows at all. How a mistake is recognised in a
-wrong gradient and undone is told in ``suspects``; how it is undone in source text, in ``edits``.
+is called, the sentence that a person reads, and the inputs on which it shows at all. How a mistake is undone in a recorded
+operation is told in ``steps.rewrites``; how it is recognised in a returned gradient alone, in ``steps.returned``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Mistake(NamedTuple):
 
     Attributes:
         id: a letter for the group (A scale, B shape, C chain rule, D regulariser, E state, F windows, G time,
-            H numbers, I the check itself, Z none), and a number.
+            H numbers, I the check itself), and a number.
         name: what it is called, in a few words.
         sentence: what a person who made it reads.
         visible: on which inputs it shows.
@@ -29,7 +29,7 @@ class Mistake(NamedTuple):
     visible: str
 
 
-_ROWS = (  # A scale, B shape, C chain rule, D regulariser, E state, F windows, G time, H numbers, I the check, Z none
+_ROWS = (  # A scale, B shape, C chain rule, D regulariser, E state, F windows, G time, H numbers, I the check
     ("A1", "wrong sign", "The sign is wrong.", "always"),
     (
         "A2",
@@ -228,7 +228,6 @@ _ROWS = (  # A scale, B shape, C chain rule, D regulariser, E state, F windows, 
         "Forward and backward do not speak of the same function.",
         "always, if the cache is made by the forward",
     ),
-    ("Z", "right", "The gradient is right, in a form that people take for a mistake.", "always"),
 )
 
 CATALOGUE: dict[str, Mistake] = {row[0]: Mistake(*row) for row in _ROWS}

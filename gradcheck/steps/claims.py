@@ -122,9 +122,9 @@ def returned_by(
     forward: Any, backward: Any, arguments: Arguments, cotangent: Any, calls: int
 ) -> list[dict[str, Array]]:
     """Return what each of some calls with one cache returns by path, whether it has the right shape or not."""
-    with apart(forward, backward) as (forward, backward):
-        _, cache = forward(*arguments.fresh())
-        return [_by_path(backward(mapped(_copied, cotangent), cache), arguments) for _ in range(calls)]
+    with apart(forward, backward) as (own_forward, own_backward):
+        _, cache = own_forward(*arguments.fresh())
+        return [_by_path(own_backward(mapped(_copied, cotangent), cache), arguments) for _ in range(calls)]
 
 
 def _by_path(returned: Any, arguments: Arguments) -> dict[str, Array]:

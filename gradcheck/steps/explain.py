@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,8 +18,7 @@ import numpy as np
 
 from gradcheck.arguments import Arguments
 from gradcheck.errors import told as raised
-from gradcheck.mistakes import CATALOGUE
-from gradcheck.report import Answers, Explanation, Steps
+from gradcheck.report import Answers, Steps
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.claims import Case, case_of
 from gradcheck.steps.guard import Budget, guarded
@@ -28,24 +27,21 @@ from gradcheck.steps.listing import listing
 from gradcheck.steps.match import Sight
 from gradcheck.steps.measured import Measured
 from gradcheck.steps.paths import Composition
+from gradcheck.steps.ranking import RETURNED, explanations, merged, ranked
 from gradcheck.steps.returned import told
 from gradcheck.steps.run import Run, Unrecorded, traced
 from gradcheck.steps.search import Search
 from gradcheck.steps.truth import confirmed
-from gradcheck.steps.words import Cause, said
+from gradcheck.steps.words import Cause
 from gradcheck.trees import Array, leaves
 
 __all__ = ["explain"]
 
 T = TypeVar("T")
-SECONDS = 5.0  # for everything
-MOST = 3  # explanations that a person reads
-APART = (
-    0.5,
-    0.05,
-)  # how far the second point is, in sizes of the point; the smaller where the forward refuses the other
-FACTS = {"B5", "C5", "E2", "G4", "H3"}  # what is seen of the returned gradients themselves, and not concluded
-RETURNED = (2.0,)  # the cost of what the returned gradients tell by themselves
+SECONDS = 5.0  # for everything,
+SEARCHED = 1.5  # of which for what could be done otherwise,
+SWEPT = 0.5  # and for sweeps with a slip
+APART = (0.5, 0.05)  # sizes of the point to the second one; the smaller where the forward refuses the other
 UNSEEN = "the forward calls code that cannot be recorded{}, so no line of the backward can be compared"
 LATE = "the time was over"
 UNLIKE = "no mistake of the catalogue, undone, gives the measured gradients at two points"
@@ -73,8 +69,10 @@ def explain(
         facts = inquest.attempt(lambda: inquest.facts(recording)) or []
         if recording and recording.scalar and any(fact.mistake == "C5" for fact in facts):
             recording = inquest.attempt(lambda: Recording(inquest, inquest.bars)) or recording
-        causes = [*facts, *(inquest.attempt(lambda: recording.causes(inquest)) or [] if recording else [])]
+        causes += facts
     steps = inquest.attempt(lambda: listing(recording.blame, recording.pins(inquest))) if recording else None
+    if wrong and recording:
+        causes += inquest.attempt(lambda: recording.causes(inquest)) or []
     chosen = ranked(causes, inquest.wrong)
     silence = None if chosen or not wrong else "; ".join([UNLIKE, *inquest.notes])
     return Answers(tuple(explanations(chosen, steps or Steps())), silence, steps or Steps())
@@ -184,16 +182,17 @@ class Recording:
         return [pin for pin in self.blame.pins if set(pin.paths) & set(inquest.wrong)]
 
     def causes(self, inquest: Inquest) -> list[Cause]:
-        """Return what gives the gradients that are claimed: on a line of the backward, or else in the forward's sweep."""
-        second = self.second(inquest)
-        search = Search(self.blame, second, inquest.until)
+        """Return what gives the claimed gradients: on a line of the backward, or else in the forward's sweep."""
+        second, until = self.second(inquest), min(time.perf_counter() + SEARCHED, inquest.until)
+        search = Search(self.blame, second, until)
         parts = Composition(self.blame, search.facts, second)
         found: list[Cause] = []
         for pin in self.pins(inquest):
             for source in (parts.causes, search.causes):
                 found += inquest.attempt(functools.partial(_listed, source, pin)) or []
         if not {path for cause in found for path in cause.paths} >= set(self.blame.wrong):
-            found += inquest.attempt(lambda: list(lapses(self.blame, second, inquest.until))) or []
+            until = min(time.perf_counter() + SWEPT, inquest.until)
+            found += inquest.attempt(lambda: list(lapses(self.blame, second, until))) or []
         return merged(found)
 
 
@@ -211,59 +210,3 @@ def _sight_at(inquest: Inquest, size: float) -> Sight:
 
 def _listed(source: Callable[[Pin], Iterable[Cause]], pin: Pin) -> list[Cause]:
     return list(source(pin))
-
-
-def merged(causes: Sequence[Cause]) -> list[Cause]:
-    """Return the causes, the same mistake in several arguments as one, told by where it assumes least."""
-    alike: dict[str, list[Cause]] = {}
-    for cause in causes:
-        alike.setdefault(cause.mistake, []).append(cause)
-    return [
-        min(some, key=lambda cause: cause.cost)._replace(paths=tuple(sorted({path for cause in some for path in cause.paths})))
-        for some in alike.values()
-    ]
-
-
-def ranked(causes: Sequence[Cause], wrong: Sequence[str]) -> list[Cause]:
-    """Return the causes to be said: those that explain most first, and of these the ones that assume least.
-
-    What is seen of the returned gradients says which mistake it is; the line of it, where one is found, says it better.
-    """
-    seen = {
-        (cause.mistake, path)
-        for cause in causes
-        if cause.mistake in FACTS and cause.cost == RETURNED
-        for path in cause.paths
-    }
-    told_of = {path for _, path in seen}
-
-    def order(cause: Cause) -> tuple[Any, ...]:
-        agrees = all((cause.mistake, path) in seen for path in cause.paths if path in told_of)
-        return not cause.verified, -len(set(cause.paths) & set(wrong)), not agrees, cause.cost
-
-    left, chosen = set(wrong), list[Cause]()
-    for cause in sorted(causes, key=order):
-        paths = tuple(path for path in cause.paths if path in wrong)
-        new = cause.mistake not in {each.mistake for each in chosen}
-        if (
-            paths
-            and len(chosen) < MOST
-            and (left & set(paths) or (new and cause.verified and cause.cost <= chosen[0].cost))
-        ):
-            chosen.append(cause._replace(paths=paths))
-            left -= set(paths)
-    return chosen
-
-
-def explanations(causes: Sequence[Cause], steps: Steps) -> Iterator[Explanation]:
-    """Yield the causes in words; of those that cannot be told apart, on which inputs they could.
-
-    What is said of no line stands at the first that is wrong.
-    """
-    wrong = next(((step.file, step.line) for step in steps if step.verdict == "wrong"), None)
-    for cause in causes:
-        rivals = [each for each in causes if each.mistake != cause.mistake and set(each.paths) & set(cause.paths)]
-        otherwise = CATALOGUE[rivals[0].mistake].visible if rivals else ""
-        line = cause.line or (None if wrong else cause.forward)
-        file, number = (line.code.co_filename, line.number) if line else wrong or ("", 0)
-        yield Explanation(cause.mistake, cause.paths, said(cause), cause.verified, file, number, otherwise)

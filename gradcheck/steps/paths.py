@@ -83,6 +83,8 @@ class Composition:
             shares = self._plain(matrix, value)
         else:
             size = np.linalg.norm(matrix, axis=0)
+            if not (size.all() and np.isfinite(size).all()):
+                return None
             found, _, rank, _ = np.linalg.lstsq(matrix / size, value, rcond=1e-9)
             shares = found / size if rank == matrix.shape[1] and same(matrix @ (found / size), value, 1e-6) else None
         return None if shares is None else [(part, round(float(c), 6) + 0.0) for part, c in zip(parts, shares, strict=True)]

@@ -42,13 +42,31 @@ def quoted(site: Site) -> Quote:
 @functools.lru_cache(maxsize=4096)
 def _quoted(code: CodeType, at: int) -> Quote:
     text = _text(code, at)
+    statement = _parsed(text) or (_parsed(text := f"({text})") if text else None)  # an expression may go on over lines
+    if statement is None:
+        return NOTHING
+    operands = tuple(_segment(text, each) for each in _operands(statement))
+    whole = (
+        " ".join((ast.get_source_segment(text, statement.value) or "").split())
+        if isinstance(statement, ast.Expr)
+        else ""
+    )
+    return Quote(whole if len(whole) <= LONG else "", operands)
+
+
+def _parsed(text: str) -> ast.stmt | None:
+    """Return the only statement of a text, None if it is not one."""
     try:
         (statement,) = ast.parse(text).body
-    except (SyntaxError, ValueError):  # ValueError: there is not one statement
-        return NOTHING
-    operands = tuple(ast.get_source_segment(text, each) or "" for each in _operands(statement))
-    whole = " ".join(text.split()) if isinstance(statement, ast.Expr) else ""
-    return Quote(whole if len(whole) <= LONG else "", operands)
+    except (SyntaxError, ValueError):
+        return None
+    return statement
+
+
+def _segment(text: str, operand: ast.expr) -> str:
+    """Return an operand as it is written, in parentheses where another operator beside it would need them."""
+    written = " ".join((ast.get_source_segment(text, operand) or "").split())
+    return f"({written})" if isinstance(operand, ast.BinOp | ast.UnaryOp | ast.Compare) else written
 
 
 def _text(code: CodeType, at: int) -> str:

@@ -231,7 +231,7 @@ class Meanings:
 
     def derivative(self, array: Array) -> bool:
         """Whether an array is a measured derivative of the forward."""
-        return next(self.sight.slopes.find(np.asarray(array, dtype=float), False), None) is not None
+        return next(self.sight.slopes.find(np.asarray(array, dtype=float)), None) is not None
 
     def missing(self, a: int, b: int, slope: Array) -> str:
         """Return the mistake that leaves out the derivative of node b with respect to node a."""
