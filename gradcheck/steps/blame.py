@@ -1,9 +1,9 @@
 """Which lines are to blame. Level 3.
 
 A pin (pins.py) says what a value ought to be. If the value is no cotangent at all, the mistake lies between it and the
-nearest values that are right: the *segment*. If it is right as the cotangent of something else, a step is missing on its
-way from where it is made to where it is used (ways.py). What lies in a helper that is right elsewhere is the fault of
-the call (helpers.py).
+nearest values that are right: the *segment*. If it is right as the cotangent of something else, a step is missing on
+its way from where it is made to where it is used (ways.py). What lies in a helper that is right elsewhere is the fault
+of the call (helpers.py).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Blame:
 
     def __init__(self, sight: Sight, until: float | None = None) -> None:
         self.sight, self.run, self.replay = sight, sight.run, Replay(sight)
-        self.until = time.perf_counter() + PATIENCE if until is None else until
+        patience = time.perf_counter() + PATIENCE
+        self.until = patience if until is None else min(until, patience)
         self._lines = Lines(sight)
         self.ways, self.helpers = Ways(self.replay, self._lines), Helpers(self._lines)
         run = self.run
@@ -110,7 +111,7 @@ class Blame:
         return way.likely
 
     def began_right(self, pin: Pin) -> bool:
-        """Whether a place is right at its first turn: then what is done there is right, and what it is done with wrong."""
+        """Whether a place is right at its first turn: then it is done with something wrong."""
         match = self.sight.verified.get(pin.nodes[0])
         return pin.first != pin.nodes[0] and match is not None and match.kind == "cotangent"
 

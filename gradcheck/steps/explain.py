@@ -152,7 +152,7 @@ class Recording:
         self.sight = Sight(self.run)
         if not confirmed(inquest.forward, self.run, self.sight.bars, inquest.seed):
             raise Unrecorded(UNSEEN.format(_lost(self.run)))
-        self.blame = Blame(self.sight)
+        self.blame = Blame(self.sight, inquest.until)
 
     @property
     def scalar(self) -> bool:

@@ -37,7 +37,7 @@ class Helpers:
         return self.mishanded(pin, segment) or {line for i in segment for line in self.corrected(i)}
 
     def corrected(self, i: int) -> Iterable[Line]:
-        """Yield the line of a node; in a helper that is right in another call, that which calls it, and what feeds it."""
+        """Yield the line of a node; of a helper that is right in another call, the line that calls it."""
         frames: Frames = self.run.nodes[i].site.frames
         outermost = len(frames)
         while len(frames) > self.lines.entry + 1 and self.is_sound(frames, carries=self.carries(self.run.nodes[i])):
@@ -55,7 +55,7 @@ class Helpers:
     # ------------------------------------------------------------------ right in another call
 
     def is_sound(self, frames: Frames, *, carries: bool) -> bool:
-        """Whether what a line of a helper gives is right in another call; where it carries nothing, the whole helper."""
+        """Whether what a line of a helper gives, or all of it if that carries nothing, is right in another call."""
         line, call = Line.at(frames[-1]), frames[:-1]
         if carries:
             return bool(self.sound.get(line, set()) - {call})
@@ -81,7 +81,7 @@ class Helpers:
         return self.sight.scalar or node.id in self.sight.carrying
 
     def is_right(self, node: Node) -> bool:
-        """Whether a value is right: of the forward again, or a cotangent that is as many times as what it is made of."""
+        """Whether a value is one of the forward, or a cotangent as many times as what it is made of."""
         known = self.sight.verified
         match = known.get(node.id)
         if match is None or match.kind == "part":

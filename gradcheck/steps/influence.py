@@ -1,8 +1,8 @@
 """How much each value of the backward counts in the gradients that it returns. Level 3.
 
-The backward is linear in what carries the cotangent. So whether all gradients become right once the values V₁, …, Vₙ are
-replaced by T₁, …, Tₙ can be told without doing anything again: with a random u for each gradient and Wᵢ the derivative
-of Σ ⟨u, g⟩ by Vᵢ, one sweep back over the backward's own recording, it is
+The backward is linear in what carries the cotangent. So whether all gradients become right once the values V₁, …, Vₙ
+are replaced by T₁, …, Tₙ can be told without doing anything again: with a random u for each gradient and Wᵢ the
+derivative of Σ ⟨u, g⟩ by Vᵢ, one sweep back over the backward's own recording, it is
 
     Σ ⟨Wᵢ, Tᵢ − Vᵢ⟩ = Σ ⟨u, true g − g⟩
 
@@ -12,7 +12,7 @@ for almost every u. What agrees is replayed; what does not costs no more than a 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -36,15 +36,16 @@ class Influence:
     def __init__(self, replay: Replay, paths: Iterable[str], kept: Iterable[str], seed: int = 0) -> None:
         self.sight: Sight = replay.sight
         self.run, self.replay = replay.run, replay
-        rng, self.gap, self.seeds = np.random.default_rng((seed, 5)), 0.0, {}
+        rng, self.gap = np.random.default_rng((seed, 5)), 0.0
+        self.seeds: dict[int, Array] = {}
         for path in paths:
             i = self.run.results[path]
-            self.seeds[i] = u = rng.standard_normal(self.run.value(i).shape)
+            self.seeds[i] = u = np.asarray(rng.standard_normal(self.run.value(i).shape))
             self.gap += float((u * (self.sight.truth(path) - self.run.value(i))).sum())
         for path in kept:
             i = self.run.results[path]
             if i >= 0:
-                self.seeds[i] = rng.standard_normal(self.run.value(i).shape)
+                self.seeds[i] = np.asarray(rng.standard_normal(self.run.value(i).shape))
         self._above = sorted(replay.above(self.seeds), reverse=True)
 
     @functools.cached_property
@@ -54,16 +55,17 @@ class Influence:
 
     def holding(self, held: Collection[int]) -> Mapping[int, Array]:
         """Return the derivatives by each value while those ``held`` stay as they are, whatever they are made of."""
-        return self._swept(frozenset(held), lambda node, k, part: None)
+        return self._swept(frozenset(held), {})
 
     @functools.cached_property
     def uses(self) -> Mapping[tuple[int, int], Array]:
         """The derivatives by each use of a value alone: operand k of a node."""
         found: dict[tuple[int, int], Array] = {}
-        self._swept(frozenset(), lambda node, k, part: found.__setitem__((node, k), part))
+        self._swept(frozenset(), found)
         return found
 
-    def _swept(self, held: frozenset[int], note: Callable[[int, int, Array], None]) -> Mapping[int, Array]:
+    def _swept(self, held: frozenset[int], uses: dict[tuple[int, int], Array]) -> Mapping[int, Array]:
+        """Return the derivatives by the values, and put those by their single uses into ``uses``."""
         run, found = self.run, dict(self.seeds)
         for i in self._above:
             bar = found.get(i)
@@ -75,7 +77,7 @@ class Influence:
                     continue
                 part = pulled(run, self.sight.pulls, node, k)(bar)
                 if part is not None:
-                    note(i, k, part)
+                    uses[i, k] = part
                     found[p] = found[p] + part if p in found else part
         return found
 

@@ -1,7 +1,7 @@
 """The way of a value through the lines of the code: where it is made, handed on under other names, used, returned.
 
-What computes nothing leaves no node behind, and yet it can hold the mistake: ``dh = dout``, ``dW = dW_t``, the line that
-returns. Which lines bind the names that a line reads is read off the bytecode, so no source is needed. Level 3.
+What computes nothing leaves no node behind, and yet it can hold the mistake: ``dh = dout``, ``dW = dW_t``, the line
+that returns. Which lines bind the names that a line reads is read off the bytecode, so no source is needed. Level 3.
 """
 
 from __future__ import annotations

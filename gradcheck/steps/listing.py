@@ -11,6 +11,7 @@ import functools
 import linecache
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from types import CodeType
 
 from gradcheck.report import Step, Steps
 from gradcheck.steps.blame import Blame
@@ -50,7 +51,7 @@ class Listing:
 
     def steps(self) -> Steps:
         """Return the steps."""
-        began = {}
+        began: dict[CodeType, int] = {}
         for node in self.run.nodes[self.run.start :]:
             for code, _ in node.site.frames:
                 began.setdefault(code, len(began))
@@ -90,7 +91,9 @@ class Listing:
         match = self.sight.verified.get(node.id)
         if match is not None:
             return match.kind != "slope"
-        return node.id not in self.sight.primal and node.id in (self.sight.carrying | self.following if self.sight.scalar else self.sight.carrying)
+        if node.id in self.sight.primal:
+            return False
+        return node.id in self.sight.carrying or (self.sight.scalar and node.id in self.following)
 
     @functools.cached_property
     def following(self) -> set[int]:

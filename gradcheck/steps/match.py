@@ -19,7 +19,7 @@ import numpy as np
 from gradcheck.steps.pulls import is_by_element
 from gradcheck.steps.run import Run
 from gradcheck.steps.tape import Node
-from gradcheck.steps.truth import Bars, Pulls, adjoint, pulled
+from gradcheck.steps.truth import Bars, Pulls, adjoint
 from gradcheck.trees import Array
 
 __all__ = ["Index", "Match", "Sight", "same", "turns_of"]
@@ -79,7 +79,7 @@ class Index:
             self._order = None
 
     def find(self, array: Any, *, turned: bool = False) -> Iterator[tuple[Any, bool]]:
-        """Yield the keys of what is the same as ``array``, and whether its axes had to be exchanged; first kept first."""
+        """Yield the keys of what is the same as ``array``, in order, and whether its axes had to be exchanged."""
         array = np.asarray(array)
         norm = float(np.linalg.norm(array))
         if not norm or not np.isfinite(norm) or not self._keys:
@@ -288,8 +288,8 @@ class Sight:
         sizes = {n for path in self.run.leaf for n in self.run.value(self.run.leaf[path]).shape if n > 1}
         values = [n.value for n in self.run.nodes[self.run.start :] if n.is_float and n.value.size > 1]
         for size in sorted(sizes) if self.scalar else ():
-            found = (match for value in values for sign in (size, -size) for match, _ in self.cotangents.find(value / sign))
-            if len({match.nodes for match in found if match.kind == "cotangent"}) > 1:
+            found = (each for value in values for sign in (size, -size) for each in self.cotangents.find(value / sign))
+            if len({match.nodes for match, _ in found if match.kind == "cotangent"}) > 1:
                 return 1.0, float(size)
         return (1.0,)
 
@@ -317,7 +317,7 @@ class Sight:
     @functools.cached_property
     def implied(self) -> set[int]:
         """The values that are right although they are no cotangents, because one that follows from them is."""
-        known, found, start = self.verified, set(), self.run.start
+        known, found, start = self.verified, set[int](), self.run.start
         for node in reversed(self.run.nodes[start:]):
             match = known.get(node.id)
             if node.id in found or (match is not None and match.kind == "cotangent" and node.id in self.needed):

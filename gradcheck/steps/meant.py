@@ -1,8 +1,8 @@
 """What a value of the backward could be meant to be: the cotangents of the forward, in the shape of the value. Level 3.
 
-All cotangents that fit one shape lie as rows in one matrix, so that the question which of them makes the gradients right
-(influence.py) is one product for all. The turns of a loop are asked together, each against the turns of a place of the
-forward, in either direction, and with up to two turns that are done before or after the loop.
+All cotangents that fit one shape lie as rows in one matrix, so that the question which of them makes the gradients
+right (influence.py) is one product for all. The turns of a loop are asked together, each against the turns of a place
+of the forward, in either direction, and with up to two turns that are done before or after the loop.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def aligned(
 
 @functools.lru_cache(maxsize=1024)
 def orders(given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[Order, ...]:
-    """Return the ways to bring an array of shape ``given`` into the shape ``wanted``: as it is, or its axes exchanged."""
+    """Return the ways to bring an array of one shape into another: as it is, or with its axes exchanged."""
     if given == wanted:
         return (lambda bar: bar,)
     if math.prod(given) != math.prod(wanted):
@@ -142,8 +142,12 @@ def orders(given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[Order, ...]
     if 2 <= len(given) <= 6:
         others = itertools.islice(itertools.permutations(range(len(given))), 1, None)
         fitting = (p for p in others if is_coarser([given[a] for a in p], wanted))
-        found += [lambda bar, p=p: bar.transpose(p).reshape(wanted) for p in itertools.islice(fitting, ORDERS)]
+        found += [functools.partial(_exchanged, axes=p, shape=wanted) for p in itertools.islice(fitting, ORDERS)]
     return tuple(found)
+
+
+def _exchanged(bar: Array, axes: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+    return bar.transpose(axes).reshape(shape)
 
 
 def is_coarser(fine: Sequence[int], coarse: Sequence[int]) -> bool:

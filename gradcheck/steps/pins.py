@@ -167,7 +167,7 @@ class Search:
         self.wanted = sum(1 << pins.wrong.index(path) for path in paths)
 
     def places(self) -> list[list[int]]:
-        """Return the turns of each place that all gradients are computed from, in the order of what is first in doubt."""
+        """Return the turns of each place that all gradients are computed from, what is in doubt first before others."""
         run, sight = self.run, self.sight
         above = [self.replay.above([i]) for i in self.results]
         carry = [i for i in sorted(self.replay.needed) if i in sight.carrying or sight.scalar]
@@ -220,7 +220,7 @@ class Search:
                     yield meaning
         for i in ids if len(ids) <= SINGLES else ():
             if (w := self.influence.free.get(i)) is not None:
-                yield from self.meant.single(i, lambda rows, w=w, i=i: self.influence.fits(w, i, rows))
+                yield from self.meant.single(i, functools.partial(self.influence.fits, w, i))
 
     def partly(self, i: int) -> Iterator[Pin]:
         """Yield the pins of a right value for some of what is computed from it alone."""
@@ -232,7 +232,8 @@ class Search:
             if not some or len(some) == len(self.replay.children[i]):
                 continue
             w = self.influence.through(i, some)
-            for meaning in () if w is None else self.meant.single(i, lambda rows, w=w: self.influence.fits(w, i, rows)):
+            fitting = () if w is None else self.meant.single(i, functools.partial(self.influence.fits, w, i))
+            for meaning in fitting:
                 pin = self.made(meaning)._replace(users=some)
                 if not self.wanted & ~self.reach(meaning.of) and self.holds(pin):
                     yield pin

@@ -29,17 +29,63 @@ __all__ = ["LARGEST", "Pull", "is_by_element", "pull", "slope_by_element", "unbr
 
 Pull = Callable[[Array], Array | None]
 Rule = Callable[[Node, int, Sequence[Array]], Pull | None]
-Slope = Callable[..., Any]
+Slope = float | Callable[..., Any]
 
 LARGEST = 4000  # entries of an operand that is measured entry by entry,
 DENSEST = 2_000_000  # and of the Jacobian that this gives; of a larger one nothing is known
 TINY = 1e-30  # the complex step
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MOVES = frozenset(
-    "reshape ravel flatten transpose swapaxes moveaxis rollaxis squeeze expand_dims broadcast_to repeat tile "
-    "concatenate stack vstack hstack dstack column_stack split array_split hsplit vsplit pad roll flip flipud fliplr "
-    "rot90 take take_along_axis getitem setitem array copy astype diag diagonal diagflat tril triu compress append "
-    "insert delete atleast_1d atleast_2d atleast_3d broadcast_arrays".split()
+    {
+        "reshape",
+        "ravel",
+        "flatten",
+        "transpose",
+        "swapaxes",
+        "moveaxis",
+        "rollaxis",
+        "squeeze",
+        "expand_dims",
+        "broadcast_to",
+        "repeat",
+        "tile",
+        "concatenate",
+        "stack",
+        "vstack",
+        "hstack",
+        "dstack",
+        "column_stack",
+        "split",
+        "array_split",
+        "hsplit",
+        "vsplit",
+        "pad",
+        "roll",
+        "flip",
+        "flipud",
+        "fliplr",
+        "rot90",
+        "take",
+        "take_along_axis",
+        "getitem",
+        "setitem",
+        "array",
+        "copy",
+        "astype",
+        "diag",
+        "diagonal",
+        "diagflat",
+        "tril",
+        "triu",
+        "compress",
+        "append",
+        "insert",
+        "delete",
+        "atleast_1d",
+        "atleast_2d",
+        "atleast_3d",
+        "broadcast_arrays",
+    }
 )
 BY_ELEMENT = frozenset({"where", "clip", "nan_to_num", "sinc"})
 
@@ -58,12 +104,15 @@ def pull(node: Node, k: int, values: Sequence[Array]) -> Pull:
         return _gather(node, k, values)
     if node.name.startswith("return "):  # a gradient as it is
         return lambda bar: bar
-    rules = (RULES.get(node.name), _by_element, _moves)
-    return next((made for rule in rules if rule and (made := rule(node, k, values))), None) or _measured(node, k, values)
+    for rule in (RULES.get(node.name), _by_element, _moves):
+        made = rule(node, k, values) if rule else None
+        if made is not None:
+            return made
+    return _measured(node, k, values)
 
 
 def _gather(node: Node, k: int, values: Sequence[Array]) -> Pull:
-    """y = x[place]: x̄ is the sum of ȳ over the cells that were taken from each place."""
+    """Cells of x, y = x[place]: x̄ is the sum of ȳ over the cells that were taken from each place."""
     which, place = node.data
     shape, size = values[k].shape, values[k].size
     if len(values) == 1:
@@ -83,26 +132,26 @@ def is_by_element(node: Node) -> bool:
 
 
 SLOPES: dict[str, tuple[Slope, ...]] = {  # ∂y/∂a, ∂y/∂b of y = f(a, b)
-    "add": (lambda y, a, b: 1.0, lambda y, a, b: 1.0),
-    "subtract": (lambda y, a, b: 1.0, lambda y, a, b: -1.0),
-    "multiply": (lambda y, a, b: b, lambda y, a, b: a),
-    "divide": (lambda y, a, b: 1.0 / b, lambda y, a, b: -y / b),
-    "power": (lambda y, a, b: b * np.power(a, b - 1.0), lambda y, a, b: y * np.log(a)),
-    "negative": (lambda y, a: -1.0,),
-    "positive": (lambda y, a: 1.0,),
-    "square": (lambda y, a: 2.0 * a,),
-    "sqrt": (lambda y, a: 0.5 / y,),
-    "reciprocal": (lambda y, a: -y * y,),
-    "exp": (lambda y, a: y,),
-    "expm1": (lambda y, a: y + 1.0,),
-    "log": (lambda y, a: 1.0 / a,),
-    "log1p": (lambda y, a: 1.0 / (1.0 + a),),
-    "tanh": (lambda y, a: 1.0 - y * y,),
-    "sin": (lambda y, a: np.cos(a),),
-    "cos": (lambda y, a: -np.sin(a),),
-    "absolute": (lambda y, a: np.sign(a),),
-    "maximum": (lambda y, a, b: _larger(a, b), lambda y, a, b: _larger(b, a)),
-    "minimum": (lambda y, a, b: _larger(b, a), lambda y, a, b: _larger(a, b)),
+    "add": (1.0, 1.0),
+    "subtract": (1.0, -1.0),
+    "multiply": (lambda _y, _a, b: b, lambda _y, a, _b: a),
+    "divide": (lambda _y, _a, b: 1.0 / b, lambda y, _a, b: -y / b),
+    "power": (lambda _y, a, b: b * np.power(a, b - 1.0), lambda y, a, _b: y * np.log(a)),
+    "negative": (-1.0,),
+    "positive": (1.0,),
+    "square": (lambda _y, a: 2.0 * a,),
+    "sqrt": (lambda y, _a: 0.5 / y,),
+    "reciprocal": (lambda y, _a: -y * y,),
+    "exp": (lambda y, _a: y,),
+    "expm1": (lambda y, _a: y + 1.0,),
+    "log": (lambda _y, a: 1.0 / a,),
+    "log1p": (lambda _y, a: 1.0 / (1.0 + a),),
+    "tanh": (lambda y, _a: 1.0 - y * y,),
+    "sin": (lambda _y, a: np.cos(a),),
+    "cos": (lambda _y, a: -np.sin(a),),
+    "absolute": (lambda _y, a: np.sign(a),),
+    "maximum": (lambda _y, a, b: _larger(a, b), lambda _y, a, b: _larger(b, a)),
+    "minimum": (lambda _y, a, b: _larger(b, a), lambda _y, a, b: _larger(a, b)),
 }
 
 
@@ -112,7 +161,7 @@ def _larger(a: Array, b: Array) -> Array:
 
 
 def _by_element(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
-    """y = f(a, b) by element: ā = ȳ · ∂f/∂a, summed over the axes along which a was broadcast."""
+    """By element, y = f(a, b): ā = ȳ · ∂f/∂a, summed over the axes along which a was broadcast."""
     if not is_by_element(node):
         return None
     shape, slope = values[k].shape, slope_by_element(node, k, values)
@@ -127,7 +176,9 @@ def slope_by_element(node: Node, k: int, values: Sequence[Array]) -> Any:
     known = SLOPES.get(node.name, ())
     at = _holes(node).index(k) if k in _holes(node) else len(known)
     if isinstance(node.func, np.ufunc) and at < len(known):
-        return known[at](node.value, *(values[a.k] if isinstance(a, Hole) else a for a in node.args))
+        slope = known[at]
+        given = (values[each.k] if isinstance(each, Hole) else each for each in node.args)
+        return slope(node.value, *given) if callable(slope) else slope
     return _measured_by_element(node, k, values)
 
 
@@ -145,7 +196,7 @@ def _measured_by_element(node: Node, k: int, values: Sequence[Array]) -> Array:
     except (TypeError, ValueError):
         return d
     close = np.abs(exact - d) <= 1e-6 * (np.abs(exact) + np.abs(d)) + 1e-9
-    return np.where(close | ~np.isfinite(d), exact, d)
+    return np.asarray(np.where(close | ~np.isfinite(d), exact, d))
 
 
 def unbroadcast(bar: Array, shape: tuple[int, ...]) -> Array:
@@ -154,7 +205,8 @@ def unbroadcast(bar: Array, shape: tuple[int, ...]) -> Array:
         return bar
     bar = bar.sum(axis=tuple(range(bar.ndim - len(shape)))) if bar.ndim > len(shape) else bar
     thin = tuple(a for a, n in enumerate(shape) if n == 1 and bar.shape[a] != 1)
-    return np.broadcast_to(bar.sum(axis=thin, keepdims=True) if thin else bar, shape)
+    found: Array = np.broadcast_to(bar.sum(axis=thin, keepdims=True) if thin else bar, shape)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------ reductions
@@ -182,7 +234,7 @@ def _count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 
 
 def _sum(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
-    """y = Σ x over axes, or their mean: x̄ = ȳ for each of the entries, divided by how many they are in a mean."""
+    """A sum y = Σ x over axes, or their mean: x̄ = ȳ for each of the entries, divided by how many they are in a mean."""
     axes, shape = _reduced(node, values), values[k].shape
     if axes is None:
         return None
@@ -191,7 +243,7 @@ def _sum(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
 
 
 def _extremum(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
-    """y = max x over axes: x̄ = ȳ at the largest entry, shared by those that tie."""
+    """A maximum y = max x over axes: x̄ = ȳ at the largest entry, shared by those that tie."""
     axes, shape = _reduced(node, values), values[k].shape
     if axes is None:
         return None
@@ -201,7 +253,7 @@ def _extremum(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
 
 
 def _spreading(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
-    """y = var x or its root over axes: x̄ = ȳ · 2 (x − mean) / n, divided by 2 y for the root."""
+    """A variance y = var x over axes, or its root: x̄ = ȳ · 2 (x − mean) / n, divided by 2 y for the root."""
     axes, x = _reduced(node, values), values[k]
     if axes is None or len(node.args) > 2 or not set(node.kwargs) <= {"axis", "ddof", "keepdims"}:
         return None
@@ -212,7 +264,7 @@ def _spreading(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
 
 
 def _running(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
-    """y = the running sums of x along an axis: x̄ = the running sums of ȳ from the end."""
+    """The running sums y of x along an axis: x̄ = the running sums of ȳ from the end."""
     axis, shape = node.kwargs.get("axis", node.args[1] if len(node.args) > 1 else None), values[k].shape
     if len(node.args) > 2 or not set(node.kwargs) <= {"axis"}:
         return None
@@ -241,7 +293,7 @@ def _product(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
 
 
 def _by_letters(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
-    """y = Σ of products, by the letters of the axes: x̄ₖ is the same sum with the letters of y and of xₖ exchanged."""
+    """A sum of products, by the letters of the axes: x̄ₖ is the same sum with the letters of y and of xₖ exchanged."""
     found = _letters(node, values)
     if found is None:
         return None
@@ -297,7 +349,7 @@ def _of_einsum(node: Node, values: Sequence[Array]) -> tuple[list[str], str] | N
 
 
 def _scatter(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
-    """y = x, and y[i] += v: x̄ = ȳ, v̄ = ȳ[i] (with its sign for a difference)."""
+    """A scatter, y = x and y[i] += v: x̄ = ȳ, v̄ = ȳ[i] (with its sign for a difference)."""
     target, at, *rest = _holes(node)
     index = node.args[1]
     sign = -1.0 if node.name == "subtract.at" else 1.0
@@ -309,7 +361,7 @@ def _scatter(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
 
 
 def _moves(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
-    """y holds cells of x as they are: which, running the operation on the numbers of the cells tells."""
+    """Cells of x as they are in y: which, running the operation on the numbers of the cells tells."""
     if node.name not in MOVES:
         return None
     zero = [np.zeros(v.shape) if v.dtype.kind == "f" else v for v in values]
@@ -327,12 +379,16 @@ def _moves(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
     return lambda bar: np.bincount(at, bar[known], size).reshape(shape)
 
 
+def _unknown(_: Array) -> None:
+    return None
+
+
 @np.errstate(all="ignore")
 def _measured(node: Node, k: int, values: Sequence[Array]) -> Pull:
     """Any y = f(x): x̄ = Jᵀ ȳ with the Jacobian of this operation alone, measured column by column."""
     x = np.asarray(values[k], dtype=float)
     if x.size > LARGEST or x.size * np.size(node.value) > DENSEST:
-        return lambda bar: None
+        return _unknown
     h = 1e-3 * (math.sqrt(np.mean(x**2)) or 1.0)
     columns = []
     for i in range(x.size):

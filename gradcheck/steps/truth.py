@@ -15,7 +15,7 @@ import numpy as np
 
 from gradcheck.oracles import central_difference
 from gradcheck.pairing import Pairing
-from gradcheck.steps.pulls import Pull, is_by_element, pull, slope_by_element, unbroadcast
+from gradcheck.steps.pulls import Pull, is_by_element, pull
 from gradcheck.steps.run import Run
 from gradcheck.steps.tape import Node
 from gradcheck.trees import Array, leaves, rebuild
@@ -49,15 +49,14 @@ def adjoint(run: Run, pulls: Pulls | None = None, change: Change | None = None) 
         if out >= 0:
             nodes[out] = nodes.get(out, 0.0) + bar
     for node in reversed(run.nodes[: run.start]):
-        bar = nodes.get(node.id)
-        if bar is None:
+        if node.id not in nodes:
             continue
+        bar = nodes[node.id]
         for k, parent in enumerate(node.parents):
             if parent < 0 or not run.nodes[parent].is_float:
                 continue
-            part = pulled(run, pulls, node, k)(bar)
-            if change is not None:
-                part = change(node, k, bar, part)
+            right = pulled(run, pulls, node, k)(bar)
+            part = right if change is None else change(node, k, bar, right)
             if part is not None:
                 edges[node.id, k] = part
                 nodes[parent] = nodes[parent] + part if parent in nodes else part
