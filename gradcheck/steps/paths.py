@@ -44,10 +44,11 @@ class Composition:
         wrong = [j for j, i in enumerate(pin.nodes) if not same(self.run.value(i), pin.truths[j])]
         if not wrong or len(wrong) > TURNS:
             return
-        line = (self.blame.lines([pin.first]) or [None])[0]
+        line = line_of(self.blame, pin.first)
         if not any(np.any(self.run.value(pin.nodes[j])) for j in wrong):
             of = self.run.nodes[pin.of[wrong[0]]]
-            state = of.kind != "leaf" and self.facts.over_time and self.run.tape.turns[of.site]
+            uses = self.sight.uses.get(of.id, ())
+            state = of.kind != "leaf" and self.facts.over_time and (pin.use or all(self.run.nodes[i].turn > of.turn for i, _ in uses))
             yield Cause("G1" if state else "C8", pin.paths, line, "", f"is zero, and should be the cotangent of {self.facts.called(of.id)}", (0, 0, 0))
             return
         for split in range(SPLITS):
@@ -188,3 +189,11 @@ class Composition:
     def _regular(self, part: Array, node: Any) -> str:
         """Return D1 for a part that is so many times the parameter itself, "" for another."""
         return "D1" if node.kind == "leaf" and part.size > 1 and proportional(part, node.value, 1e-7) else ""
+
+
+def line_of(blame: Blame, i: int) -> Line | None:
+    """Return the line of a node of the backward; of what is only read or handed on, that of what wrote it last."""
+    run = blame.run
+    while i >= run.start and not run.nodes[i].site.frames and run.nodes[i].parents:
+        i = max(run.nodes[i].parents)
+    return (blame.lines([i]) or [None])[0] if i >= run.start else None

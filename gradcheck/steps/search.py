@@ -17,6 +17,7 @@ import numpy as np
 
 from gradcheck.steps.blame import At, Blame, Line, Pin, Replay
 from gradcheck.steps.match import same
+from gradcheck.steps.paths import line_of
 from gradcheck.steps.quotes import quoted
 from gradcheck.steps.rewrites import factors, itself, jacobians, memory, sums, values
 from gradcheck.steps.rewrites.meanings import Meanings
@@ -30,11 +31,11 @@ NODES = 4000  # nodes that are replayed for one comparison
 SAID = 3  # rewrites that cannot be told apart are said
 BAD = (Refused, ValueError, TypeError, IndexError, KeyError, AttributeError, ZeroDivisionError, FloatingPointError, OverflowError, np.linalg.LinAlgError)
 
-OWN = (itself.signs, itself.dropped, itself.functions, itself.precision, sums.reductions, sums.products, sums.axes)
+OWN = (itself.signs, itself.dropped, itself.functions, itself.precision, sums.reductions, sums.products, sums.axes, memory.reads)
 STRANGE = 2  # the level at which the operation itself is done otherwise in a way that nobody would mean
 LEVELS: tuple[tuple[Callable[..., Iterator[Rewrite]], ...], ...] = (
     (),
-    (factors.derivatives, factors.too_many, jacobians.jacobians),
+    (factors.derivatives, factors.too_many, factors.linked, jacobians.jacobians),
     (values.operands, values.steps, values.factors),
     (factors.numbers,),
 )
@@ -293,7 +294,7 @@ class Search:
 
     def _told(self, fix: Fix, pin: Pin, level: int) -> Cause:
         node, rewrite = self.run.nodes[fix.place.first], fix.rewrite
-        line = (self.blame.lines([node.id]) or [None])[0]
+        line = line_of(self.blame, node.id)
         if rewrite.operand >= 0 and node.kind == "op":  # what was handed over is wrong, not what is done with it
             line = self._made(node, rewrite) or line
         mistake, of = rewrite.id, self.run.nodes[pin.of[pin.nodes.index(pin.first)]]
@@ -311,7 +312,7 @@ class Search:
         p = node.parents[k] if k is not None else -1
         if p < self.run.start or p in self.sight.carrying or not self.run.nodes[p].site.frames:
             return None
-        return (self.blame.lines([p]) or [None])[0]
+        return line_of(self.blame, p)
 
 
 class _Tried:
@@ -334,15 +335,21 @@ class _Tried:
         same_value = len(pin.nodes) > 1 and pin.of.count(pin.of[0]) == len(pin.nodes)
         for j, goal in enumerate(pin.nodes):
             for i in self._inside(goal, nodes - {goal}):
-                turns[i], ofs[i] = run.nodes[pin.of[j]].turn, pin.of[j]
+                turns[i], ofs[i] = self._used(pin.of[j]).turn, pin.of[j]
                 rows |= {i: j} if same_value else {}
         for other in self.search.blame.pins:
             for of, goal in zip(other.of, other.nodes, strict=True):
                 for i in self._inside(goal, {*other.nodes, *nodes} - {goal}):
-                    turns.setdefault(i, run.nodes[of].turn)
+                    turns.setdefault(i, self._used(of).turn)
                     ofs.setdefault(i, of)
-        count = run.tape.turns[run.nodes[pin.of[0]].site] + 1
+        count = run.tape.turns[self._used(pin.of[0]).site] + 1
         return Values(self.search.sight, self.search.facts, self.node, turns, count, rows, ofs)
+
+    def _used(self, of: int) -> Any:
+        """Return the node whose turn a value of the forward goes with: itself, of an argument what uses it first."""
+        uses = self.search.sight.uses.get(of, ())
+        alone = self.run.nodes[of].kind == "leaf" and self.pin.of.count(of) <= 1
+        return self.run.nodes[min(i for i, _ in uses)] if alone and uses else self.run.nodes[of]
 
     def _inside(self, goal: int, cut: set[int]) -> list[int]:
         """Return the nodes of the place that a node is computed from, up to some nodes."""

@@ -17,8 +17,9 @@ from gradcheck.steps.match import same
 from gradcheck.steps.rewrites.itself import logistic
 from gradcheck.steps.rewrites.table import PRODUCTS, Array, Make, Operation, Refused, Rewrite, arguments, by, redone
 from gradcheck.steps.rewrites.values import Values
-from gradcheck.steps.pulls import slope_by_element
+from gradcheck.steps.pulls import is_by_element
 
+CHAIN = 8  # steps by element before a value
 DEEP = 5  # factors in a row that may be too many at once
 
 
@@ -84,29 +85,40 @@ def _instead(op: Operation, a: int, b: int, old: Array, slope: Array) -> str:
     for (x, y), other in op.facts.sight.derivatives.items():
         if run.nodes[y].name == run.nodes[b].name and (x, y) != (a, b) and same(other, old, 1e-9):
             return "C4" if run.nodes[x].name == run.nodes[a].name else "C2"
-    starts = [x for x, y in op.facts.sight.derivatives if y == b]
+    starts = _before(run, b, old.shape)
     for node in run.nodes[: run.start]:
-        if node.is_float and node.value.shape == old.shape and any(same(_along(op, x, b, node.value), old, 1e-6) for x in starts[-6:]):
+        if node.is_float and node.value.shape == old.shape and any(same(_along(run, x, b, node.value), old, 1e-5) for x in starts):
             return "C2"
     if any(same(f, old, 1e-9) for f in _guesses(slope, run, a, b)):
         return "C2"
     return "C3"
 
 
-def _along(op: Operation, a: int, b: int, x: Array) -> Array:
-    """Return the derivative of b by a where the value of a is x."""
-    run, value, slope = op.facts.run, {a: x}, {a: np.ones(x.shape)}
-    for node in run.nodes[a + 1 : b + 1]:
-        if (a, node.id) not in op.facts.sight.derivatives:
-            continue
-        values = [value.get(p, run.nodes[p].value) for p in node.parents]
-        try:
-            value[node.id] = np.asarray(node.compute(values))
-            parts = [slope[p] * slope_by_element(node, k, values) for k, p in enumerate(node.parents) if p in slope]
-        except (ValueError, TypeError):
-            return np.zeros(0)
-        slope[node.id] = sum(parts)
-    return slope[b] if b in slope else np.zeros(0)
+def _before(run: Any, b: int, shape: tuple[int, ...]) -> list[int]:
+    """Return the values that a node is made of by element, the nearest first."""
+    found, waiting = list[int](), [b]
+    while waiting and len(found) < CHAIN:
+        for p in run.nodes[waiting.pop(0)].parents:
+            if p >= 0 and run.nodes[p].is_float and run.value(p).shape == shape and p not in found:
+                found.append(p)
+                waiting += [p] if run.nodes[p].kind == "op" and is_by_element(run.nodes[p]) else []
+    return found
+
+
+def _along(run: Any, a: int, b: int, x: Array) -> Array:
+    """Return the derivative of b by a, by element, where the value of a is x: a central difference."""
+    step = 1e-6 * (1 + np.abs(x))
+    made = []
+    for start in (x - step, x + step):
+        value = {a: start}
+        for node in run.nodes[a + 1 : b + 1]:
+            if not value.keys().isdisjoint(node.parents) and node.kind == "op" and is_by_element(node):
+                try:
+                    value[node.id] = np.asarray(node.compute([value.get(p, run.nodes[p].value) for p in node.parents]))
+                except (ValueError, TypeError):
+                    return np.zeros(0)
+        made.append(value.get(b, np.zeros(0)))
+    return np.asarray((made[1] - made[0]) / (2 * step)) if made[0].shape == x.shape else np.zeros(0)
 
 
 def _guesses(slope: Array, run: Any, a: int, b: int) -> Iterator[Array]:
@@ -115,6 +127,21 @@ def _guesses(slope: Array, run: Any, a: int, b: int) -> Iterator[Array]:
     if x.shape == slope.shape:
         yield 1 - x**2
         yield x * (1 - x)
+
+
+def linked(op: Operation, values: Values) -> Iterator[Rewrite]:
+    """Nothing where the forward uses nothing of a value: what has no link has no gradient."""
+    of = values.of.get(op.node.id, -1)
+    bar = op.facts.sight.bars.nodes.get(of)
+    if bar is not None and bar.shape == op.result.shape and bar.any() and not bar.all():
+
+        def make(node: Any, given: Any, at: Any) -> Array:
+            used = at.sight.bars.nodes.get(values.of.get(node.id, -1))
+            if used is None:
+                raise Refused
+            return redone(node, given) * (used != 0)
+
+        yield Rewrite("F5" if op.facts.run.nodes[of].kind == "leaf" else "C3", f"zero where {op.facts.called(of)} is not used", make, strange=1)
 
 
 def too_many(op: Operation, values: Values) -> Iterator[Rewrite]:
@@ -136,6 +163,10 @@ def too_many(op: Operation, values: Values) -> Iterator[Rewrite]:
                 known = np.isfinite(factor).all()
                 mistake = "C6" if known and op.facts.sight.scalar and logistic(op, factor) else "C3" if known and op.facts.derivative(factor) else "B6"
                 yield Rewrite(mistake, f"{op.facts.called(p)} alone", lambda n, v, at, w=(*way, k): _up(n, w, at), "its other factors")
+                for (a, b), slope, take in values.slopes() if p in op.facts.sight.verified else ():
+                    if slope.shape == parent.value.shape:
+                        instead = functools.partial(_instead, op, a, b, factor, slope)
+                        yield Rewrite(instead, f"{op.facts.called(p)} times the derivative of {_function(op, a, b)}", lambda n, v, at, w=(*way, k), t=take: _up(n, w, at) * t(n, at), "its other factors", strange=1)
             waiting.append((parent, (*way, k)))
 
 

@@ -112,7 +112,8 @@ def _too_many(op: Operation, place: int, lost: object) -> str:
             return mistake
         if op.name == "subtract" and any(op.facts.updated(op.result, np.asarray(op.args[i])) for i in (0,)):
             return "E4"
-        return "E2" if np.shape(op.args[place]) == value.shape and np.allclose(op.args[place], value) else "C8"
+        twice = np.shape(op.args[place]) == value.shape and np.allclose(op.args[place], value)
+        return "E2" if twice or _added_before(op, place) else "C8"
     if value.size == 1:
         c = float(value.ravel()[0])
         if not c:
@@ -124,6 +125,20 @@ def _too_many(op: Operation, place: int, lost: object) -> str:
     if logistic(op, value) and op.facts.sight.scalar:
         return "C6"
     return "C3" if op.facts.derivative(value) else "B6"
+
+
+def _added_before(op: Operation, place: int) -> bool:
+    """Whether the other operand of a sum is a term of this one already."""
+    run, kept, lost = op.facts.run, op.parent(place), op.parent(1 - place) if place in (0, 1) else -1
+    waiting, seen = [kept], set[int]()
+    while waiting:
+        i = waiting.pop()
+        if i == lost >= 0:
+            return True
+        if i >= run.start and i not in seen and run.nodes[i].name in ("add", "gather", "setitem", "copy"):
+            seen.add(i)
+            waiting.extend(run.nodes[i].parents)
+    return False
 
 
 def logistic(op: Operation, value: Array) -> bool:

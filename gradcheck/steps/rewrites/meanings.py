@@ -80,9 +80,10 @@ class Meanings:
             for axis, n in enumerate(np.shape(self.run.value(i)) if i >= 0 else ()):
                 if n > 1 and self._apart(k, axis, 0) & self._apart(k, axis, n - 1):
                     found.add(n)
+                    break  # what comes after the samples may be apart too, such as channels
         leading = {self.run.value(i).shape[0] for i in self.run.leaf.values() if self.run.value(i).ndim > 1}
         columns = {self.run.value(i).shape[-1] for i in self.run.leaf.values() if self.run.value(i).ndim == 2}
-        means = {n for shape in self._averaged for n in shape}
+        means = {n for shape in self._averaged for n in shape[:1]}
         divided = {round(c) for c in self.divisors if abs(c - round(c)) < 1e-9}
         scalar = all(np.size(bar) == 1 for bar in self.run.cotangent)
         return frozenset(found | ({n for n in (leading & means) | ((leading | columns) & divided) if n > 1} if scalar else set()))
@@ -102,12 +103,13 @@ class Meanings:
 
     @functools.cached_property
     def _averaged(self) -> set[tuple[int, ...]]:
-        """The shapes over whose leading axis, and others, the forward sums or averages."""
+        """The shapes over all of which, or whose leading axis, the forward averages."""
         found = set()
         for node in self.forward:
             if node.name in ("mean", "sum") and node.parents and node.value.size:
                 shape = self.run.value(node.parents[0]).shape
-                if node.value.size * shape[0] <= math.prod(shape) if shape else False:
+                whole = node.name == "mean" or any(math.isclose(math.prod(shape), c) for c in self.divisors)
+                if shape and whole and node.value.size * shape[0] <= math.prod(shape):
                     found.add(shape[:1] if node.value.size > 1 else shape)
         return found
 
@@ -118,7 +120,7 @@ class Meanings:
         for node in self.forward:
             for each in node.args if node.name in ("divide", "multiply") else ():
                 if isinstance(each, NUMBERS) and not isinstance(each, bool) and each and math.isfinite(each):
-                    found.add(float(each) if node.name == "divide" else 1.0 / float(each))
+                    found.add(abs(float(each)) if node.name == "divide" else 1.0 / abs(float(each)))
             if node.name == "mean" and node.parents and node.value.size:
                 found.add(self.run.value(node.parents[0]).size / node.value.size)
         return frozenset(found)
@@ -127,12 +129,10 @@ class Meanings:
     def numbers(self) -> dict[float, Meaning]:
         """The numbers that mean something, as factors that are missing, the plainest first."""
         found: dict[float, Meaning] = {}
-        for value, mistake, said in itertools.chain(self._given(), self._sizes()):
+        for value, mistake, said in itertools.chain(self._given(), ((float(n), "A2", f"{n}, the number of samples") for n in self.batch), [(2.0, "A4", "2")], self._sizes()):
             for c, words in ((value, said), (1.0 / value, f"1/{said}")):
                 if c != 1 and math.isfinite(c):
                     found.setdefault(c, Meaning(self._of_batch(c) or mistake, words))
-        for c in (2.0, 0.5):
-            found.setdefault(c, Meaning("A4", f"{c:g}"))
         return found
 
     def number(self, c: float) -> Meaning | None:
@@ -176,7 +176,9 @@ class Meanings:
         for path, i in self.run.leaf.items():
             if self.run.value(i).size == 1 and (value := float(self.run.value(i).ravel()[0])) > 0:
                 yield value, "A5", path
-        windows = {round(math.sqrt(n)) for n in self._pooled} | self._pooled | {math.prod(node.value.shape[-2:]) for node in self.forward if node.kind == "gather" and node.value.ndim >= 2}
+        outs = [self.run.value(i) for i in self.run.outs if i >= 0 and np.ndim(self.run.value(i)) > 2]
+        windows = {self.run.value(i).size // out.size for i in self.run.leaf.values() for out in outs if self.run.value(i).ndim == out.ndim}
+        windows |= {round(math.sqrt(n)) for n in self._pooled} | self._pooled | {math.prod(np.shape(node.value)[-2:]) for node in self.forward if np.ndim(node.value) >= (2 if node.kind == "gather" else 4)}
         for node in self.forward:
             for each in (*node.args, *node.kwargs.values()):
                 if isinstance(each, NUMBERS) and not isinstance(each, bool) and each not in (0, 1) and math.isfinite(each):

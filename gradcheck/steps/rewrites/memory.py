@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.steps.rewrites.meanings import Meanings
-from gradcheck.steps.rewrites.table import Array, Refused
+from gradcheck.steps.rewrites.table import Array, Operation, Refused, Rewrite, arguments
 from gradcheck.steps.tape import gather
 
+FEW = 5  # axes of which all orders are tried
 SHIFTS = 3  # places by which a part that is cut out may be away
 MOST = 20_000  # cells of one access, over all turns, that are moved
 
@@ -102,6 +103,8 @@ def moves(run: Any, facts: Meanings, access: Access) -> Iterator[Move]:
     yield from _shifted(run, access, facts)
     for i, j in itertools.combinations(range(len(access.shape)), 2):
         yield Move("F4", f"have its places along axes {i} and {j} exchanged", access, _moved(access, lambda at, _, i=i, j=j: [at[j if a == i else i if a == j else a] for a in range(len(at))]), 1)
+    for times, beside in itertools.product((2, 3), _beside(run, access)):
+        yield Move("F2", f"begin at {times} times the place of what is read in line {beside.line}", access, functools.partial(_spaced, access, beside, times - 1), 1)
     for times in (2, 3):
         for axes in _some(access):
             yield Move("F2", f"begin at {times} times its place along {_axes(axes)}", access,
@@ -114,6 +117,27 @@ def _duals(run: Any, access: Access) -> Iterator[tuple[Any, Access]]:
     for other in accesses(run, 0, run.start):
         if other.shape == access.shape and [run.nodes[i].memory[1].shape for i in other.ids] == size:
             yield other.sites[0], other
+
+
+def _beside(run: Any, access: Access) -> list[Any]:
+    """Return the sites of the backward that read one cell at each turn of an access, of what has as many axes."""
+    others = accesses(run, run.start, len(run.nodes))
+    return [other.sites[0] for other in others if other.sites[0] not in access.sites and len(other.ids) == len(access.ids)
+            and len(other.shape) == len(access.shape) and run.nodes[other.ids[0]].memory[1].size == 1]
+
+
+def _spaced(access: Access, beside: Any, times: int, run: Any) -> dict[int, Cells]:
+    """Return the cells so many times the place of a read further along the last two axes."""
+    found = {}
+    for own in access.sites:
+        for i, j in zip(nodes_of(run, own), nodes_of(run, beside), strict=True):
+            shape, other = run.nodes[i].memory[0].root.shape, run.nodes[j].memory
+            by = np.unravel_index(other[1].ravel()[0], other[0].root.shape)
+            new = [x + times * by[a] if a >= len(shape) - 2 else x for a, x in enumerate(np.unravel_index(run.nodes[i].memory[1], shape))]
+            if any((x >= n).any() for x, n in zip(new, shape, strict=True)):
+                raise Refused
+            found[i] = np.ravel_multi_index(tuple(new), shape)
+    return found
 
 
 def _of_forward(access: Access, site: Any, order: int, run: Any) -> dict[int, Cells]:
@@ -168,6 +192,49 @@ def _some(access: Access) -> list[tuple[int, ...]]:
 
 def _axes(axes: tuple[int, ...]) -> str:
     return f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes[0]} and {axes[1]}"
+
+
+# -- what an operation reads
+
+
+def reads(op: Operation) -> Iterator[Rewrite]:
+    """An operand that is read from the other end of what it is read of; a view with its axes in another order."""
+    for place in (i for i in op.operands[:3] if op.parent(i) >= 0):
+        source = _source(op.facts.run, op.parent(place))
+        axes = [a for a, n in enumerate(np.shape(op.facts.run.value(source)) if source >= 0 else ()) if n > 1]
+        for some in [tuple(axes[-2:])] * (len(axes) > 1) + [(a,) for a in axes]:
+            mistake = "F1" if len(some) == 2 or not op.facts.over_time else "G3"
+            yield Rewrite(mistake, f"counted from the other end along {_axes(some)}", _from_end(place, some), op.said(place), place, strange=len(some) == 1)
+    source = _source(op.facts.run, op.node.id)
+    shape = np.shape(op.facts.run.value(source)) if source >= 0 else ()
+    if source >= 0 and np.prod(shape) == op.result.size and 2 <= len(shape) <= FEW:
+        for order in list(itertools.permutations(range(len(shape))))[1:]:
+            yield Rewrite("B1", f"with its axes in the order {order} first", functools.partial(_ordered, order))
+
+
+def _source(run: Any, i: int) -> int:
+    """Return the one node that a gather takes its cells of, -1 where there is none."""
+    node = run.nodes[i]
+    return int(node.parents[0]) if node.kind == "gather" and len(node.parents) == 1 else -1
+
+
+def _ordered(order: tuple[int, ...], node: Any, values: Sequence[Array], at: Any) -> Array:
+    return np.asarray(values[0].transpose(order).reshape(node.value.shape))
+
+
+def _from_end(place: int, axes: tuple[int, ...]) -> Any:
+    def make(node: Any, values: Sequence[Array], at: Any) -> Array:
+        args, kwargs = arguments(node, values)
+        k = getattr(node.args[place], "k", None)
+        source = _source(at.sight.run, node.parents[k]) if k is not None else -1
+        if source < 0:
+            raise Refused
+        whole = at.value(source)
+        cells = np.unravel_index(at.sight.run.nodes[node.parents[k]].data[1], whole.shape)
+        new = whole[tuple(whole.shape[a] - 1 - x if a in axes else x for a, x in enumerate(cells))]
+        return np.asarray(node.func(*args[:place], new, *args[place + 1 :], **kwargs))
+
+    return make
 
 
 # -- played again

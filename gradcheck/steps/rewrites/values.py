@@ -16,7 +16,7 @@ import numpy as np
 from gradcheck.steps.match import Sight
 from gradcheck.steps.rewrites.itself import FUNCTIONS
 from gradcheck.steps.rewrites.meanings import COMPARED, Meanings
-from gradcheck.steps.rewrites.table import FOUR, Array, Operation, Refused, Rewrite, arguments, fits, redone
+from gradcheck.steps.rewrites.table import FOUR, PRODUCTS, Array, Operation, Refused, Rewrite, arguments, fits, redone
 
 Take = Callable[[Any, Any], Array]  # from a node and what is at hand in a replay
 MOST = 60  # values, each once
@@ -238,15 +238,14 @@ def _meant(op: Operation, place: int, old: Array, new: Seen) -> str:
             ratio = value / old
         if np.isfinite(ratio).all() and facts.derivative(ratio):
             return "C1"
-    run, parent = facts.run, op.parent(place)
-    apart = op.node.id not in facts.sight.carrying and parent >= 0 and run.nodes[parent].name == run.nodes[new.node].name
+    apart = op.node.id not in facts.sight.carrying and op.name not in PRODUCTS[:5] and new.node < facts.run.start  # a derivative is evaluated elsewhere
     return "C2" if op.name in POINTWISE or apart else "B6"
 
 
 def factors(op: Operation, values: Values) -> Iterator[Rewrite]:
     """Another value as a factor of the result, or of an operand of a product."""
     for each in values.seen:
-        said, mistake = op.facts.called(each.node), _factor(op, each)
+        said, mistake = op.facts.called(each.node), _factor(op, each, values)
         if fits(each.value.shape, op.result.shape):
             yield Rewrite(mistake, f"times {said}", lambda n, v, at, t=each.take: redone(n, v) * t(n, at), strange=1)
             if each.value.all():
@@ -265,14 +264,16 @@ def _times(place: int, take: Take) -> Any:
     return make
 
 
-def _factor(op: Operation, each: Seen) -> str:
+def _factor(op: Operation, each: Seen, values: Values) -> str:
     """Return the mistake that leaves out a factor."""
     run, value = op.facts.run, each.value
     if run.start <= each.node < run.start + len(run.cotangent):
         return "C5"
     if value.dtype.kind == "b" or (value.min() == 0 and len(np.unique(value)) == 2):
         given = run.nodes[each.node].kind == "leaf" or not run.nodes[each.node].parents
-        return "E5" if given else "C1"
+        of = values.of.get(op.node.id, -1)
+        link = of >= 0 and run.nodes[of].kind == "leaf" and run.value(of).shape == value.shape
+        return "F5" if link else "E5" if given else "C1"
     if op.facts.derivative(value):
         return "C1"
     return "A5" if value.size < op.result.size else "B6"
