@@ -298,7 +298,9 @@ class Search:
         if rewrite.operand >= 0 and node.kind == "op":  # what was handed over is wrong, not what is done with it
             line = self._made(node, rewrite) or line
         mistake, of = rewrite.id, self.run.nodes[pin.of[pin.nodes.index(pin.first)]]
-        if mistake[0] == "A" and of.kind == "leaf" and of.value.size > 1 and proportional(pin.truths[0], of.value, 1e-7):
+        if mistake[0] == "A" and of.kind == "leaf" and of.value.size > 1 and any(
+            proportional(np.asarray(part), of.value, 1e-7) for part in (pin.truths[0], node.value)
+        ):
             mistake = "D1"  # what is scaled wrongly is all of it the regulariser's
         stands = rewrite.stands
         if rewrite.operand < 0 and stands.removeprefix("the ") in ("", node.name):
