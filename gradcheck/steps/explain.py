@@ -21,7 +21,7 @@ from gradcheck.errors import told as raised
 from gradcheck.report import Answers, Steps
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.claims import Case, case_of
-from gradcheck.steps.guard import Budget, guarded
+from gradcheck.steps.guard import Budget, Exceeded, guarded
 from gradcheck.steps.lapses import lapses
 from gradcheck.steps.listing import listing
 from gradcheck.steps.match import Sight
@@ -101,6 +101,8 @@ class Inquest:
                 return stage()
         except KeyboardInterrupt:
             raise
+        except Exceeded:
+            self._note(LATE)
         except Unrecorded as lost:
             self._note(str(lost))
         except BaseException as problem:  # noqa: BLE001  (the user's code may raise anything, and the verdict must stand)

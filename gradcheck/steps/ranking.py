@@ -43,11 +43,16 @@ def ranked(causes: Sequence[Cause], wrong: Sequence[str]) -> list[Cause]:
     left, chosen = set(wrong), list[Cause]()
     for cause in sorted(causes, key=order):
         paths = tuple(path for path in cause.paths if path in wrong)
-        rival = cause.verified and cause.mistake not in {each.mistake for each in chosen}
-        if len(chosen) < MOST and (left & set(paths) or (paths and rival and cause.cost <= chosen[0].cost)):
+        if len(chosen) < MOST and (left & set(paths) or (paths and _rivals(cause._replace(paths=paths), chosen))):
             chosen.append(_with_line(cause, causes)._replace(paths=paths))
             left -= set(paths)
     return chosen
+
+
+def _rivals(cause: Cause, chosen: Sequence[Cause]) -> bool:
+    """Whether a cause is another mistake that explains as much as the first one does, and assumes no more."""
+    first, other = chosen[0], cause.mistake not in {each.mistake for each in chosen}
+    return other and cause.verified and set(cause.paths) >= set(first.paths) and cause.cost <= first.cost
 
 
 def _is_seen(cause: Cause) -> bool:
