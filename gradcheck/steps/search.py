@@ -264,6 +264,9 @@ class Search:
             for k in (k for k, p in enumerate(node.parents) if p == goal):
                 if node.kind == "gather":
                     found.flat[node.data[1][node.data[0] == k]] = True
+                elif node.name in ("copy", "array") and node.value.shape == value.shape:
+                    inner = self.matters(child)
+                    found |= True if inner is None else inner
                 elif node.name == "multiply" and node.value.shape == value.shape and len(node.parents) == 2:
                     found |= np.broadcast_to(self.run.value(node.parents[1 - k]) != 0, value.shape)
                 else:

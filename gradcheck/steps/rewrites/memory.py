@@ -245,26 +245,65 @@ def replayed(move: Move, run: Any) -> dict[int, Callable[[Sequence[Array], Any],
     cells = move.cells(run) if move.cells else {}
     adds = {i for site in move.access.sites[: move.access.writes] for i in nodes_of(run, site)} if move.cells is None else set()
     buffers = {id(run.nodes[i].memory[0]) for i in (*cells, *adds)}
-    owner: dict[int, Array] = {}
-    place: dict[int, Array] = {}
+    new, old = _Contents(), _Contents()  # with the move, and as it was
     found: dict[int, Callable[[Sequence[Array], Any], Array]] = {}
     for node in run.nodes:
         if node.memory is None or id(node.memory[0]) not in buffers:
             continue
-        buffer, at = node.memory
-        key, at = id(buffer), cells.get(node.id, at)
-        if node.kind != "gather":
-            if key not in owner or at is None:
-                owner[key], place[key] = np.full(buffer.root.size, node.id), np.arange(buffer.root.size)
-            if at is not None:
-                if node.id in adds:
-                    found[node.id] = functools.partial(_added, node, at, _held(owner[key], place[key], at))
-                owner[key][at], place[key][at] = node.id, np.arange(at.size).reshape(at.shape)
-        elif key in owner:
-            held = _held(owner[key], place[key], at)
-            if adds or held[2] != node.parents or not np.array_equal(held[0], node.data[0]) or not np.array_equal(held[1], node.data[1]):
+        buffer, was = node.memory
+        at = cells.get(node.id, was)
+        if node.kind == "gather":
+            held = new.held(buffer, at)
+            if held is not None and (adds or not _alike(held, (*node.data, node.parents))):
                 found[node.id] = functools.partial(_read, held)
+            continue
+        before, there = old.held(buffer, was), new.held(buffer, at)
+        if before is not None and there is not None:
+            if node.id in adds:
+                found[node.id] = functools.partial(_added, node, at, there)
+            elif node.id in cells and _accumulates(run, node, before):
+                found[node.id] = functools.partial(_moved_term, node, there, before)
+        new.write(buffer, at, node.id)
+        old.write(buffer, was, node.id)
     return found
+
+
+class _Contents:
+    """What buffers hold: for each cell the node that wrote it, and where in that node's value."""
+
+    def __init__(self) -> None:
+        self.owner: dict[int, Array] = {}
+        self.place: dict[int, Array] = {}
+
+    def write(self, buffer: Any, at: Cells | None, node: int) -> None:
+        key = id(buffer)
+        if at is None or key not in self.owner:
+            self.owner[key], self.place[key] = np.full(buffer.root.size, node), np.arange(buffer.root.size)
+        if at is not None:
+            self.owner[key][at], self.place[key][at] = node, np.arange(at.size).reshape(at.shape)
+
+    def held(self, buffer: Any, at: Cells | None) -> Held | None:
+        key = id(buffer)
+        return None if at is None or key not in self.owner else _held(self.owner[key], self.place[key], at)
+
+
+def _alike(one: Held, two: Held) -> bool:
+    return one[2] == two[2] and np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1])
+
+
+def _accumulates(run: Any, node: Any, before: Held) -> bool:
+    """Whether what is written is made of what was there, as by x[key] += term."""
+    near = set(node.parents)
+    for _ in range(2):
+        near |= {q for p in near if p >= run.start for q in run.nodes[p].parents}
+    return not near.isdisjoint(before[2])
+
+
+def _moved_term(node: Any, there: Held, before: Held, values: Sequence[Array], at: Any) -> Array:
+    """Return what is written elsewhere: what is there, and the term that was added."""
+    recorded = at.sight.run.value
+    term = recorded(node.id) - gather(before[0], before[1], [recorded(p) for p in before[2]])
+    return np.asarray(_read(there, (), at) + np.reshape(term, there[0].shape))
 
 
 def _held(owner: Array, place: Array, at: Array) -> Held:
