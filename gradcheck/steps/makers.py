@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from gradcheck.steps.tape import Tape
-from gradcheck.steps.traced import Traced, plain, tape_of
+from gradcheck.steps.traced import Float, Traced, plain, tape_of
 
 __all__ = ["changed", "recorded"]
 
@@ -32,7 +32,7 @@ MATH = {
 
 def changed(tape: Tape) -> dict[int, Any]:
     """Return what stands for functions of NumPy and of math, by the ids of those."""
-    made: dict[Any, Any] = {np.ndarray: Traced}
+    made: dict[Any, Any] = {np.ndarray: Traced, float: Float}
     made |= {getattr(np, name): _creating(tape, getattr(np, name)) for name in CREATORS}
     made |= {getattr(np, name): _converting(tape, getattr(np, name)) for name in CONVERTERS}
     made |= {func: _of_array(made[np.array], func) for func in _of_one_array()}
@@ -41,6 +41,7 @@ def changed(tape: Tape) -> dict[int, Any]:
     made[np.fromiter] = lambda thing, dtype=None, count=-1: made[np.array](
         list(thing if count < 0 else itertools.islice(thing, count)), dtype
     )
+    made[np.ndenumerate] = lambda array: ((at, made[np.asarray](array)[at]) for at in np.ndindex(np.shape(array)))
     made[np.vectorize] = lambda *args, **kwargs: recorded(np.vectorize(*args, **kwargs))
     return {id(thing): new for thing, new in made.items()}
 

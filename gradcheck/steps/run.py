@@ -114,6 +114,8 @@ def _recorded(
     if backward is None:
         return Run(tape, arguments, leaf, outs, bars, start, {}, {})
     douts = [tape.leaf(bar.astype(getattr(y, "dtype", float)), "dout") for bar, y in zip(bars, found, strict=True)]
+    for given, y in zip(douts, found, strict=True):
+        given.is_number = getattr(y, "is_number", not isinstance(y, np.ndarray))
     dout = rebuild(out, iter(douts))
     returned = tape.run(twins.of(backward), dout, cache)
     claims = match_gradients("backward", returned, arguments)

@@ -221,7 +221,8 @@ class Tape:
         made.tape = self
         return made
 
-    def _number(self, array: Array) -> Any:
+    def number(self, array: Array) -> Any:
+        """Return an array without an axis as the number that it holds."""
         array.is_number = True  # type: ignore[attr-defined]
         return array
 
@@ -282,7 +283,7 @@ class Tape:
     def _result(self, result: Any, noted: Callable[[Any], Node], frames: Frames) -> Any:
         """Return the result of an operation traced, a number too; what is of another kind as it is."""
         if isinstance(result, np.generic) and result.dtype.kind in "fb":
-            return self._number(self._made(noted(array := np.asarray(result)), array))
+            return self.number(self._made(noted(array := np.asarray(result)), array))
         if type(result) is not np.ndarray or result.dtype.kind not in TRACED:
             if isinstance(result, np.ndarray):
                 self.lose(result.dtype.name)
@@ -337,7 +338,7 @@ class Tape:
             whole = raw_key if isinstance(raw_key, tuple) else (raw_key,)  # a number is no view, but was nowhere else
             view = raw if any(each is Ellipsis for each in whole) else raw[(*whole, ...)]
             node = self.known(view, self.places.frames(sys._getframe(1)), 0)  # noqa: SLF001
-            return self._number(self._alias(np.array(part), node))
+            return self.number(self._alias(np.array(part), node))
         if isinstance(part, np.ndarray) and self.find(part) is not None:
             self.read(part, self.places.frames(sys._getframe(1)))  # noqa: SLF001
             return self._wrapped(part)

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from gradcheck.steps.tape import Tape
 
-__all__ = ["Traced", "over", "plain", "tape_of"]
+__all__ = ["Float", "Kind", "Traced", "over", "plain", "tape_of"]
 
 METHODS = (
     "sum mean max min prod std var argmax argmin cumsum cumprod dot reshape transpose ravel flatten copy astype repeat "
@@ -31,18 +31,29 @@ ORDINARY = (np.ndarray, np.generic, int, float, complex, list, tuple)
 
 
 class Kind(type):
-    """What the user finds as ``np.ndarray``: the class of traced arrays, and all arrays are instances of it."""
+    """What the user finds as another class, such as ``np.ndarray``: equal to it, and with the same instances."""
+
+    real: type
 
     def __instancecheck__(cls, thing: object) -> bool:
-        return isinstance(thing, np.ndarray) and not (type(thing) is cls and thing.is_number)
+        if type(thing) is Traced and thing.is_number:
+            return issubclass(thing.dtype.type, cls.real)
+        return isinstance(thing, cls.real)
 
     def __subclasscheck__(cls, kind: type) -> bool:
-        return issubclass(kind, np.ndarray)
+        return issubclass(kind, cls.real)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is cls.real
+
+    def __hash__(cls) -> int:
+        return hash(cls.real)
 
 
 class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
     """An array whose operations are recorded on ``tape``."""
 
+    real = np.ndarray
     tape: Tape | None = None
     is_number = False
 
@@ -157,6 +168,18 @@ class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
         return float(plain(self))
 
 
+class Float(float, metaclass=Kind):
+    """What the user finds as ``float``: a traced number stays what it is."""
+
+    real = float
+    dtype = np.dtype(float)  # so that NumPy takes it for the type
+
+    def __new__(cls, thing: Any = 0.0) -> Any:
+        if type(thing) is not Traced or (tape := tape_of(thing)) is None or thing.size != 1 or thing.dtype.kind != "f":
+            return float(thing)
+        return tape.number(thing.astype(float).reshape(()))
+
+
 _OURS = np.ndarray.__array_ufunc__
 
 
@@ -203,6 +226,7 @@ for _name in IN_PLACE:
         setattr(Traced, _name, _method(_name, in_place=True))
 for _name in OPERATORS:
     setattr(Traced, f"__{_name}__", _operator(_name))
+for _name in (*OPERATORS, "and", "or", "xor"):
     setattr(Traced, f"__i{_name}__", _in_place(_name))
 Traced.__name__ = Traced.__qualname__ = "ndarray"
 
