@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Array", "Buffer", "owner_of", "plain_view"]
+__all__ = ["Array", "Buffer", "cells_up_to", "owner_of", "zeros"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -21,7 +21,7 @@ def owner_of(array: Array) -> Array:
     return array
 
 
-def plain_view(memory: Array, like: Array, start: int, itemsize: int) -> Array:
+def _seen(memory: Array, like: Array, start: int, itemsize: int) -> Array:
     """Return of ``memory``, which has one number for each cell of a buffer, those of the cells that ``like`` shows.
 
     Args:
@@ -54,11 +54,12 @@ class Buffer:
         whole: the node that all of it holds, in the order of memory, while ``owner`` is None.
         owner: for each cell the number of a node, and
         place: the place in its value.
+        version: how often it was written into.
         views: the nodes of what was read since the last writing, by address, shape and strides.
         lent: the nodes whose values are still the memory itself.
     """
 
-    __slots__ = ("itemsize", "lent", "owner", "place", "root", "start", "views", "whole")
+    __slots__ = ("itemsize", "lent", "owner", "place", "root", "start", "version", "views", "whole")
 
     def __init__(self, root: Array, whole: int) -> None:
         self.root, self.whole = root, whole
@@ -66,6 +67,7 @@ class Buffer:
         self.owner: Array | None = None
         self.place: Array | None = None
         self.views: dict[Any, int] = {}
+        self.version = 0
         self.lent: list[Lent] = []
 
     def keep(self) -> int:
@@ -93,7 +95,7 @@ class Buffer:
 
     def seen(self, memory: Array, view: Array) -> Array:
         """Return what ``memory`` has for the cells of a view, itself as a view."""
-        return plain_view(memory, view, self.start, self.itemsize)
+        return _seen(memory, view, self.start, self.itemsize)
 
     def fill(self, view: Array, node: int) -> None:
         """Note that a node was written into ``view``."""
@@ -115,16 +117,23 @@ class Buffer:
 
     def changed(self) -> None:
         """Forget what was read before."""
+        self.version += 1
         self.views.clear()
 
     def close(self) -> None:
         """Keep no more of the memory than its shape."""
-        self.root = np.broadcast_to(self.root.dtype.type(0), self.root.shape)
+        self.root = zeros(self.root.shape)
         self.owner = self.place = None
         self.views.clear()
         self.lent.clear()
 
 
+def zeros(shape: tuple[int, ...]) -> Array:
+    """Return zeros of a shape that take the memory of one."""
+    return np.ndarray(shape, np.int32, _ZERO, 0, (0,) * len(shape))
+
+
+_ZERO = np.zeros(1, np.int32)
 _CELLS = [np.arange(0, dtype=np.int32)]
 
 

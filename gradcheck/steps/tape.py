@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.steps.guard import Budget, Exceeded
-from gradcheck.steps.memory import Array, Buffer, cells_up_to, owner_of
+from gradcheck.steps.memory import Array, Buffer, cells_up_to, owner_of, zeros
 from gradcheck.steps.places import Frames, Places, Site
 from gradcheck.steps.traced import Traced, plain
 
@@ -151,40 +151,52 @@ class Tape:
         buffer = self.buffers.get(id(owner_of(array)))
         return buffer if buffer is not None and array.dtype == buffer.root.dtype else None
 
-    def read(self, array: Array, frames: Frames = (), k: int = 0) -> int:
-        """Return the node of what ``array`` holds now, -1 if it is not known."""
-        buffer = self.find(array)
-        if buffer is None:
-            return -1
+    def read(self, array: Array, frames: Frames | None = (), k: int = 0) -> int:
+        """Return the node of what ``array`` holds now, -1 if it is not known; ``frames`` None are those of here."""
+        if type(array) is Traced and array.seen is not None:
+            buffer, version, node = array.seen
+            if buffer.version == version:
+                return node
+        else:
+            buffer = self.find(array)
+            if buffer is None:
+                return -1
         key = (array.__array_interface__["data"][0], array.shape, array.strides)
         known = buffer.views.get(key)
         if known is None:
             known = buffer.views[key] = self._gathered(buffer, array, frames, k)
+        if type(array) is Traced:
+            array.seen = buffer, buffer.version, known
         return known
 
-    def known(self, array: Array, frames: Frames, k: int) -> int:
+    def known(self, array: Array, frames: Frames | None, k: int) -> int:
         """Return the node of an operand; one that was made elsewhere is a constant from now on."""
         node = self.read(array, frames, k)
         if node < 0:
             raw = plain(array)
+            frames = self.places.frames(sys._getframe(1)) if frames is None else frames  # noqa: SLF001
             self._made(self._node("const", "const", None, (), {}, (), frames, raw), raw)
             node = len(self.nodes) - 1
             if raw.dtype.kind == "f":
                 self.entered.append(node)
         return node
 
-    def _gathered(self, buffer: Buffer, array: Array, frames: Frames, k: int) -> int:
+    def _gathered(self, buffer: Buffer, array: Array, frames: Frames | None, k: int) -> int:
         """Return the node that an array holds as a whole; a new one if it has cells of several, or in another order."""
         nodes = self.nodes
-        if buffer.owner is None and buffer.covers(array) and nodes[buffer.whole].value.shape == array.shape:
-            return buffer.whole
-        owner, place = buffer.origins(array)
-        parents = _distinct(owner)
-        one = len(parents) == 1
+        if buffer.owner is None:
+            if buffer.covers(array) and nodes[buffer.whole].value.shape == array.shape:
+                return buffer.whole
+            parents, place, one = [buffer.whole], buffer.cells(array), True
+        else:
+            owner, place = buffer.origins(array)
+            parents = _distinct(owner)
+            one = len(parents) == 1
         if one and nodes[parents[0]].value.shape == array.shape:
             if np.array_equal(place.reshape(-1), cells_up_to(place.size)):
                 return parents[0]
-        which = np.broadcast_to(np.int32(0), array.shape) if one else np.searchsorted(parents, owner)
+        frames = self.places.frames(sys._getframe(1)) if frames is None else frames  # noqa: SLF001
+        which = zeros(array.shape) if one else np.searchsorted(parents, owner)
         args = which, place.copy(), [Hole(k) for k in range(len(parents))]
         node = self._node("gather", "gather", gather, args, {}, tuple(parents), frames, plain(array), args[:2], k)
         node.memory = buffer, buffer.cells(array)
@@ -203,7 +215,7 @@ class Tape:
         self.bytes += root.nbytes
         if not buffer.covers(result):
             buffer.write(result, ..., result.shape, node.id)
-        return self._wrapped(result)
+        return self._wrapped(result, (buffer, buffer.version, node.id))
 
     def copy(self, array: Array) -> Any:
         """Return a copy of an array that is the same node."""
@@ -214,11 +226,11 @@ class Tape:
         buffer = self.buffers[id(fresh)] = Buffer(fresh, node)
         if self.nodes[node].value.shape != fresh.shape or not buffer.covers(fresh):
             buffer.write(fresh, ..., fresh.shape, node)
-        return self._wrapped(fresh)
+        return self._wrapped(fresh, (buffer, buffer.version, node))
 
-    def _wrapped(self, array: Array) -> Any:
+    def _wrapped(self, array: Array, seen: tuple[Buffer, int, int] | None = None) -> Any:
         made = array.view(Traced)
-        made.tape = self
+        made.tape, made.seen = self, seen
         return made
 
     def number(self, array: Array) -> Any:
@@ -291,8 +303,9 @@ class Tape:
         if not result.ndim and result.dtype.kind in "iu":
             return result
         if self.find(result) is not None:  # a view of what is known
-            self.read(result, frames)
-            return self._wrapped(result)
+            made = self._wrapped(result)
+            self.read(made, frames)
+            return made
         return self._made(noted(result), result)
 
     def _write(self, into: Array, result: Any, noted: Callable[[Any], Node], frames: Frames) -> None:
@@ -337,11 +350,12 @@ class Tape:
                 return part
             whole = raw_key if isinstance(raw_key, tuple) else (raw_key,)  # a number is no view, but was nowhere else
             view = raw if any(each is Ellipsis for each in whole) else raw[(*whole, ...)]
-            node = self.known(view, self.places.frames(sys._getframe(1)), 0)  # noqa: SLF001
+            node = self.known(view, None, 0)
             return self.number(self._alias(np.array(part), node))
         if isinstance(part, np.ndarray) and self.find(part) is not None:
-            self.read(part, self.places.frames(sys._getframe(1)))  # noqa: SLF001
-            return self._wrapped(part)
+            made = self._wrapped(part)
+            self.read(made, None)
+            return made
         return self.call("getitem", _taken, (array, key), {})
 
     def set(self, target: Array, key: Any, value: Any) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from gradcheck.steps.memory import Buffer
     from gradcheck.steps.tape import Tape
 
 __all__ = ["Float", "Kind", "Traced", "over", "plain", "tape_of"]
@@ -55,6 +56,7 @@ class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
 
     real = np.ndarray
     tape: Tape | None = None
+    seen: tuple[Buffer, int, int] | None = None  # the node that it was when its memory had been written so often
     is_number = False
 
     def __array_finalize__(self, other: Any) -> None:
