@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dis
 import functools
-import itertools
 import sysconfig
 from pathlib import Path
 from types import CodeType, FrameType
@@ -114,9 +113,10 @@ class Places:
 def _starts(code: CodeType) -> list[int]:
     """Return for each unit of the bytecode where its instruction starts."""
     starts = {i.offset for i in dis.get_instructions(code)}
-    return list(
-        itertools.accumulate(range(0, len(code.co_code), 2), lambda start, at: at if at in starts else start)
-    )
+    found: list[int] = []
+    for at in range(0, len(code.co_code), 2):
+        found.append(at if at in starts else found[-1])
+    return found
 
 
 @functools.lru_cache(maxsize=512)

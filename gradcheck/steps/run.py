@@ -11,9 +11,9 @@ import numpy as np
 
 from gradcheck.arguments import Arguments
 from gradcheck.errors import told
+from gradcheck.steps.guard import Budget, Exceeded, guarded
 from gradcheck.steps.makers import changed, recorded
 from gradcheck.steps.memory import Array
-from gradcheck.steps.guard import Budget, Exceeded, guarded
 from gradcheck.steps.tape import Node, Tape
 from gradcheck.steps.traced import plain
 from gradcheck.steps.twin import Twins
@@ -23,7 +23,7 @@ from gradcheck.verdict.laws import Claims, match_gradients
 __all__ = ["Run", "Unrecorded", "traced"]
 
 
-class Unrecorded(Exception):  # noqa: N818  (it says what became of the recording)
+class Unrecorded(Exception):
     """The pair could not be recorded; the message says why."""
 
 

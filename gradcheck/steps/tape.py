@@ -63,10 +63,11 @@ class Node:
 
     def compute(self, values: Sequence[Any], args: Any = None, func: Any = None, **changed: Any) -> Any:
         """Return what the node is when its operands have these values, with other arguments or another function."""
-        if self.kind in ("leaf", "const"):
+        func = func or self.func
+        if func is None:
             return self.value
         args = self.args if args is None else args
-        return (func or self.func)(*_filled(args, values), **{**_filled(self.kwargs, values), **changed})
+        return func(*_filled(args, values), **{**_filled(self.kwargs, values), **changed})
 
     @property
     def number(self) -> int:
@@ -157,10 +158,10 @@ class Tape:
             buffer, version, node = array.seen
             if buffer.version == version:
                 return node
+        elif (found := self.find(array)) is None:
+            return -1
         else:
-            buffer = self.find(array)
-            if buffer is None:
-                return -1
+            buffer = found
         key = (array.__array_interface__["data"][0], array.shape, array.strides)
         known = buffer.views.get(key)
         if known is None:
@@ -192,9 +193,9 @@ class Tape:
             owner, place = buffer.origins(array)
             parents = _distinct(owner)
             one = len(parents) == 1
-        if one and nodes[parents[0]].value.shape == array.shape:
-            if np.array_equal(place.reshape(-1), cells_up_to(place.size)):
-                return parents[0]
+        in_order = one and nodes[parents[0]].value.shape == array.shape
+        if in_order and np.array_equal(place.reshape(-1), cells_up_to(place.size)):
+            return parents[0]
         frames = self.places.frames(sys._getframe(1)) if frames is None else frames  # noqa: SLF001
         which = zeros(array.shape) if one else np.searchsorted(parents, owner)
         args = which, place.copy(), [Hole(k) for k in range(len(parents))]
@@ -281,14 +282,17 @@ class Tape:
         finally:
             self._paused -= 1
 
-        def noted(value: Any, func: Callable[..., Any] = func) -> Node:
+        def noted(value: Any, func: Any = func) -> Node:
             return self._node("op", NAMES.get(name, name), func, args, kwargs, parents, frames, value)
 
         if into is not None:
             self._write(into, result, noted, frames)
             return into
         if isinstance(result, tuple | list) and any(isinstance(each, np.ndarray | np.generic) for each in result):
-            made = [self._result(each, functools.partial(noted, func=_Pick(func, k)), frames) for k, each in enumerate(result)]
+            made = [
+                self._result(each, functools.partial(noted, func=_Pick(func, k)), frames)
+                for k, each in enumerate(result)
+            ]
             return type(result)(*made) if hasattr(result, "_fields") else type(result)(made)
         return self._result(result, noted, frames)
 

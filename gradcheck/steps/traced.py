@@ -20,41 +20,73 @@ if TYPE_CHECKING:
 
 __all__ = ["Float", "Kind", "Traced", "over", "plain", "tape_of"]
 
-METHODS = (
-    "sum mean max min prod std var argmax argmin cumsum cumprod dot reshape transpose ravel flatten copy astype repeat "
-    "squeeze swapaxes take clip trace diagonal round argsort nonzero compress any all conj searchsorted choose"
-).split()
-IN_PLACE = "sort partition put itemset".split()
+METHODS = [
+    "sum",
+    "mean",
+    "max",
+    "min",
+    "prod",
+    "std",
+    "var",
+    "argmax",
+    "argmin",
+    "cumsum",
+    "cumprod",
+    "dot",
+    "reshape",
+    "transpose",
+    "ravel",
+    "flatten",
+    "copy",
+    "astype",
+    "repeat",
+    "squeeze",
+    "swapaxes",
+    "take",
+    "clip",
+    "trace",
+    "diagonal",
+    "round",
+    "argsort",
+    "nonzero",
+    "compress",
+    "any",
+    "all",
+    "conj",
+    "searchsorted",
+    "choose",
+]
+IN_PLACE = ["sort", "partition", "put", "itemset"]
 INTO_FIRST = {np.copyto, np.fill_diagonal, np.put, np.place, np.putmask, np.put_along_axis}
 LIKE = {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
-OPERATORS = "add sub mul truediv pow floordiv mod".split()
+OPERATORS = ["add", "sub", "mul", "truediv", "pow", "floordiv", "mod"]
 ORDINARY = (np.ndarray, np.generic, int, float, complex, list, tuple)
 
 
 class Kind(type):
     """What the user finds as another class, such as ``np.ndarray``: equal to it, and with the same instances."""
 
-    real: type
+    alike: type
 
     def __instancecheck__(cls, thing: object) -> bool:
         if type(thing) is Traced and thing.is_number:
-            return issubclass(thing.dtype.type, cls.real)
-        return isinstance(thing, cls.real)
+            return issubclass(thing.dtype.type, cls.alike)
+        return isinstance(thing, cls.alike)
 
     def __subclasscheck__(cls, kind: type) -> bool:
-        return issubclass(kind, cls.real)
+        return issubclass(kind, cls.alike)
 
     def __eq__(cls, other: object) -> bool:
-        return other is cls or other is cls.real
+        return other is cls or other is cls.alike
 
     def __hash__(cls) -> int:
-        return hash(cls.real)
+        return hash(cls.alike)
 
 
-class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
+class Traced(np.ndarray, metaclass=Kind):
     """An array whose operations are recorded on ``tape``."""
 
-    real = np.ndarray
+    alike = np.ndarray
     tape: Tape | None = None
     seen: tuple[Buffer, int, int] | None = None  # the node that it was when its memory had been written so often
     is_number = False
@@ -63,7 +95,9 @@ class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
         self.tape = getattr(other, "tape", None)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
-        if any(getattr(type(each), "__array_ufunc__", _OURS) is not _OURS for each in inputs if type(each) is not Traced):
+        if any(
+            getattr(type(each), "__array_ufunc__", _OURS) is not _OURS for each in inputs if type(each) is not Traced
+        ):
             return NotImplemented
         tape = tape_of((*inputs, *(out or ())))
         func = ufunc if method == "__call__" else getattr(ufunc, method)
@@ -118,10 +152,12 @@ class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
         return (self[i] for i in range(len(self)))
 
     def fill(self, value: Any) -> None:
+        """As that of an array: write one number everywhere."""
         self[...] = value
 
     @property
     def flat(self) -> Any:
+        """The entries in one row."""
         return self.reshape(-1)
 
     @flat.setter
@@ -152,6 +188,7 @@ class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
         return round(plain(self)[()]) if digits is None else self.round(digits)
 
     def item(self, *args: Any) -> Any:
+        """As that of an array, but that the number stays traced."""
         tape = tape_of(self)
         if tape is None or self.dtype.kind != "f":
             return plain(self).item(*args)
@@ -159,6 +196,7 @@ class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
         return self[np.unravel_index(*at, self.shape) if len(at) == 1 else at or (0,) * self.ndim]
 
     def tolist(self) -> Any:
+        """As that of an array, but that the numbers stay traced."""
         if tape_of(self) is None or self.dtype.kind != "f":
             return plain(self).tolist()
         return [each if each.is_number else each.tolist() for each in self] if self.ndim else self.item()
@@ -173,10 +211,11 @@ class Traced(np.ndarray, metaclass=Kind):  # type: ignore[type-arg]
 class Float(float, metaclass=Kind):
     """What the user finds as ``float``: a traced number stays what it is."""
 
-    real = float
+    alike = float
     dtype = np.dtype(float)  # so that NumPy takes it for the type
 
     def __new__(cls, thing: Any = 0.0) -> Any:
+        """Return a number as ``float`` does, but that a traced one stays traced."""
         if type(thing) is not Traced or (tape := tape_of(thing)) is None or thing.size != 1 or thing.dtype.kind != "f":
             return float(thing)
         return tape.number(thing.astype(float).reshape(()))
@@ -245,7 +284,9 @@ def plain(tree: Any) -> Any:
     if kind is dict:
         return {key: plain(value) for key, value in tree.items()}
     if kind is slice:
-        return slice(*[each.__index__() if type(each) is Traced else each for each in (tree.start, tree.stop, tree.step)])
+        return slice(
+            *[each.__index__() if type(each) is Traced else each for each in (tree.start, tree.stop, tree.step)]
+        )
     return tree
 
 

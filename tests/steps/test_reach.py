@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import math
 import operator
 import typing
@@ -177,17 +178,17 @@ def _engine():
     class Value:
         def __init__(self, data, parents=()):
             self.data, self.grad, self.parents = data, 0.0, parents
-            self._backward = lambda: None
+            self.pull = lambda: None
 
         def __mul__(self, other):
             other = other if isinstance(other, Value) else Value(other)
             out = Value(self.data * other.data, (self, other))
 
-            def _backward():
+            def pull():
                 self.grad += other.data * out.grad
                 other.grad += self.data * out.grad
 
-            out._backward = _backward
+            out.pull = pull
             return out
 
         __rmul__ = __mul__
@@ -195,20 +196,20 @@ def _engine():
         def __add__(self, other):
             out = Value(self.data + other.data, (self, other))
 
-            def _backward():
+            def pull():
                 self.grad += out.grad
                 other.grad += out.grad
 
-            out._backward = _backward
+            out.pull = pull
             return out
 
         def tanh(self):
             out = Value(np.tanh(self.data), (self,))
 
-            def _backward():
+            def pull():
                 self.grad += (1 - out.data**2) * out.grad
 
-            out._backward = _backward
+            out.pull = pull
             return out
 
         def backward(self, grad):
@@ -224,13 +225,13 @@ def _engine():
             visit(self)
             self.grad = grad
             for node in reversed(order):
-                node._backward()
+                node.pull()
 
     def forward(x):
         values = [[Value(each) for each in row] for row in x]
         total = Value(0.0)
         for row in values:
-            for a, b in zip(row, row[1:], strict=False):
+            for a, b in itertools.pairwise(row):
                 total = total + 2.0 * (a * b).tanh()
         return total.data, (values, total)
 
@@ -341,7 +342,7 @@ def _windows():
         return np.tensordot(cols, k[:, 0], axes=([3, 4], [1, 2])), (x, k, cols)
 
     def backward(dout, cache):
-        x, k, cols = cache
+        x, k, _ = cache
         assert np.shares_memory(sliding_window_view(x, (3, 3), axis=(2, 3)), x)
         windows = sliding_window_view(x, (3, 3), axis=(2, 3))[:, 0]
         dk = np.einsum("nhwf,nhwij->fij", dout, windows)[:, None]
@@ -477,7 +478,7 @@ def _functions():
         with nothing():
             return np.array([halve(np.sin(row)) for row in rows(x)]), x
 
-    @functools.lru_cache(maxsize=None)
+    @functools.cache
     def factor(n):
         return 0.5 * np.ones(n)
 
@@ -517,7 +518,7 @@ def _algebra():
         return inverse, inverse
 
     def backward(dout, inverse):
-        import numpy as xp
+        import numpy as xp  # noqa: ICN001
 
         made = xp.zeros((4, 4))
         made -= inverse.T @ dout @ inverse.T
@@ -716,6 +717,6 @@ def test_the_sweep_back_over_a_recording_is_the_gradient_that_a_right_backward_r
 def test_nothing_is_lost_on_the_way(name):
     *_, run = recorded(name)
     assert not run.tape.lost
-    entered = {run.nodes[i].site.line for i in run.tape.entered if not run.value(i).dtype.kind == "b"}
+    entered = {run.nodes[i].site.line for i in run.tape.entered if run.value(i).dtype.kind != "b"}
     allowed = 2 if name.startswith("random") else 0  # what a generator draws comes in from outside
     assert len(entered) <= allowed
