@@ -14,9 +14,9 @@ from typing import Any
 from gradcheck.steps.journey import Line, chooses
 from gradcheck.steps.lines import Lines
 from gradcheck.steps.match import same
+from gradcheck.steps.nodes import Node
 from gradcheck.steps.pins import Pin
 from gradcheck.steps.places import Frames
-from gradcheck.steps.tape import Node
 from gradcheck.trees import Array
 
 __all__ = ["Helpers"]

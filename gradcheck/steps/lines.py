@@ -8,8 +8,8 @@ from types import CodeType
 
 from gradcheck.steps.journey import Line, bindings, returning, storing
 from gradcheck.steps.match import Sight
+from gradcheck.steps.nodes import Node
 from gradcheck.steps.places import Frames
-from gradcheck.steps.tape import Node
 
 __all__ = ["Lines", "ordered"]
 

@@ -16,8 +16,8 @@ from types import CodeType
 from gradcheck.report import Step, Steps
 from gradcheck.steps.blame import Blame
 from gradcheck.steps.journey import Line
+from gradcheck.steps.nodes import Node
 from gradcheck.steps.pins import Pin
-from gradcheck.steps.tape import Node
 
 __all__ = ["listing"]
 

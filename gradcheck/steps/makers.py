@@ -17,34 +17,18 @@ from gradcheck.steps.traced import Float, Traced, plain, tape_of
 
 __all__ = ["changed", "recorded"]
 
-CREATORS = ["zeros", "ones", "empty", "full", "eye", "identity", "arange", "linspace"]
-CONVERTERS = ["array", "asarray", "asanyarray", "ascontiguousarray"]
+CREATORS = ("zeros", "ones", "empty", "full", "eye", "identity", "arange", "linspace")
+CONVERTERS = ("array", "asarray", "asanyarray", "ascontiguousarray")
 FIRST = {"a", "x", "m", "v", "ary", "arr", "array"}  # what NumPy calls one array, of which others make lists
-MATH = {
+ALIKE = "exp expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh hypot"
+INVERSE = "sin cos tan sinh cosh tanh"
+MATH: dict[str, Callable[..., Any]] = {
     "fabs": np.abs,
     "pow": np.power,
     "atan2": np.arctan2,
-    **{
-        name: getattr(np, name)
-        for name in [
-            "exp",
-            "expm1",
-            "log",
-            "log2",
-            "log10",
-            "log1p",
-            "sqrt",
-            "sin",
-            "cos",
-            "tan",
-            "sinh",
-            "cosh",
-            "tanh",
-            "hypot",
-        ]
-    },
-    **{f"a{name}": getattr(np, f"arc{name}") for name in ["sin", "cos", "tan", "sinh", "cosh", "tanh"]},
-    **{name: getattr(math, name) for name in ["erf", "erfc", "gamma", "lgamma"]},
+    **{name: getattr(np, name) for name in ALIKE.split()},
+    **{f"a{name}": getattr(np, f"arc{name}") for name in INVERSE.split()},
+    **{name: getattr(math, name) for name in ("erf", "erfc", "gamma", "lgamma")},
 }
 
 

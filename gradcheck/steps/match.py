@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.steps.nodes import Node
 from gradcheck.steps.pulls import is_by_element
 from gradcheck.steps.run import Run
-from gradcheck.steps.tape import Node
 from gradcheck.steps.truth import Bars, Pulls, adjoint
 from gradcheck.trees import Array
 

@@ -22,8 +22,8 @@ import numpy as np
 from gradcheck.steps.influence import Influence
 from gradcheck.steps.match import same
 from gradcheck.steps.meant import Meaning, Meant
+from gradcheck.steps.nodes import Node
 from gradcheck.steps.replay import At, Replay
-from gradcheck.steps.tape import Node
 from gradcheck.trees import Array
 
 __all__ = ["Pin", "Pins"]

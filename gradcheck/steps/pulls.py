@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.steps.tape import Hole, Node
+from gradcheck.steps.nodes import Hole, Node
 from gradcheck.trees import Array
 
 __all__ = ["LARGEST", "Pull", "is_by_element", "pull", "slope_by_element", "unbroadcast"]

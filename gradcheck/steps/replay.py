@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.steps.match import Sight, same
-from gradcheck.steps.tape import Node
+from gradcheck.steps.nodes import Node
 from gradcheck.trees import Array
 
 __all__ = ["At", "Replay"]

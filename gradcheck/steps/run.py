@@ -14,7 +14,8 @@ from gradcheck.errors import told
 from gradcheck.steps.guard import Budget, Exceeded, guarded
 from gradcheck.steps.makers import changed, recorded
 from gradcheck.steps.memory import Array
-from gradcheck.steps.tape import Node, Tape
+from gradcheck.steps.nodes import Node
+from gradcheck.steps.tape import Tape
 from gradcheck.steps.traced import plain
 from gradcheck.steps.twin import Twins
 from gradcheck.trees import is_float, leaves, rebuild

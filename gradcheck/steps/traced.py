@@ -20,46 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Float", "Kind", "Traced", "over", "plain", "tape_of"]
 
-METHODS = [
-    "sum",
-    "mean",
-    "max",
-    "min",
-    "prod",
-    "std",
-    "var",
-    "argmax",
-    "argmin",
-    "cumsum",
-    "cumprod",
-    "dot",
-    "reshape",
-    "transpose",
-    "ravel",
-    "flatten",
-    "copy",
-    "astype",
-    "repeat",
-    "squeeze",
-    "swapaxes",
-    "take",
-    "clip",
-    "trace",
-    "diagonal",
-    "round",
-    "argsort",
-    "nonzero",
-    "compress",
-    "any",
-    "all",
-    "conj",
-    "searchsorted",
-    "choose",
-]
-IN_PLACE = ["sort", "partition", "put", "itemset"]
+METHODS = (
+    "sum mean max min prod std var argmax argmin cumsum cumprod dot reshape transpose ravel flatten copy astype repeat "
+    "squeeze swapaxes take clip trace diagonal round argsort nonzero compress any all conj searchsorted choose"
+)
+IN_PLACE = "sort partition put itemset"
 INTO_FIRST = {np.copyto, np.fill_diagonal, np.put, np.place, np.putmask, np.put_along_axis}
 LIKE = {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
-OPERATORS = ["add", "sub", "mul", "truediv", "pow", "floordiv", "mod"]
+OPERATORS = "add sub mul truediv pow floordiv mod"
 ORDINARY = (np.ndarray, np.generic, int, float, complex, list, tuple)
 
 
@@ -260,14 +228,14 @@ def _in_place(name: str) -> Callable[..., Any]:
     return lambda self, other: (apart if self.is_number else into)(self, other)
 
 
-for _name in METHODS:
+for _name in METHODS.split():
     setattr(Traced, _name, _method(_name))
-for _name in IN_PLACE:
+for _name in IN_PLACE.split():
     with contextlib.suppress(AttributeError):  # not every NumPy has it
         setattr(Traced, _name, _method(_name, in_place=True))
-for _name in OPERATORS:
+for _name in OPERATORS.split():
     setattr(Traced, f"__{_name}__", _operator(_name))
-for _name in (*OPERATORS, "and", "or", "xor"):
+for _name in f"{OPERATORS} and or xor".split():
     setattr(Traced, f"__i{_name}__", _in_place(_name))
 Traced.__name__ = Traced.__qualname__ = "ndarray"
 

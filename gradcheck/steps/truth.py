@@ -15,9 +15,9 @@ import numpy as np
 
 from gradcheck.oracles import central_difference
 from gradcheck.pairing import Pairing
+from gradcheck.steps.nodes import Node
 from gradcheck.steps.pulls import Pull, is_by_element, pull
 from gradcheck.steps.run import Run
-from gradcheck.steps.tape import Node
 from gradcheck.trees import Array, leaves, rebuild
 
 __all__ = ["Bars", "Pulls", "adjoint", "confirmed", "pulled"]

@@ -14,10 +14,10 @@ import numpy as np
 from gradcheck.steps.journey import Line, bindings, passing, returning
 from gradcheck.steps.lines import Lines
 from gradcheck.steps.match import same
+from gradcheck.steps.nodes import Node
 from gradcheck.steps.pins import Pin
 from gradcheck.steps.places import Frames
 from gradcheck.steps.replay import Replay
-from gradcheck.steps.tape import Node
 
 __all__ = ["Way", "Ways"]
 

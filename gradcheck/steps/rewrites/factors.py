@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from gradcheck.steps.match import same
+from gradcheck.steps.pulls import is_by_element
 from gradcheck.steps.rewrites.itself import logistic
 from gradcheck.steps.rewrites.table import PRODUCTS, Array, Make, Operation, Refused, Rewrite, arguments, by, redone
 from gradcheck.steps.rewrites.values import Values
-from gradcheck.steps.pulls import is_by_element
 
 CHAIN = 8  # steps by element before a value
 DEEP = 5  # factors in a row that may be too many at once

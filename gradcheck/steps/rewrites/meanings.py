@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.steps.quotes import quoted
 from gradcheck.steps.match import Sight, same
+from gradcheck.steps.pulls import is_by_element
+from gradcheck.steps.quotes import quoted
 from gradcheck.steps.rewrites.table import NUMBERS, PRODUCTS, Array, proportional
 from gradcheck.steps.truth import adjoint
-from gradcheck.steps.pulls import is_by_element
 
 MOST = 64  # arrays whose sizes are read
 NEAR = 12  # steps of the forward within which a statistic is used

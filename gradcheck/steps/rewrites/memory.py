@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.steps.nodes import gather
 from gradcheck.steps.rewrites.meanings import Meanings
 from gradcheck.steps.rewrites.table import Array, Operation, Refused, Rewrite, arguments
-from gradcheck.steps.tape import gather
 
 FEW = 5  # axes of which all orders are tried
 SHIFTS = 3  # places by which a part that is cut out may be away

@@ -12,7 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.steps.rewrites.table import PRODUCTS, Array, Operation, Refused, Rewrite, alone, arguments, by, of, redone, then
+from gradcheck.steps.rewrites.table import (
+    PRODUCTS,
+    Array,
+    Operation,
+    Refused,
+    Rewrite,
+    alone,
+    arguments,
+    by,
+    of,
+    redone,
+    then,
+)
 
 AXES = 4  # dimensions of which all orders are tried
 
