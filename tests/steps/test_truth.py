@@ -45,7 +45,7 @@ def test_a_sweep_that_is_off_by_little_is_not_confirmed():
 
 def test_a_value_that_leaves_numpy_is_lost_and_the_sweep_not_confirmed():
     def through_math(x):
-        return x * math.exp(float(x[0])), None
+        return x * math.exp(float(str(x[0]))), None
 
     sight = sight_of(through_math, None, (np.array([0.3, -0.2]),))
     assert not confirmed(through_math, sight.run, sight.bars)
