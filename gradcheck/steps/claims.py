@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +19,11 @@ from gradcheck.trees import Array, is_number, leaves, mapped, rebuild
 from gradcheck.verdict.laws import read as matched
 from gradcheck.verdict.returned import by_leaf
 
-__all__ = ["Case", "Gradient", "Says", "case_of", "is_a_line"]
+__all__ = ["Case", "Gradient", "Says", "case_of", "is_a_line", "like"]
 
 NUMBERS = "fbiu"  # kinds of arrays of which something is read
+
+OTHER = -1.7  # times the cotangent: of another sign and another size
 
 Says = tuple[str, str]  # the id of a mistake, and what was returned for an argument, in words
 
@@ -42,6 +45,7 @@ class Case:
     arrays: dict[str, Array]
     known: tuple[Number, ...]
     rng: np.random.Generator
+    _of_parts: dict[tuple[int, int], dict[str, Array]] = field(default_factory=dict)
 
     @property
     def wrong(self) -> list[str]:
@@ -64,21 +68,46 @@ class Case:
 
     def pulled(self, bars: Sequence[Array]) -> dict[str, Array]:
         """Return what the backward gives for another cotangent."""
-        (came,) = returned_by(self.forward, self.backward, self.arguments, self._like(bars), 1)
+        (came,) = returned_by(self.forward, self.backward, self.arguments, like(self.cotangent, bars), 1)
         return came
 
+    @functools.cached_property
+    def of_another(self) -> dict[str, Array]:
+        """What the backward gives for a cotangent that has nothing to do with the one of the check."""
+        return self.pulled([OTHER * bar if bar.size == 1 else self.rng.standard_normal(bar.shape) for bar in self.bars])
+
+    @functools.cached_property
+    def of_a_larger(self) -> dict[str, Array]:
+        """What the backward gives for a larger cotangent."""
+        return self.pulled([-OTHER * bar for bar in self.bars])
+
+    @functools.cached_property
+    def of_none(self) -> dict[str, Array]:
+        """What the backward gives for a cotangent of zeros."""
+        return self.pulled([np.zeros(bar.shape) for bar in self.bars])
+
+    def of_a_part(self, axis: int, places: slice) -> dict[str, Array]:
+        """Return what the backward gives for the cotangent at some places along an axis of the only output."""
+        if (axis, places.start) not in self._of_parts:
+            self._of_parts[axis, places.start] = self.pulled([self.part(axis, places)])
+        return self._of_parts[axis, places.start]
+
+    def part(self, axis: int, places: slice) -> Array:
+        """Return the only cotangent with zeros but for some places along an axis."""
+        (bar,) = self.bars
+        kept, index = np.zeros(bar.shape), (slice(None),) * axis + (places,)
+        kept[index] = bar[index]
+        return kept
+
+    @functools.cached_property
     def grown(self) -> dict[str, Array]:
-        """Return by how much a second call with the same cache gives more than the first."""
+        """By how much a second call with the same cache gives more than the first."""
         first, second = returned_by(self.forward, self.backward, self.arguments, self.cotangent, 2)
         return {path: second[path] - first[path] for path in first if first[path].shape == second[path].shape}
 
     def slopes(self, bars: Sequence[Array], paths: Sequence[str]) -> dict[str, Measured]:
         """Return what is measured of the true gradients for another cotangent, along a few tangents."""
-        return measured_at(self.forward, self.arguments, self._like(bars), paths, self.rng, 0.0)
-
-    def _like(self, bars: Sequence[Array]) -> Any:
-        found = zip((leaf for _, leaf in leaves(self.cotangent, "dout")), bars, strict=True)
-        return rebuild(self.cotangent, (_as(leaf, bar) for leaf, bar in found))
+        return measured_at(self.forward, self.arguments, like(self.cotangent, bars), paths, self.rng, 0.0)
 
 
 class Gradient(NamedTuple):
@@ -146,6 +175,12 @@ def measured_at(
     """Return what is measured of the true gradients at ``paths``, in so many ``seconds``."""
     pairing = Pairing.at_point(forward, arguments, cotangent)
     return measured(pairing.arguments, central_difference(pairing, arguments.point), paths, rng, *seconds)
+
+
+def like(tree: Any, bars: Sequence[Array]) -> Any:
+    """Return a cotangent of the structure and the types of another."""
+    found = zip((leaf for _, leaf in leaves(tree, "dout")), bars, strict=True)
+    return rebuild(tree, (_as(leaf, bar) for leaf, bar in found))
 
 
 def _as(leaf: Any, bar: Array) -> Any:

@@ -20,7 +20,7 @@ from gradcheck.arguments import Arguments
 from gradcheck.errors import told as raised
 from gradcheck.report import Answers, Steps
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
-from gradcheck.steps.claims import Case, case_of
+from gradcheck.steps.claims import Case, case_of, like
 from gradcheck.steps.guard import Budget, Exceeded, guarded
 from gradcheck.steps.lapses import lapses
 from gradcheck.steps.listing import listing
@@ -43,6 +43,7 @@ SEARCHED = 1.5  # of which for what could be done otherwise,
 SWEPT = 0.5  # and for sweeps with a slip
 APART = (0.5, 0.05)  # sizes of the point to the second one; the smaller where the forward refuses the other
 UNSEEN = "the forward calls code that cannot be recorded{}, so no line of the backward can be compared"
+BESIDE = 0.3  # of each number, at most, to the second point where nothing is recorded
 LATE = "the time was over"
 UNLIKE = "no mistake of the catalogue, undone, gives the measured gradients at two points"
 
@@ -70,9 +71,9 @@ def explain(
         if recording and recording.scalar and any(fact.mistake == "C5" for fact in facts):
             recording = inquest.attempt(lambda: Recording(inquest, inquest.bars)) or recording
         causes += facts
-    steps = inquest.attempt(lambda: listing(recording.blame, recording.pins(inquest))) if recording else None
+    steps = inquest.attempt(lambda: listing(recording.blame, recording.pins())) if recording else None
     if wrong and recording:
-        causes += inquest.attempt(lambda: recording.causes(inquest)) or []
+        causes += inquest.attempt(recording.causes) or []
     chosen = ranked(causes, inquest.wrong)
     silence = None if chosen or not wrong else "; ".join([UNLIKE, *inquest.notes])
     return Answers(tuple(explanations(chosen, steps or Steps())), silence, steps or Steps())
@@ -130,66 +131,86 @@ class Inquest:
 
     def facts(self, recording: Recording | None) -> list[Cause]:
         """Return what the returned gradients tell by themselves."""
-        truth = recording and recording.truth(self.bars, self.wrong)
-        case = self._case(self.arguments, truth or None)
-        rng = np.random.default_rng((self.seed, 17))
-        beside = self.arguments.point * (1 + 0.3 * rng.uniform(-1, 1, self.arguments.layout.size))
-        found = told(case, lambda: self.attempt(lambda: self._case(self.arguments.moved(beside), None)))
+        case = self.case(self.arguments, self.bars, recording.truth(self.bars) if recording else None)
+        other = recording.elsewhere if recording else self._beside
+        found = told(case, lambda: self.attempt(other))
         lines = [recording.made(each.paths) if recording else None for each in found]
         return [
             Cause(each.mistake, each.paths, line, "", f"is {each.what}", RETURNED, None, each.verified)
             for each, line in zip(found, lines, strict=True)
         ]
 
-    def _case(self, arguments: Arguments, truth: dict[str, Measured] | None) -> Case:
-        return case_of(self.forward, self.backward, arguments, self.cotangent, self.wrong, truth, self.seed)
+    def _beside(self) -> Case:
+        """Return the case at another point, at which what is zero stays zero."""
+        rng = np.random.default_rng((self.seed, 17))
+        factors = 1 + BESIDE * rng.uniform(-1, 1, self.arguments.layout.size)
+        return self.case(self.arguments.moved(self.arguments.point * factors), self.bars, None)
+
+    def case(self, arguments: Arguments, bars: Sequence[Array], truth: dict[str, Measured] | None) -> Case:
+        """Return what there is to know of the pair at a point; the truth is measured if it is not known."""
+        cotangent = like(self.cotangent, bars)
+        return case_of(self.forward, self.backward, arguments, cotangent, self.wrong, truth, self.seed)
 
 
 class Recording:
     """The recording of a pair, and what it shows."""
 
     def __init__(self, inquest: Inquest, bars: list[Array] | None) -> None:
+        self.inquest, self.given = inquest, bars
         bars = bars if bars is not None or sum(bar.size for bar in inquest.bars) == 1 else inquest.bars
         self.run: Run = inquest.recorded(inquest.arguments, bars)
         self.sight = Sight(self.run)
         if not confirmed(inquest.forward, self.run, self.sight.bars, inquest.seed):
             raise Unrecorded(UNSEEN.format(_lost(self.run)))
-        self.blame = Blame(self.sight, inquest.until)
+        self.blame = Blame(self.sight)
 
     @property
     def scalar(self) -> bool:
         """Whether the output is a single number; then the cotangent of the recording is 1."""
         return bool(self.sight.scalar)
 
-    def truth(self, bars: list[Array], paths: Sequence[str]) -> dict[str, Measured]:
-        """Return the true gradients for a cotangent."""
-        unit = float(bars[0].ravel()[0] / self.run.cotangent[0].ravel()[0]) if self.scalar else 1.0
-        return {path: Measured(self.sight.truth(path).shape, unit * np.ravel(self.sight.truth(path))) for path in paths}
+    def truth(self, bars: Sequence[Array], sight: Sight | None = None) -> dict[str, Measured]:
+        """Return the true gradients of what is wrong for a cotangent: that of the recording, or another number."""
+        sight = sight or self.sight
+        unit = float(bars[0].ravel()[0] / sight.run.cotangent[0].ravel()[0]) if self.scalar else 1.0
+        truths = {path: np.asarray(sight.truth(path)) for path in self.inquest.wrong}
+        return {path: Measured(truth.shape, unit * truth.ravel()) for path, truth in truths.items()}
+
+    def elsewhere(self) -> Case | None:
+        """Return the case at the second point."""
+        if self.second is None:
+            return None
+        sight, run = self.second.sight, self.second.run
+        bars = self.inquest.bars if self.scalar else run.cotangent
+        return self.inquest.case(run.arguments, bars, self.truth(bars, sight))
 
     def made(self, paths: Sequence[str]) -> Line | None:
         """Return the line on which the only one of some gradients is made."""
         result = self.run.results.get(paths[0], -1) if len(paths) == 1 else -1
         return next(iter(self.blame.lines([result])), None) if result >= 0 else None
 
-    def second(self, inquest: Inquest) -> Replay | None:
-        """Return the recording at another point; None where there is none."""
+    @functools.cached_property
+    def second(self) -> Replay | None:
+        """The recording at another point; None where there is none."""
+        inquest = self.inquest
         for size in APART:
-            found = inquest.attempt(functools.partial(_sight_at, inquest, size))
+            found = inquest.attempt(functools.partial(_sight_at, inquest, size, self.given))
             if found is not None and all(np.isfinite(bar).all() for bar in found.bars.nodes.values()):
                 return Replay(found)
         return None
 
-    def pins(self, inquest: Inquest) -> list[Pin]:
+    def pins(self) -> list[Pin]:
         """Return the pins of what the check found wrong."""
-        return [pin for pin in self.blame.pins if set(pin.paths) & set(inquest.wrong)]
+        return [pin for pin in self.blame.pins if set(pin.paths) & set(self.inquest.wrong)]
 
-    def causes(self, inquest: Inquest) -> list[Cause]:
+    def causes(self) -> list[Cause]:
         """Return what gives the claimed gradients: on a line of the backward, or else in the forward's sweep."""
-        second, until = self.second(inquest), min(time.perf_counter() + SEARCHED, inquest.until)
+        inquest, second = self.inquest, self.second
+        until = min(time.perf_counter() + SEARCHED, inquest.until)
         search = Search(self.blame, second, until)
         parts = Composition(self.blame, search.facts, second)
         found: list[Cause] = []
-        for pin in self.pins(inquest):
+        for pin in self.pins():
             for source in (parts.causes, search.causes):
                 found += inquest.attempt(functools.partial(_listed, source, pin)) or []
         if not {path for cause in found for path in cause.paths} >= set(self.blame.wrong):
@@ -205,9 +226,9 @@ def _lost(run: Run) -> str:
     return f" in line {places[0][0]} of {places[0][1]}" if places else ""
 
 
-def _sight_at(inquest: Inquest, size: float) -> Sight:
+def _sight_at(inquest: Inquest, size: float, bars: list[Array] | None) -> Sight:
     """Return what is seen at another point, so many sizes of the point away."""
-    return Sight(inquest.recorded(inquest.moved(size), None, other=1))
+    return Sight(inquest.recorded(inquest.moved(size), bars, other=1))
 
 
 def _listed(source: Callable[[Pin], Iterable[Cause]], pin: Pin) -> list[Cause]:

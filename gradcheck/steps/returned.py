@@ -203,7 +203,7 @@ def unlike_by_a_factor(gradient: Gradient) -> Says | None:
             factor = function(array.astype(np.float64))
             if np.isfinite(factor).all() and np.ptp(factor) and truth.holds(came * factor):
                 mask = form == "{}" and not factor.all() and np.unique(factor).size == 2
-                given = form in ("{}", "1 / {}") and not name.startswith(("out", "cache"))
+                given = array.size < came.size and not name.startswith(("out", "cache"))  # a coefficient
                 return "E5" if mask else "A5" if given else "C1", f"the gradient without the factor {form.format(name)}"
     return None
 

@@ -1,3 +1,4 @@
+import functools
 import time
 
 import numpy as np
@@ -55,6 +56,34 @@ def test_a_derivative_at_the_result_is_found():
         cause.mistake for cause in found(lambda dout, cache: jacobian(dout, cache, lambda z: slope(np.tanh(z)), slope))
     }
     assert mistakes == {"C2"}
+
+
+def sigmoid(z):
+    e = np.exp(-z)
+    return 1 / (1 + e)
+
+
+def slope_of_sigmoid(z):
+    return sigmoid(z) * (1 - sigmoid(z))
+
+
+def test_the_derivative_of_a_function_of_several_operations_can_be_left_out_or_there_twice():
+    def forward(x, w1, w2):
+        h = sigmoid(x @ w1)
+        return sigmoid(h @ w2), (x, w1, w2, h)
+
+    for inner, mistake, how in (
+        (np.ones_like, "C1", "left out"),
+        (lambda z: slope_of_sigmoid(z) ** 2, "C3", "there twice"),
+    ):
+        backward = functools.partial(jacobian, inner=inner, outer=slope_of_sigmoid)
+        sights = [
+            Sight(traced(forward, backward, Arguments.of(forward, args), seed=k)) for k, args in enumerate(POINTS)
+        ]
+        (cause, *_) = lapses(Blame(sights[0]), Replay(sights[1]), time.perf_counter() + 5)
+        line = sigmoid.__code__.co_firstlineno + 2
+        assert cause.mistake == mistake
+        assert cause.should == f"goes back as if the derivative of what is made in line {line} of sigmoid were {how}"
 
 
 def test_what_is_wrong_by_no_slip_of_the_sweep_is_not_explained():
