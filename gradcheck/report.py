@@ -179,7 +179,7 @@ class Answers:
 
     explanations: tuple[Explanation, ...] = ()
     silence: str | None = None
-    steps: Steps = field(default_factory=Steps)
+    steps: Steps = Steps()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ starts. Frames are told apart by what they are and not by what they hold: hashin
 
 from __future__ import annotations
 
+import bisect
 import dis
 import functools
 import sysconfig
@@ -14,7 +15,7 @@ from types import CodeType, FrameType
 
 import numpy as np
 
-__all__ = ["DEEPEST", "Frames", "Places", "Site", "is_users"]
+__all__ = ["DEEPEST", "Frames", "Places", "Site", "is_users", "stored"]
 
 Frames = tuple[tuple[CodeType, int], ...]
 HOUSE = Path(__file__).parent.parent
@@ -68,7 +69,7 @@ class Site:
     @property
     def variable(self) -> str:
         """The variable or attribute that the result is stored in at once, ``""`` if none."""
-        return _stored(*self.frames[-1]) if self.frames else ""
+        return stored(*self.frames[-1]) if self.frames else ""
 
 
 class Places:
@@ -131,10 +132,16 @@ def _stores(code: CodeType) -> tuple[list[int], list[dis.Instruction]]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _stored(code: CodeType, at: int) -> str:
-    """Return the variable or attribute that takes the result of an instruction."""
+def stored(code: CodeType, at: int) -> str:
+    """Return the variable or attribute that takes the result of an instruction; the first where it is taken apart."""
     offsets, instructions = _stores(code)
-    first, second, *_ = [*(i for i, offset in zip(instructions, offsets, strict=True) if offset > at), None, None]
+    start = bisect.bisect_left(offsets, at)
+    done, *after = [*instructions[start : start + 4], None, None, None, None][:4]
+    if done is None or done.opname.startswith("STORE"):
+        return ""
+    if after[0] is not None and after[0].opname in ("UNPACK_SEQUENCE", "UNPACK_EX"):
+        after = after[1:]
+    first, second = after[:2]
     if first is None:
         return ""
     if first.opname in ("STORE_FAST", "STORE_NAME", "STORE_DEREF", "STORE_GLOBAL"):

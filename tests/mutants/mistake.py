@@ -4,6 +4,7 @@ import ast
 import inspect
 import itertools
 import linecache
+import os
 import re
 import sys
 from typing import NamedTuple
@@ -70,9 +71,7 @@ def edited(text, *edits):
     """
     marked = text
     for k, (right, wrong) in enumerate(edits):
-        same = next(
-            (i for i, (a, b) in enumerate(zip(right, wrong, strict=False)) if a != b), min(len(right), len(wrong))
-        )
+        same = len(os.path.commonprefix([right, wrong]))
         marked = marked.replace(right, f"{wrong[:same]}\0{k}\0{wrong[same:]}\1{k}\1")
     parts, lines, number, open_ = [], set(), 1, 0
     for part in re.split("(\0\\d+\0|\1\\d+\1)", marked):
@@ -87,8 +86,7 @@ def edited(text, *edits):
     text = "".join(parts)
     rows = text.splitlines()
     lines |= {near for n in lines if n <= len(rows) and not rows[n - 1].strip() for near in (n - 1, n + 1)}
-    simple = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt) and not hasattr(n, "body"))
-    spans = [(n.lineno, n.end_lineno) for n in simple]
+    spans = [(n.lineno, n.end_lineno) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt) and not hasattr(n, "body")]
     return text, lines | {i for a, b in spans if lines & set(range(a, b + 1)) for i in range(a, b + 1)}
 
 

@@ -51,17 +51,10 @@ def test_the_lines_are_in_the_order_of_the_code_and_have_their_text():
 
 
 def test_without_a_text_the_operations_are_told():
-    text = """
-def forward(x):
-    return x * x, x
-
-def backward(dout, x):
-    dx = 3 * x
-    return dout * dx
-"""
+    text = "def forward(x):\n    y = x * x\n    return y, x\ndef backward(dout, x):\n    dx = 3 * x\n    return dout * dx\n"
     exec(compile(text, "<nowhere>", "exec"), names := {})  # noqa: S102  (the text is our own)
     blame = blame_of(names["forward"], names["backward"], (np.arange(1.0, 4.0),))
-    (step,) = [step for step in listing(blame, blame.pins) if step.line == 6]
+    (step,) = [step for step in listing(blame, blame.pins) if step.line == 5]
     assert (step.file, step.source, step.operation) == ("<nowhere>", None, "multiply")
 
 
@@ -77,4 +70,76 @@ def test_functions_come_in_the_order_in_which_they_run():
 
     blame = blame_of(lambda x: (6.0 * x, None), backward, (np.arange(3.0),))
     names = list(dict.fromkeys(step.function for step in listing(blame)))
-    assert names == ["first", "second"]
+    assert names == ["backward", "first", "second"]
+
+
+def affine(x, w):
+    y = x @ w
+    return y, (x, w)
+
+
+def affine_backward(dy, cache):
+    x, w = cache
+    dx = dy @ w.T
+    return dx, x.T @ dy
+
+
+def through_helpers(x, w, v):
+    z, first = affine(x, w)
+    h = np.tanh(z)
+    a, second = affine(h, v)
+    return a, (first, second, z)
+
+
+def through_helpers_backward(da, cache, slope=lambda z: 1 - np.tanh(z) ** 2):
+    first, second, z = cache
+    dh, dv = affine_backward(da, second)
+    dz = dh * slope(z)
+    dx, dw = affine_backward(dz, first)
+    return dx, dw, dv
+
+
+def test_a_line_that_calls_a_function_hands_on_what_that_makes():
+    steps = marks(through_helpers, through_helpers_backward, ARGS[:2] + ARGS[3:])
+    held = {step.source.partition(" = ")[0]: step for step in steps.values() if step.source}
+    assert (held["dh, dv"].verdict, held["dh, dv"].operation) == ("right", "affine_backward")
+    assert held["dh, dv"].cotangent_of == "h, v"
+
+
+def test_a_function_speaks_of_the_forward_in_the_letters_of_the_forward_that_is_as_deep():
+    steps = marks(through_helpers, through_helpers_backward, ARGS[:2] + ARGS[3:])
+    held = {step.source.partition(" = ")[0]: step.cotangent_of for step in steps.values() if step.source}
+    assert held["dz"] == "z"
+    assert held["dx, dw"] == "x, w"
+
+
+def test_a_line_that_calls_what_is_wrong_is_not_right():
+    def backward(da, cache):
+        return through_helpers_backward(da, cache, slope=lambda z: 1 - np.tanh(z))
+
+    steps = marks(through_helpers, backward, ARGS[:2] + ARGS[3:])
+    held = {step.source.partition(" = ")[0]: step.verdict for step in steps.values() if step.source}
+    assert held["dz"] == "wrong"
+    assert held["dh, dv"] == "auxiliary"  # it computes nothing and feeds the wrong line, which does not clear it
+    assert held["dx, dw"] == "unreached"
+
+
+def filled_backward(dout, y):
+    dy = np.zeros_like(y)
+    dy[:2] = dout * y[2:]
+    dy[2:] = dout * y[:2]
+    return dy
+
+
+def test_of_a_buffer_that_a_call_fills_is_told_what_is_read_of_it():
+    def forward(x):
+        y = 3.0 * x
+        return y[:2] * y[2:], y
+
+    def backward(dout, y):
+        dy = filled_backward(dout, y)
+        return 3.0 * dy
+
+    steps = marks(forward, backward, (np.arange(1.0, 5.0),))
+    (dy,) = [step for step in steps.values() if step.source == "dy = filled_backward(dout, y)"]
+    assert (dy.verdict, dy.cotangent_of) == ("right", "y")
