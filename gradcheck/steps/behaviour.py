@@ -8,13 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.steps.claims import Gradient, Says, is_a_line
-from gradcheck.trees import leaves, norm
+from gradcheck.trees import norm
 
-__all__ = ["clipped", "deaf", "deaf_to_an_end", "grows", "offset", "steps"]
+__all__ = ["clipped", "deaf", "deaf_to_an_end", "grows", "offset"]
 
 FEW = 3  # entries: so small an array is a multiple of another by chance
 SAME = 1e-9  # relative: what two calls may differ by
-ROUGH = 1e-2  # relative: how well a step follows a gradient
 
 
 def deaf(gradient: Gradient) -> Says | None:
@@ -80,22 +79,4 @@ def deaf_to_an_end(gradient: Gradient) -> Says | None:
             most = len(heard) >= len(left_out)
             what = f"without the {' and '.join(left_out)}" if most else f"of the {heard[0]} alone"
             return "G2" if axis and most else "C8", f"the gradient {what} of {size} along axis {axis} of the output"
-    return None
-
-
-def steps(gradient: Gradient) -> Says | None:
-    """Say which argument the backward moves along its own gradient, as a step of the descent does."""
-    case = gradient.case
-    args = case.arguments.fresh()
-    _, cache = case.forward(*args)
-    case.backward(case.cotangent, cache)
-    named = zip(case.arguments.names, args, strict=True)
-    after = {path: value for name, arg in named for path, value in leaves(arg, name)}
-    for path, before in case.point.items():
-        came, step = case.returned.get(path), np.asarray(after[path], dtype=np.float64) - before
-        if came is None or came.shape != step.shape or not step.any() or not came.any():
-            continue
-        rate = float((step * came).sum() / (came**2).sum())
-        if norm(step - rate * came) <= ROUGH * norm(step):
-            return "E4", f"made while {path} moves by {rate:.4g} times its gradient: move it after the backward"
     return None
