@@ -43,8 +43,8 @@ class Outcome(NamedTuple):
 
     name: str
     ids: tuple[str, ...]
-    where: bool
-    fed: bool
+    where: bool | None  # None: the line is not known
+    fed: bool | None
     blamed: int
     score: str
     seconds: float
@@ -63,7 +63,9 @@ def score(report: Report, ids: tuple[str, ...], seconds: float, name: str) -> Ou
         said = "class" if first.mistake in ids else "line" if right_line else "misleading"
         if said == "class" and right_line:
             said = "class and line"
-    return Outcome(name, ids, bool(true & wrong), bool(true & (wrong | fed)), len(wrong), said, seconds, report)
+    known = bool(true) or not report.steps
+    where, near = (bool(true & wrong), bool(true & (wrong | fed))) if known else (None, None)
+    return Outcome(name, ids, where, near, len(wrong), said, seconds, report)
 
 
 def examine(name: str, ids: tuple[str, ...], forward: Any, backward: Any, args: Any, wrt: Any = None) -> Outcome | None:
@@ -115,9 +117,11 @@ def summary(found: list[Outcome]) -> str:
     def share(count: int) -> str:
         return f"{count} ({count / n:.1%})"
 
+    known = [o for o in found if o.where is not None]
+    where, fed = (sum(map(bool, some)) / max(len(known), 1) for some in zip(*((o.where, o.fed) for o in known)))
     return (
-        f"{n} cases: where {share(sum(o.where for o in found))}, median "
-        f"{statistics.median(o.blamed for o in found)} lines; with feeders {share(sum(o.fed for o in found))}\n"
+        f"{n} cases: where {where:.1%} of {len(known)}, median "
+        f"{statistics.median(o.blamed for o in known)} lines; with feeders {fed:.1%}\n"
         f"class {share(classed)}, of these with the line {counts['class and line']}; class or line "
         f"{share(classed + counts['line'])}; misleading {share(counts['misleading'])}; nothing {counts['nothing']}\n"
         f"seconds: median {statistics.median(seconds):.3f}, mean {statistics.mean(seconds):.3f}, "
@@ -145,7 +149,7 @@ def main() -> None:
             print(f"{case[0]}: does not fail")
             continue
         found.append(outcome)
-        amiss = outcome.score in ("misleading", "nothing") or not outcome.where
+        amiss = outcome.score in ("misleading", "nothing") or outcome.where is False
         if given.v > 1 or (given.v and amiss):
             print(told(outcome), flush=True)
     print(summary(found))

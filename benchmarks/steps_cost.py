@@ -3,8 +3,8 @@
     python -m benchmarks.steps_cost                all of them, each in a process of its own
     python -m benchmarks.steps_cost --only "conv*"
 
-Memory is the peak of what Python and NumPy allocate while the answers are found (tracemalloc, in a run of its own that is
-not timed). "pass" is what the right backward's report costs to print: nothing is recorded.
+Memory is the peak of what Python and NumPy allocate while the answers are found (tracemalloc, in a run of its own, not
+timed). "pass" is what the right backward's report costs to print: nothing is recorded.
 
 Exits 1 if a report takes longer, or more memory, than the limit in ``ROWS``.
 """

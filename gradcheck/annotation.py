@@ -1,4 +1,4 @@
-"""The backward with a mark on each line, as a person reads it: in plain text, and as a table for a notebook. Level 0."""
+"""The backward with a mark on each line: in plain text, and as a table for a notebook. Level 0."""
 
 from __future__ import annotations
 

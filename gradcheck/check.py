@@ -21,8 +21,8 @@ import numpy as np
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.calls import Calls, TookTooLongError, within
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
-from gradcheck.inquiry import deferred, replay
 from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
+from gradcheck.inquiry import deferred, replay
 from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Answers, Finding, Report, Verdict
 from gradcheck.settings import must_be_functions, must_be_numbers, must_be_yes_or_no

@@ -1,8 +1,8 @@
 """The catalogue of mistakes that people make in backward passes. Level 0.
 
 Collected from wrong backward passes of students and libraries. Every entry has the id by which reports name it, what it
-is called, the sentence that a person reads, and the inputs on which it shows at all. How a mistake is undone in a recorded
-operation is told in ``steps.rewrites``; how it is recognised in a returned gradient alone, in ``steps.returned``.
+is called, the sentence that a person reads, and the inputs on which it shows at all. How it is undone in a recorded
+operation is told in ``steps.rewrites``; how it is known by a returned gradient alone, in ``steps.returned``.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ class Answers:
 
     explanations: tuple[Explanation, ...] = ()
     silence: str | None = None
-    steps: Steps = Steps()
+    steps: Steps = field(default_factory=Steps)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,19 @@ ROOT = Path(__file__).resolve().parent.parent
 GRADCHECK = ROOT / "gradcheck"
 
 LEVELS = {
-    0: ("containers", "trees", "arguments", "report", "annotation", "render", "entrance", "errors", "hints", "mistakes", "settings"),
+    0: (
+        "containers",
+        "trees",
+        "arguments",
+        "report",
+        "annotation",
+        "render",
+        "entrance",
+        "errors",
+        "hints",
+        "mistakes",
+        "settings",
+    ),
     1: (
         *("oracles", "adapters", "pairing", "calls", "witness"),
         *("verdict.regions", "verdict.axes", "blindness.facts", "blindness.spots"),

@@ -72,13 +72,23 @@ def names(code: CodeType) -> Names:
             first.add(str(i.argval))
         elif i.opname.startswith(BINDS) and line not in apart:
             binds.setdefault(str(i.argval), set()).add(line)
-    writes: dict[str, set[int]] = {}
-    for line in _on(code, "STORE_SUBSCR"):
-        for name in reads.get(line, ()):
-            writes.setdefault(name, set()).add(line)
+    writes = _written(code)
     for line, name in _called_for_nothing(code).items():  # grads.append(dx)
         binds.setdefault(name, set()).add(line)
     return Names({line: found for line, found in reads.items() if line not in apart}, binds, writes, frozenset(first))
+
+
+def _written(code: CodeType) -> dict[str, set[int]]:
+    """Return the lines that write into what each name holds: the name where the target of a store begins."""
+    at: dict[tuple[int | None, int | None], str] = {}
+    found: dict[str, set[int]] = {}
+    for i in dis.get_instructions(code):
+        where = (i.positions.lineno, i.positions.col_offset) if i.positions else (None, None)
+        if i.opname.startswith(READS):
+            at[where] = str(i.argval)
+        elif i.opname == "STORE_SUBSCR" and where in at and where[0] is not None:
+            found.setdefault(at[where], set()).add(where[0])
+    return found
 
 
 def _called_for_nothing(code: CodeType) -> dict[int, str]:

@@ -84,6 +84,16 @@ class Lines:
         """The lines that store something in an object or a container and compute nothing."""
         return {line for code in self.codes for line in storing(code)} - self.busy
 
+    def above(self, i: int) -> set[int]:
+        """Return the nodes of the backward that a node is computed from, itself included."""
+        found, waiting = set[int](), [i]
+        while waiting:
+            i = waiting.pop()
+            if i not in found and i >= self.run.start:
+                found.add(i)
+                waiting.extend(self.run.nodes[i].parents)
+        return found
+
     # ------------------------------------------------------------------ the function that is the backward
 
     @functools.cached_property

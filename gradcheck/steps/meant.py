@@ -125,7 +125,7 @@ def aligned(
                     yield ids, of * count, [np.take(bars[0], j, axis) for j in range(count)]
     elif bars[0].size == size and abs(len(of) - len(ids)) <= SPARE:
         most = min(len(of), len(ids))
-        for n in range(most, max(most - SPARE, 1), -1):
+        for n in (most, most - 1) if len(of) == len(ids) and most > 2 else (most,):
             for order in (slice(None, None, -1), slice(None)):
                 for i, j in itertools.product(range(len(ids) - n + 1), range(len(of) - n + 1)):
                     yield ids[i : i + n], of[order][j : j + n], bars[order][j : j + n]

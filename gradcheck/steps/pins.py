@@ -170,7 +170,9 @@ class Search:
         """Return the turns of each place that all gradients are computed from, what is in doubt first before others."""
         run, sight = self.run, self.sight
         above = [self.replay.above([i]) for i in self.results]
-        carry = [i for i in sorted(self.replay.needed) if i in sight.carrying or sight.scalar]
+        carry = [
+            i for i in sorted(self.replay.needed) if i in sight.carrying or (sight.scalar and run.nodes[i].site.frames)
+        ]
         found = list(sight.turns(i for i in carry if run.nodes[i].kind not in ("leaf", "const")).values())
         found += [[i] for i in carry if run.nodes[i].kind == "leaf"]
         found += self.operands(found, set(carry))

@@ -119,12 +119,13 @@ class Ways:
         copies: list[int] = []
         while True:
             node = nodes[i]
-            parents = [p for p in node.parents if p >= self.run.start and nodes[p].is_float]
             plain = node.name in COPIES or not node.site.frames  # an adapter, or the return itself
-            if not plain or len(parents) != 1 or not holds(node, nodes[parents[0]]):
+            parents = [p for p in node.parents if p >= self.run.start and nodes[p].is_float] if plain else []
+            alike = [p for p in parents if holds(node, nodes[p])]
+            if len(alike) != 1:
                 return i, copies
             copies.append(i)
-            i = parents[0]
+            i = alike[0]
 
     def copies(self, i: int) -> list[int]:
         """Return the copies that are made of a value further down."""

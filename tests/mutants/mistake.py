@@ -4,7 +4,6 @@ import ast
 import inspect
 import itertools
 import linecache
-import os
 import re
 import sys
 from typing import NamedTuple
@@ -71,7 +70,9 @@ def edited(text, *edits):
     """
     marked = text
     for k, (right, wrong) in enumerate(edits):
-        same = len(os.path.commonprefix([right, wrong]))
+        same = next(
+            (i for i, (a, b) in enumerate(zip(right, wrong, strict=False)) if a != b), min(len(right), len(wrong))
+        )
         marked = marked.replace(right, f"{wrong[:same]}\0{k}\0{wrong[same:]}\1{k}\1")
     parts, lines, number, open_ = [], set(), 1, 0
     for part in re.split("(\0\\d+\0|\1\\d+\1)", marked):
@@ -86,7 +87,8 @@ def edited(text, *edits):
     text = "".join(parts)
     rows = text.splitlines()
     lines |= {near for n in lines if n <= len(rows) and not rows[n - 1].strip() for near in (n - 1, n + 1)}
-    spans = [(n.lineno, n.end_lineno) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt) and not hasattr(n, "body")]
+    simple = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt) and not hasattr(n, "body"))
+    spans = [(n.lineno, n.end_lineno) for n in simple]
     return text, lines | {i for a, b in spans if lines & set(range(a, b + 1)) for i in range(a, b + 1)}
 
 

@@ -51,10 +51,17 @@ def test_the_lines_are_in_the_order_of_the_code_and_have_their_text():
 
 
 def test_without_a_text_the_operations_are_told():
-    text = "def forward(x):\n    y = x * x\n    return y, x\ndef backward(dout, x):\n    dx = 3 * x\n    return dout * dx\n"
+    text = """
+def forward(x):
+    return x * x, x
+
+def backward(dout, x):
+    dx = 3 * x
+    return dout * dx
+"""
     exec(compile(text, "<nowhere>", "exec"), names := {})  # noqa: S102  (the text is our own)
     blame = blame_of(names["forward"], names["backward"], (np.arange(1.0, 4.0),))
-    (step,) = [step for step in listing(blame, blame.pins) if step.line == 5]
+    (step,) = [step for step in listing(blame, blame.pins) if step.line == 6]
     assert (step.file, step.source, step.operation) == ("<nowhere>", None, "multiply")
 
 
