@@ -84,6 +84,8 @@ class Meanings:
         leading = {self.run.value(i).shape[0] for i in self.run.leaf.values() if self.run.value(i).ndim > 1}
         columns = {self.run.value(i).shape[-1] for i in self.run.leaf.values() if self.run.value(i).ndim == 2}
         means = {n for shape in self._averaged for n in shape[:1]}
+        if not means:  # a sum over the samples, but of a function of one argument alone, which is a regulariser
+            means = {n for n, alone in self._totals if not alone} or {n for n, _ in self._totals}
         divided = {round(c) for c in self.divisors if abs(c - round(c)) < 1e-9}
         scalar = all(np.size(bar) == 1 for bar in self.run.cotangent)
         return frozenset(found | ({n for n in (leading & means) | ((leading | columns) & divided) if n > 1} if scalar else set()))
@@ -111,6 +113,16 @@ class Meanings:
                 whole = node.name == "mean" or any(math.isclose(math.prod(shape), c) for c in self.divisors)
                 if shape and whole and node.value.size * shape[0] <= math.prod(shape):
                     found.add(shape[:1] if node.value.size > 1 else shape)
+        return found
+
+    @functools.cached_property
+    def _totals(self) -> set[tuple[int, bool]]:
+        """The leading sizes of what is summed up to one number, and whether that is made of one argument alone."""
+        found, above = set(), dict[int, frozenset[int]]()
+        for node in self.forward:
+            above[node.id] = frozenset({node.id}) if node.kind == "leaf" else frozenset().union(*(above.get(p, frozenset()) for p in node.parents))
+            if node.name in ("sum", "dot", "vdot") and node.parents and np.size(node.value) == 1:
+                found |= {(n, len(above[node.id]) < 2) for n in self.run.value(node.parents[0]).shape[:1] if n > 1}
         return found
 
     @functools.cached_property
