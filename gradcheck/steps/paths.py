@@ -48,8 +48,19 @@ class Composition:
         if not any(np.any(self.run.value(pin.nodes[j])) for j in wrong):
             of = self.run.nodes[pin.of[wrong[0]]]
             uses = self.sight.uses.get(of.id, ())
-            state = of.kind != "leaf" and self.facts.over_time and (pin.use or all(self.run.nodes[i].turn > of.turn for i, _ in uses))
-            yield Cause("G1" if state else "C8", pin.paths, line, "", f"is zero, and should be the cotangent of {self.facts.called(of.id)}", (0, 0, 0))
+            state = (
+                of.kind != "leaf"
+                and self.facts.over_time
+                and (pin.use or all(self.run.nodes[i].turn > of.turn for i, _ in uses))
+            )
+            yield Cause(
+                "G1" if state else "C8",
+                pin.paths,
+                line,
+                "",
+                f"is zero, and should be the cotangent of {self.facts.called(of.id)}",
+                (0, 0, 0),
+            )
             return
         for split in range(SPLITS):
             found = [self._shares(self.sight, pin, j, split) for j in wrong]
@@ -57,7 +68,12 @@ class Composition:
                 continue
             off = [[(part, share) for part, share in each or () if share != 1] for each in found]
             kinds = {tuple(sorted((self._place(part), share) for part, share in some)) for some in off}
-            if all(off) and len({share for some in off for _, share in some}) == 1 and len(kinds) <= 2 and self._again(pin, wrong[0], split, found[0] or []):
+            if (
+                all(off)
+                and len({share for some in off for _, share in some}) == 1
+                and len(kinds) <= 2
+                and self._again(pin, wrong[0], split, found[0] or [])
+            ):
                 yield self._told(pin, off[0], [part for part, share in found[0] or () if share == 1], line)
                 return
 
@@ -74,8 +90,14 @@ class Composition:
     def _shares(self, sight: Sight, pin: Pin, j: int, split: int) -> list[tuple[Part, float]] | None:
         """Return how many times each part is in a turn of the blamed value, None if it is made of something else."""
         value = np.ravel(sight.run.value(pin.nodes[j])).astype(float)
-        parts = [part._replace(value=self._turn(sight, pin, j, part.value)) for part in self.parts(sight, pin.of[j], split)]
-        if not parts or len(parts) > MANY or (len(parts) == 1 and not self._regular(parts[0].value, sight.run.nodes[pin.of[j]])):
+        parts = [
+            part._replace(value=self._turn(sight, pin, j, part.value)) for part in self.parts(sight, pin.of[j], split)
+        ]
+        if (
+            not parts
+            or len(parts) > MANY
+            or (len(parts) == 1 and not self._regular(parts[0].value, sight.run.nodes[pin.of[j]]))
+        ):
             return None
         if any(part.value.size != value.size for part in parts) or not np.isfinite(value).all():
             return None
@@ -88,7 +110,11 @@ class Composition:
                 return None
             found, _, rank, _ = np.linalg.lstsq(matrix / size, value, rcond=1e-9)
             shares = found / size if rank == matrix.shape[1] and same(matrix @ (found / size), value, 1e-6) else None
-        return None if shares is None else [(part, round(float(c), 6) + 0.0) for part, c in zip(parts, shares, strict=True)]
+        return (
+            None
+            if shares is None
+            else [(part, round(float(c), 6) + 0.0) for part, c in zip(parts, shares, strict=True)]
+        )
 
     def _plain(self, matrix: Array, value: Array) -> Array | None:
         """Return the shares of parts that are too many to solve for: one is missing, or one alone is there."""
@@ -101,7 +127,8 @@ class Composition:
 
     def _turn(self, sight: Sight, pin: Pin, j: int, part: Array) -> Array:
         """Return what of a part goes with a turn of a pin: a sample, where a batch is done one by one, and as many times
-        as the whole backward has it."""
+        as the whole backward has it.
+        """
         bar = np.asarray(self.sight.bars.nodes.get(pin.of[j], 0.0))
         if len(pin.nodes) > 1 and pin.of.count(pin.of[j]) == len(pin.nodes) and part.shape == bar.shape:
             for axis, count in enumerate(bar.shape):
@@ -163,7 +190,10 @@ class Composition:
         else:
             meaning = self.facts.number(1 / share)
             times = f"times {meaning.said if meaning else f'{1 / share:.4g}'}"
-            mistake, words = regular or (meaning.mistake if meaning else "A4"), f"should have {through} {times}" if present else f"should be {times}"
+            mistake, words = (
+                regular or (meaning.mistake if meaning else "A4"),
+                f"should have {through} {times}" if present else f"should be {times}",
+            )
         return Cause(mistake, pin.paths, line, "", words, (0 if share in (0, -1) or regular else 1, 0, 0))
 
     def _missing(self, off: list[Part], present: list[Part], node: Any, of: Any) -> str:
@@ -179,11 +209,17 @@ class Composition:
             return "C7"
         if node.turn or run.tape.turns[node.site]:
             return "E1"
-        other = {i for p in present for i, _ in p.uses} | {n.id for p in present for n in self.facts.chain(run.nodes[p.uses[-1][0]])}
+        other = {i for p in present for i, _ in p.uses} | {
+            n.id for p in present for n in self.facts.chain(run.nodes[p.uses[-1][0]])
+        }
         meeting = next((n for n in (node, *self.facts.chain(node)) if n.id in other), None)
         if meeting is not None and meeting.name in CHOICES:
             return "C3"  # a branch of a function
-        unused = (n for n in run.nodes[run.start :] if n.is_float and n.value.size == part.value.size and n.id not in self.blame.replay.needed)
+        unused = (
+            n
+            for n in run.nodes[run.start :]
+            if n.is_float and n.value.size == part.value.size and n.id not in self.blame.replay.needed
+        )
         return "E1" if any(same(n.value, part.value) for n in unused) else "C8"
 
     def _regular(self, part: Array, node: Any) -> str:

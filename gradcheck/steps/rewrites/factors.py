@@ -16,61 +16,81 @@ import numpy as np
 from gradcheck.steps.match import same
 from gradcheck.steps.pulls import is_by_element
 from gradcheck.steps.rewrites.itself import logistic
-from gradcheck.steps.rewrites.table import PRODUCTS, Array, Make, Operation, Refused, Rewrite, arguments, by, redone
+from gradcheck.steps.rewrites.table import (
+    PRODUCTS,
+    Array,
+    Make,
+    Operation,
+    Refused,
+    Rewrite,
+    Take,
+    fixed,
+    of,
+    over,
+    then,
+    times,
+    with_taken,
+)
 from gradcheck.steps.rewrites.values import Values
 
 CHAIN = 8  # steps by element before a value
 DEEP = 5  # factors in a row that may be too many at once
+MOST = 80  # numbers that are put in the place of another
+OTHERS = "its other factors"
+TAKING = {*PRODUCTS, "sum", "mean", "where", "divide", "subtract", "add"}
+COUNTED = {"multiply", "divide", "add", "subtract", "power", "maximum", "minimum"}
 
 
 def derivatives(op: Operation, values: Values) -> Iterator[Rewrite]:
     """A measured derivative as a factor of the result or of an operand, or in the place of an operand."""
     whole = _overwritten(op)
     for (a, b), slope, take in values.slopes():
-        name = f"the derivative of {_function(op, a, b)}"
-        mistake = op.facts.missing(a, b, slope)
+        name, mistake = f"the derivative of {_function(op, a, b)}", op.facts.missing(a, b, slope)
         for k in whole if slope.shape == op.result.shape else ():
             instead = mistake if mistake in ("E5", "F5") else "C2"
-            yield Rewrite(instead, f"times {name}", lambda n, v, at, k=k, t=take: v[k] * t(n, at), "what is overwritten", strange=1)
-        if slope.shape == op.result.shape or slope.size == 1 or slope.shape == op.wanted:
-            yield Rewrite(mistake, f"times {name}", lambda n, v, at, t=take: redone(n, v) * t(n, at))
+            yield Rewrite(instead, f"times {name}", _of_parent(k, take), "what is overwritten", strange=1)
+        if slope.shape in (op.result.shape, op.wanted) or slope.size == 1:
+            yield Rewrite(mistake, f"times {name}", times(take))
             if slope.all():
                 again = "C6" if op.facts.sight.scalar and logistic(op, slope) else "C3"
-                yield Rewrite(again, f"without {name}, which is there already", lambda n, v, at, t=take: redone(n, v) / t(n, at), strange=1)
-        for place in op.arrays[:3] if op.name in (*PRODUCTS, "sum", "mean", "where", "divide", "subtract", "add") else ():
-            old = np.asarray(op.args[place])
-            if old.shape != slope.shape:
-                continue
-            if op.name in ("multiply", "divide", "where"):
-                f = _put(place, take)
-                yield Rewrite(functools.partial(_instead, op, a, b, old, slope), name, f, op.said(place), place, strange=1)
+                yield Rewrite(again, f"without {name}, which is there already", over(take), strange=1)
+        for place in op.arrays[:3] if op.name in TAKING else ():
+            old, said = np.asarray(op.args[place]), op.said(place)
+            if old.shape == slope.shape and op.name in ("multiply", "divide", "where"):
+                instead_of = functools.partial(_instead, op, a, b, old, slope)
+                yield Rewrite(instead_of, name, with_taken(place, take), said, place, strange=1)
                 if op.name == "divide" and place == 1:
-                    yield Rewrite("C3", f"times {name}, not divided by {op.said(1)}", lambda n, v, at, t=take: arguments(n, v)[0][0] * t(n, at), op.said(1), 1, strange=1)
-            if op.name != "multiply":
-                yield Rewrite(mistake, f"{op.said(place)} times {name}", _put(place, take, times=True), op.said(place), place)
+                    make = with_taken(1, take, lambda _, new: 1 / new)
+                    yield Rewrite("C3", f"times {name}, and no divisor", make, said, place, strange=1)
+            if old.shape == slope.shape and op.name != "multiply":
+                make = with_taken(place, take, np.multiply)
+                yield Rewrite(mistake, f"{said} times {name}", make, said, place)
 
 
 def _overwritten(op: Operation) -> list[int]:
     """The operands of a gather that are as large as it is and were partly overwritten, as by a mask."""
     parents = op.node.parents if op.node.kind == "gather" else ()
     writes = [p for p in parents if op.facts.run.nodes[p].name == "setitem"]
-    return [k for k, p in enumerate(parents) if writes and p not in writes and op.facts.run.value(p).shape == op.result.shape]
+    return [
+        k
+        for k, p in enumerate(parents)
+        if writes and p not in writes and op.facts.run.value(p).shape == op.result.shape
+    ]
 
 
-def _put(place: int, take: Any, times: bool = False) -> Make:
-    def make(node: Any, values: Any, at: Any) -> Array:
-        args, kwargs = arguments(node, values)
-        new = take(node, at) * (args[place] if times else 1.0)
-        return np.asarray(node.func(*args[:place], new, *args[place + 1 :], **kwargs))
-
-    return make
+def _of_parent(k: int, take: Take) -> Make:
+    return lambda node, values, at: values[k] * take(node, at)
 
 
 def _function(op: Operation, a: int, b: int) -> str:
     """Return what has a derivative: the function that makes b of a."""
     node = op.facts.run.nodes[b]
     direct = a in node.parents
-    return f"the {node.name} in line {node.site.line} of the forward" if direct else f"{op.facts.called(b)} by {op.facts.called(a)}"
+    return (
+        f"the {node.name} in line {node.site.line} of the forward"
+        if direct
+        else f"{op.facts.called(b)} by {op.facts.called(a)}"
+    )
 
 
 def _instead(op: Operation, a: int, b: int, old: Array, slope: Array) -> str:
@@ -87,7 +107,11 @@ def _instead(op: Operation, a: int, b: int, old: Array, slope: Array) -> str:
             return "C4" if run.nodes[x].name == run.nodes[a].name else "C2"
     starts = _before(run, b, old.shape)
     for node in run.nodes[: run.start]:
-        if node.is_float and node.value.shape == old.shape and any(same(_along(run, x, b, node.value), old, 1e-5) for x in starts):
+        if (
+            node.is_float
+            and node.value.shape == old.shape
+            and any(same(_along(run, x, b, node.value), old, 1e-5) for x in starts)
+        ):
             return "C2"
     if any(same(f, old, 1e-9) for f in _guesses(slope, run, a, b)):
         return "C2"
@@ -133,67 +157,94 @@ def linked(op: Operation, values: Values) -> Iterator[Rewrite]:
     """Nothing where the forward uses nothing of a value: what has no link has no gradient."""
     of = values.of.get(op.node.id, -1)
     bar = op.facts.sight.bars.nodes.get(of)
+
+    def used(node: Any, at: Any) -> Array:
+        found = at.sight.bars.nodes.get(values.of.get(node.id, -1))
+        if found is None:
+            raise Refused
+        return np.asarray(found != 0)
+
     if bar is not None and bar.shape == op.result.shape and bar.any() and not bar.all():
-
-        def make(node: Any, given: Any, at: Any) -> Array:
-            used = at.sight.bars.nodes.get(values.of.get(node.id, -1))
-            if used is None:
-                raise Refused
-            return redone(node, given) * (used != 0)
-
-        yield Rewrite("F5" if op.facts.run.nodes[of].kind == "leaf" else "C3", f"zero where {op.facts.called(of)} is not used", make, strange=1)
+        mistake = "F5" if op.facts.run.nodes[of].kind == "leaf" else "C3"
+        yield Rewrite(mistake, f"zero where {op.facts.called(of)} is not used", times(used), strange=1)
 
 
 def too_many(op: Operation, values: Values) -> Iterator[Rewrite]:
-    """What a product was before several of its factors."""
-    waiting: list[tuple[Any, tuple[int, ...]]] = [(op.node, ())]
+    """What a product was before several of its factors; a cotangent before them, times a measured derivative."""
+    for p, way in _before_factors(op):
+        with np.errstate(all="ignore"):
+            factor = op.result / op.facts.run.value(p)
+        said, up = op.facts.called(p), _up(way)
+        yield Rewrite(_many(op, factor), f"{said} alone", _as_it_is(up), OTHERS)
+        for (a, b), slope, take in values.slopes() if p in op.facts.sight.verified else ():
+            if slope.shape == op.result.shape:
+                instead = functools.partial(_instead, op, a, b, factor, slope)
+                make = _as_it_is(_product(up, take))
+                yield Rewrite(instead, f"{said} times the derivative of {_function(op, a, b)}", make, OTHERS, strange=1)
+
+
+def _before_factors(op: Operation) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield what a product is made of by more than one factor, and the operands that lead to it."""
     run, seen = op.facts.run, {op.node.id}
-    while waiting:
-        node, way = waiting.pop()
+    ways: list[tuple[Any, tuple[int, ...]]] = [(op.node, ())]
+    while ways:
+        node, way = ways.pop()
         if len(way) >= DEEP or node.name not in ("multiply", "divide", "gather"):
             continue
         for k, p in enumerate(node.parents[: 1 if node.name == "divide" else 2]):
-            parent = run.nodes[p] if p >= run.start else None
-            if parent is None or p in seen or not parent.is_float:
-                continue
-            seen.add(p)
-            if way and parent.value.shape == op.result.shape:
-                with np.errstate(all="ignore"):
-                    factor = op.result / parent.value
-                known = np.isfinite(factor).all()
-                mistake = "C6" if known and op.facts.sight.scalar and logistic(op, factor) else "C3" if known and op.facts.derivative(factor) else "B6"
-                yield Rewrite(mistake, f"{op.facts.called(p)} alone", lambda n, v, at, w=(*way, k): _up(n, w, at), "its other factors")
-                for (a, b), slope, take in values.slopes() if p in op.facts.sight.verified else ():
-                    if slope.shape == parent.value.shape:
-                        instead = functools.partial(_instead, op, a, b, factor, slope)
-                        yield Rewrite(instead, f"{op.facts.called(p)} times the derivative of {_function(op, a, b)}", lambda n, v, at, w=(*way, k), t=take: _up(n, w, at) * t(n, at), "its other factors", strange=1)
-            waiting.append((parent, (*way, k)))
+            if p >= run.start and p not in seen and run.nodes[p].is_float:
+                seen.add(p)
+                if way and run.value(p).shape == op.result.shape:
+                    yield p, (*way, k)
+                ways.append((run.nodes[p], (*way, k)))
 
 
-def _up(node: Any, way: tuple[int, ...], at: Any) -> Array:
-    for k in way[:-1]:
-        node = at.sight.run.nodes[node.parents[k]]
-    return np.asarray(at.value(node.parents[way[-1]]))
+def _many(op: Operation, factor: Array) -> str:
+    """Return the mistake of a factor too many."""
+    if not np.isfinite(factor).all():
+        return "B6"
+    if op.facts.sight.scalar and logistic(op, factor):
+        return "C6"
+    return "C3" if op.facts.derivative(factor) else "B6"
+
+
+def _up(way: tuple[int, ...]) -> Take:
+    """Return what takes the value that some operands lead to."""
+
+    def take(node: Any, at: Any) -> Array:
+        for k in way[:-1]:
+            node = at.sight.run.nodes[node.parents[k]]
+        return np.asarray(at.value(node.parents[way[-1]]))
+
+    return take
+
+
+def _product(one: Take, two: Take) -> Take:
+    return lambda node, at: one(node, at) * two(node, at)
+
+
+def _as_it_is(take: Take) -> Make:
+    return lambda node, values, at: take(node, at)
 
 
 def numbers(op: Operation, values: Values) -> Iterator[Rewrite]:
     """A number that means something as a factor, or in the place of another number."""
+    del values
     for c, meaning in op.facts.numbers.items():
-        yield Rewrite(meaning.mistake, f"times {meaning.said}", lambda n, v, at, c=c: c * redone(n, v), strange=1)
-    for place in op.operands:
-        if np.ndim(op.args[place]) == 0 and op.name in ("multiply", "divide", "add", "subtract", "power", "maximum", "minimum"):
-            old = float(op.args[place])
-            for c, meaning in itertools.islice(op.facts.numbers.items(), 80):
-                if c == old:
-                    continue
-                ratio = op.facts.number(c / old if op.name == "multiply" else old / c) if old and op.name in ("multiply", "divide") else None
-                yield Rewrite(ratio.mistake if ratio and ratio.mistake in ("A1", "A2", "A3") else "C3" if op.name in ("add", "subtract", "power") else meaning.mistake, meaning.said,
-                              lambda n, v, at, p=place, c=c: _number(n, v, p, c), f"{old:g}", place, strange=1)
+        yield Rewrite(meaning.mistake, f"times {meaning.said}", then(functools.partial(np.multiply, c)), strange=1)
+    for place in op.operands if op.name in COUNTED else ():
+        if np.ndim(op.args[place]):
+            continue
+        old = float(op.args[place])
+        for c, meaning in itertools.islice(op.facts.numbers.items(), MOST):
+            if c != old:
+                mistake = _number(op, old, c) or meaning.mistake
+                yield Rewrite(mistake, meaning.said, of(place, fixed(c)), f"{old:g}", place, strange=1)
 
 
-def _number(node: Any, values: Any, place: int, c: float) -> Array:
-    args, kwargs = arguments(node, values)
-    return np.asarray(node.func(*args[:place], c, *args[place + 1 :], **kwargs))
-
-
-__all__ = ["by", "derivatives", "numbers", "too_many", "Refused"]
+def _number(op: Operation, old: float, c: float) -> str:
+    """Return the mistake of a number for another where the place tells it, else ""."""
+    if op.name in ("add", "subtract", "power"):
+        return "C3"
+    ratio = op.facts.number(c / old if op.name == "multiply" else old / c) if old else None
+    return ratio.mistake if ratio and ratio.mistake in ("A1", "A2", "A3") else ""

@@ -6,18 +6,40 @@ comparison), E5 and F5 (a mask compared), F6 (ties), G4 (clipping), H3 (precisio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from gradcheck.steps.rewrites.meanings import COMPARED
-from gradcheck.steps.rewrites.table import FOUR, NUMBERS, Array, Operation, Rewrite, alone, by, of, redone, then
+from gradcheck.steps.rewrites.table import FOUR, NUMBERS, Array, Operation, Rewrite, alone, by, fixed, of, then
 
-FUNCTIONS = "sin cos exp tanh log sqrt absolute sign square".split()
-SOFTENED = {"clip": "G4", "minimum": "G4", "maximum": "G4", "round": "H3", "rint": "H3", "trunc": "H3", "floor": "H3", "astype": "H3",
-            "negative": "A1", "tanh": "C2", "exp": "C2"} | dict.fromkeys(COMPARED, "C3")
-FORMS = (("the square of {}", np.square), ("{} without its square", lambda x: np.sqrt(np.abs(x)) * np.sign(x)), ("1 / {}", lambda x: 1 / x),
-         ("(1 - {})", lambda x: 1 - x), ("|{}|", np.abs), ("exp({})", np.exp))
+FUNCTIONS = ("sin", "cos", "exp", "tanh", "log", "sqrt", "absolute", "sign", "square")
+ORDERS = ("greater", "less", "greater_equal", "less_equal")
+EXTREMA = ("maximum", "minimum")
+SOFTENED = {
+    "clip": "G4",
+    "minimum": "G4",
+    "maximum": "G4",
+    "round": "H3",
+    "rint": "H3",
+    "trunc": "H3",
+    "floor": "H3",
+    "astype": "H3",
+    "negative": "A1",
+    "tanh": "C2",
+    "exp": "C2",
+} | dict.fromkeys(COMPARED, "C3")
+FORMS = (
+    ("the square of {}", np.square),
+    ("{} without its square", lambda x: np.sqrt(np.abs(x)) * np.sign(x)),
+    ("1 / {}", lambda x: 1 / x),
+    ("(1 - {})", lambda x: 1 - x),
+    ("|{}|", np.abs),
+    ("exp({})", np.exp),
+)
 
 
 def signs(op: Operation) -> Iterator[Rewrite]:
@@ -25,62 +47,75 @@ def signs(op: Operation) -> Iterator[Rewrite]:
     yield Rewrite("A1", "with the other sign", then(np.negative), several=True)
     if op.name not in FOUR or len(op.args) != 2:
         return
-    numbers = [i for i in op.operands if np.ndim(op.args[i]) == 0]
+    numbers, (one, two) = [i for i in op.operands if np.ndim(op.args[i]) == 0], (op.said(0), op.said(1))
     if op.name in ("add", "subtract"):
-        other = "subtract" if op.name == "add" else "add"
-        form = "C3" if numbers else "A1"  # 1 + a for 1 - a is another derivative
-        yield Rewrite(form, f"{op.said(0)} {'-' if op.name == 'add' else '+'} {op.said(1)}", by(FOUR[other]), op.name, several=True)
-        yield Rewrite(form, f"-{op.said(0)}", of(0, np.negative), op.said(0), 0, several=True)
+        mistake = "C3" if numbers else "A1"  # 1 + a for 1 - a is another derivative
+        other, sign = (np.subtract, "-") if op.name == "add" else (np.add, "+")
+        yield Rewrite(mistake, f"{one} {sign} {two}", by(other), op.name, several=True)
+        yield Rewrite(mistake, f"-{one}", of(0, np.negative), one, 0, several=True)
     if op.name in ("subtract", "divide"):
-        yield Rewrite("A1" if op.name == "subtract" else "B6", "the operands in the other order", by(lambda a, b, f=FOUR[op.name]: f(b, a)), several=True)
+        make = by(functools.partial(_exchanged, FOUR[op.name]))
+        yield Rewrite("A1" if op.name == "subtract" else "B6", f"of {two} and {one} in this order", make, several=True)
     if op.name in ("multiply", "divide") and (not numbers or op.name == "multiply" or numbers == [1]):
-        other = "divide" if op.name == "multiply" else "multiply"
-        mistake = "B6"
-        if numbers == [1] and op.args[1]:
-            meaning = op.facts.number(float(op.args[1]) ** (-2 if op.name == "multiply" else 2)) or op.facts.number(float(op.args[1]))
-            mistake = meaning.mistake if meaning else "A4"
-        yield Rewrite(mistake, f"{other} by {op.said(1)}", by(FOUR[other]), op.name, strange=not numbers, several=True)
-    for other in FOUR:
-        if {other, op.name} not in ({"add", "subtract"}, {"multiply", "divide"}, {op.name}):
-            yield Rewrite("B6", other, by(FOUR[other]), op.name, strange=1)
+        words, inverse = ("divided by", np.divide) if op.name == "multiply" else ("times", np.multiply)
+        mistake = _inverted(op) if numbers == [1] else "B6"
+        yield Rewrite(mistake, f"{one} {words} {two}", by(inverse), op.name, strange=not numbers, several=True)
+    for name, function in FOUR.items():
+        if {name, op.name} not in ({"add", "subtract"}, {"multiply", "divide"}, {op.name}):
+            yield Rewrite("B6", name, by(function), op.name, strange=1)
+
+
+def _exchanged(function: Callable[..., Any], a: Any, b: Any) -> Any:
+    return function(b, a)
+
+
+def _inverted(op: Operation) -> str:
+    """Return the mistake of multiplying by a number for dividing by it, or the other way round."""
+    c = float(op.args[1])
+    meaning = op.facts.number(c ** (-2 if op.name == "multiply" else 2)) or op.facts.number(c) if c else None
+    return meaning.mistake if meaning else "A4"
 
 
 def functions(op: Operation) -> Iterator[Rewrite]:
-    """Another function of the same operands."""
-    if op.name in FUNCTIONS:
-        for other in FUNCTIONS:
-            if other != op.name:
-                yield Rewrite("C3", f"{other} of {op.said(0)}", by(getattr(np, other)), op.name)
-    if op.name in COMPARED | {"maximum", "minimum"}:
-        for other in ("greater", "less", "greater_equal", "less_equal") if op.name in COMPARED else ("maximum", "minimum"):
-            if other != op.name:
-                yield Rewrite("C3", other, by(getattr(np, other)), op.name, several=True)
+    """Another function of the same operands, another exponent, another comparison."""
+    same_kind = (
+        FUNCTIONS if op.name in FUNCTIONS else ORDERS if op.name in COMPARED else EXTREMA if op.name in EXTREMA else ()
+    )
+    for other in same_kind:
+        if other != op.name:
+            yield Rewrite(
+                "C3", f"{other} of {op.said(0)}", by(getattr(np, other)), op.name, several=op.name not in FUNCTIONS
+            )
     if op.name in ("logical_not", "invert"):
         yield Rewrite("C3", "not negated", alone(0), op.name)
-    if op.name == "equal" and op.result.ndim:  # a maximum is told by it: its ties share what comes down
-        for axes in {op.result.ndim: tuple(range(op.result.ndim)), 1: (-1,), 2: (-2, -1)}.values():
-            if len(axes) <= op.result.ndim:
-                yield Rewrite("F6", "shared among the entries that tie", then(lambda m, a=axes: m / np.maximum(m.sum(axis=a, keepdims=True), 1)))
-        yield Rewrite("F6", "the first of the entries that tie", then(_first))
     if op.name == "where" and len(op.args) == 3:
         yield Rewrite("C3", "the two choices exchanged", by(lambda c, a, b: np.where(c, b, a)))
-        for place in (1, 2):
+        for place, c in itertools.product((1, 2), (0.0, 1.0, -1.0)):
             if isinstance(op.args[place], NUMBERS):
-                for c in (0.0, 1.0, -1.0):
-                    yield Rewrite("C3", f"{c:g}", of(place, lambda _, c=c: c), f"{op.args[place]:g}", place)
+                yield Rewrite("C3", f"{c:g}", of(place, fixed(c)), f"{op.args[place]:g}", place)
     if op.name in ("power", "float_power") and len(op.args) == 2 and np.ndim(op.args[1]) == 0:
         for step in (1, -1, 2, -2):
-            yield Rewrite("C3", f"the exponent {float(op.args[1]) + step:g}", of(1, lambda p, s=step: p + s), f"{float(op.args[1]):g}", 1, several=True)
+            exponent = float(op.args[1])
+            make = of(1, functools.partial(np.add, step))
+            yield Rewrite("C3", f"the exponent {exponent + step:g}", make, f"{exponent:g}", 1, several=True)
     if op.name in FOUR and len(op.args) == 2:
-        for place in op.arrays:
-            for said, f in FORMS:
-                yield Rewrite("C3", said.format(op.said(place)), of(place, f), op.said(place), place, strange=1)
+        for place, (said, f) in itertools.product(op.arrays, FORMS):
+            yield Rewrite("C3", said.format(op.said(place)), of(place, f), op.said(place), place, strange=1)
+
+
+def ties(op: Operation) -> Iterator[Rewrite]:
+    """What is equal to a maximum: the entries that tie share what comes down, or the first has it."""
+    if op.name == "equal" and op.result.ndim:
+        for some in {op.result.ndim: tuple(range(op.result.ndim)), 1: (-1,), 2: (-2, -1)}.values():
+            if len(some) <= op.result.ndim:
+                yield Rewrite("F6", "shared among the entries that tie", then(functools.partial(_shared, some)))
+        yield Rewrite("F6", "the first of the entries that tie", then(_first))
 
 
 def precision(op: Operation) -> Iterator[Rewrite]:
-    """What is rounded, clipped or kept in whole numbers, as it is."""
+    """What is kept in whole numbers or single precision, in floats."""
     if op.name in ("zeros", "zeros_like", "empty", "empty_like", "array"):
-        yield Rewrite("H3", "in floats of double precision", lambda n, v, at: np.asarray(redone(n, v), dtype=float))
+        yield Rewrite("H3", "in floats of double precision", then(functools.partial(np.asarray, dtype=float)))
 
 
 def dropped(op: Operation) -> Iterator[Rewrite]:
@@ -94,7 +129,9 @@ def dropped(op: Operation) -> Iterator[Rewrite]:
                 yield Rewrite(SOFTENED[op.name], f"{op.said(place)} as it is", alone(place), op.name)
             continue
         lost = [op.args[i] for i in op.operands[:2] if i != place]
-        yield Rewrite(_too_many(op, place, lost[0] if lost else None), f"{op.said(place)} alone", alone(place), _with(op, place))
+        yield Rewrite(
+            _too_many(op, place, lost[0] if lost else None), f"{op.said(place)} alone", alone(place), _with(op, place)
+        )
 
 
 def _with(op: Operation, place: int) -> str:
@@ -145,9 +182,21 @@ def logistic(op: Operation, value: Array) -> bool:
     """Whether a factor is p(1 - p) of probabilities p: what a loss has taken into account already."""
     for node in op.facts.run.nodes[: op.node.id]:
         p = node.value
-        if isinstance(p, np.ndarray) and p.dtype.kind == "f" and p.shape == value.shape and p.size and 0 < p.min() and p.max() < 1 and np.allclose(p * (1 - p), value):
+        if (
+            isinstance(p, np.ndarray)
+            and p.dtype.kind == "f"
+            and p.shape == value.shape
+            and p.size
+            and p.min() > 0
+            and p.max() < 1
+            and np.allclose(p * (1 - p), value)
+        ):
             return True
     return False
+
+
+def _shared(axes: tuple[int, ...], mask: Array) -> Array:
+    return np.asarray(mask / np.maximum(mask.sum(axis=axes, keepdims=True), 1))
 
 
 def _first(mask: Array) -> Array:

@@ -10,37 +10,48 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.steps.rewrites.table import Array, Operation, Rewrite, redone
-from gradcheck.steps.rewrites.values import Seen, Values
+from gradcheck.steps.rewrites.table import Array, Make, Operation, Rewrite, Take, over, redone
+from gradcheck.steps.rewrites.values import Values
+
+SUM = 1e-9  # how near to one probabilities sum up
 
 
 def jacobians(op: Operation, values: Values) -> Iterator[Rewrite]:
-    """The pullback of a softmax of the forward, of what comes out or of an operand."""
+    """The pullback of a softmax of the forward, of what comes out or of a cotangent that it is made of."""
     for each in values.seen:
-        p = each.value
+        p, said = each.value, op.facts.called(each.node)
         if p.shape != op.result.shape or p.size < 2:
             continue
         if 0 < p.min() and p.max() < 1:
-            yield Rewrite("C6", f"without the factor {op.facts.called(each.node)} * (1 - {op.facts.called(each.node)})", lambda n, v, at, e=each: redone(n, v) / (e.take(n, at) * (1 - e.take(n, at))), strange=1)
+            yield Rewrite("C6", f"without the factor {said} * (1 - {said})", over(_diagonal(each.take)), strange=1)
         for axis in range(p.ndim):
-            for form, said in ((np.asarray, "softmax"), (np.exp, "logarithm of a softmax")):
+            for form, what in ((np.asarray, "softmax"), (np.exp, "logarithm of a softmax")):
                 q = form(p)
-                if q.min() > 0 and np.abs(q.sum(axis) - 1).max() < 1e-9 and p.shape[axis] > 1:
-                    for get, stands in _vectors(op, values):
-                        yield Rewrite("C6", f"the whole Jacobian of the {said} {op.facts.called(each.node)}", _pulled(each, form, axis, get), stands)
+                if q.min() > 0 and np.abs(q.sum(axis) - 1).max() < SUM and p.shape[axis] > 1:
+                    for vector, stands in _vectors(op, values):
+                        make = _pulled(each.take, form, axis, vector)
+                        yield Rewrite("C6", f"the whole Jacobian of the {what} {said}", make, stands)
 
 
-def _vectors(op: Operation, values: Values) -> Iterator[tuple[Callable[[Any, Any, Any], Array], str]]:
+def _vectors(op: Operation, values: Values) -> Iterator[tuple[Make, str]]:
     """Yield what could be the cotangent that comes in: the result, or a true cotangent that it is made of."""
-    yield lambda node, v, at: redone(node, v), ""
+    yield (lambda node, v, at: redone(node, v)), ""
     for each in values.seen:
-        if each.value.shape == op.result.shape and each.node in op.facts.sight.carrying and each.node >= op.facts.run.start:
-            yield lambda node, v, at, e=each: e.take(node, at), "its diagonal"
+        if each.value.shape == op.result.shape and each.node in op.facts.sight.carrying and each.node >= op.facts.start:
+            yield _as_it_is(each.take), "its diagonal"
 
 
-def _pulled(each: Seen, form: Callable[[Array], Array], axis: int, get: Callable[[Any, Any, Any], Array]) -> Any:
+def _as_it_is(take: Take) -> Make:
+    return lambda node, v, at: take(node, at)
+
+
+def _diagonal(take: Take) -> Take:
+    return lambda node, at: take(node, at) * (1 - take(node, at))
+
+
+def _pulled(take: Take, form: Callable[[Array], Array], axis: int, vector: Make) -> Make:
     def make(node: Any, values: Any, at: Any) -> Array:
-        d, p = get(node, values, at), form(each.take(node, at))
+        d, p = vector(node, values, at), form(take(node, at))
         if form is np.exp:
             return np.asarray(d - p * d.sum(axis, keepdims=True))
         return np.asarray(p * (d - (p * d).sum(axis, keepdims=True)))

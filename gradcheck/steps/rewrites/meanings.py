@@ -38,7 +38,7 @@ class Meanings:
     """The facts of a run that say which mistake a rewrite undoes."""
 
     def __init__(self, sight: Sight) -> None:
-        self.sight, self.run = sight, sight.run
+        self.sight, self.run, self.start = sight, sight.run, sight.run.start
         self.forward = self.run.nodes[: self.run.start]
 
     def called(self, i: int) -> str:
@@ -49,7 +49,11 @@ class Meanings:
         if not node.site.frames and len(node.parents) == 1 and node.parents[0] >= 0:  # no line of the user's made it
             return self.called(node.parents[0])
         after = self.run.nodes[i + 1 : i + 4]
-        if node.kind == "gather" and len(node.parents) == 1 and any(n.kind == "op" and n.site.frames == node.site.frames for n in after):
+        if (
+            node.kind == "gather"
+            and len(node.parents) == 1
+            and any(n.kind == "op" and n.site.frames == node.site.frames for n in after)
+        ):
             turned = node.value.ndim == 2 and node.value.shape == self.run.value(node.parents[0]).shape[::-1]
             return self.called(node.parents[0]) + ".T" * turned  # read on the way into an operation
         where = "" if i >= self.run.start else f" (line {node.site.line} of the forward)"
@@ -88,13 +92,18 @@ class Meanings:
             means = {n for n, alone in self._totals if not alone} or {n for n, _ in self._totals}
         divided = {round(c) for c in self.divisors if abs(c - round(c)) < 1e-9}
         scalar = all(np.size(bar) == 1 for bar in self.run.cotangent)
-        return frozenset(found | ({n for n in (leading & means) | ((leading | columns) & divided) if n > 1} if scalar else set()))
+        return frozenset(
+            found | ({n for n in (leading & means) | ((leading | columns) & divided) if n > 1} if scalar else set())
+        )
 
     def _apart(self, k: int, axis: int, at: int) -> set[tuple[str, int]]:
         """Return the inputs, and their axes, of which one sample alone matters to one sample of an output."""
         bar = np.zeros(self.run.cotangent[k].shape)
         np.moveaxis(bar, axis, 0)[at] = np.moveaxis(self.run.cotangent[k], axis, 0)[at]
-        bars = adjoint(self.run._replace(cotangent=[bar if j == k else 0 * each for j, each in enumerate(self.run.cotangent)]), self.sight.pulls).nodes
+        bars = adjoint(
+            self.run._replace(cotangent=[bar if j == k else 0 * each for j, each in enumerate(self.run.cotangent)]),
+            self.sight.pulls,
+        ).nodes
         found, n = set(), bar.shape[axis]
         for path, i in self.run.leaf.items():
             for other, m in enumerate(np.shape(bars.get(i, 0.0))):
@@ -120,7 +129,11 @@ class Meanings:
         """The leading sizes of what is summed up to one number, and whether that is made of one argument alone."""
         found, above = set(), dict[int, frozenset[int]]()
         for node in self.forward:
-            above[node.id] = frozenset({node.id}) if node.kind == "leaf" else frozenset().union(*(above.get(p, frozenset()) for p in node.parents))
+            above[node.id] = (
+                frozenset({node.id})
+                if node.kind == "leaf"
+                else frozenset().union(*(above.get(p, frozenset()) for p in node.parents))
+            )
             if node.name in ("sum", "dot", "vdot") and node.parents and np.size(node.value) == 1:
                 found |= {(n, len(above[node.id]) < 2) for n in self.run.value(node.parents[0]).shape[:1] if n > 1}
         return found
@@ -141,7 +154,12 @@ class Meanings:
     def numbers(self) -> dict[float, Meaning]:
         """The numbers that mean something, as factors that are missing, the plainest first."""
         found: dict[float, Meaning] = {}
-        for value, mistake, said in itertools.chain(self._given(), ((float(n), "A2", f"{n}, the number of samples") for n in self.batch), [(2.0, "A4", "2")], self._sizes()):
+        for value, mistake, said in itertools.chain(
+            self._given(),
+            ((float(n), "A2", f"{n}, the number of samples") for n in self.batch),
+            [(2.0, "A4", "2")],
+            self._sizes(),
+        ):
             for c, words in ((value, said), (1.0 / value, f"1/{said}")):
                 if c != 1 and math.isfinite(c):
                     found.setdefault(c, Meaning(self._of_batch(c) or mistake, words))
@@ -174,7 +192,9 @@ class Meanings:
         counts = set(self.batch) | {n * m for n in self.batch for m in self._trailing}
         for shape in self._averaged:
             if shape[0] in self.batch or not self.batch:
-                counts |= {math.prod(some) for r in range(1, len(shape) + 1) for some in itertools.combinations(shape, r)} - {1}
+                counts |= {
+                    math.prod(some) for r in range(1, len(shape) + 1) for some in itertools.combinations(shape, r)
+                } - {1}
         if not any(math.isclose(n, each, rel_tol=1e-9) for each in counts):
             return ""
         return "A2" if c < 1 or not any(math.isclose(n, d, rel_tol=1e-9) for d in self.divisors) else "A3"
@@ -189,13 +209,35 @@ class Meanings:
             if self.run.value(i).size == 1 and (value := float(self.run.value(i).ravel()[0])) > 0:
                 yield value, "A5", path
         outs = [self.run.value(i) for i in self.run.outs if i >= 0 and np.ndim(self.run.value(i)) > 2]
-        windows = {self.run.value(i).size // out.size for i in self.run.leaf.values() for out in outs if self.run.value(i).ndim == out.ndim}
-        windows |= {round(math.sqrt(n)) for n in self._pooled} | self._pooled | {math.prod(np.shape(node.value)[-2:]) for node in self.forward if np.ndim(node.value) >= (2 if node.kind == "gather" else 4)}
+        windows = {
+            self.run.value(i).size // out.size
+            for i in self.run.leaf.values()
+            for out in outs
+            if self.run.value(i).ndim == out.ndim
+        }
+        windows |= (
+            {round(math.sqrt(n)) for n in self._pooled}
+            | self._pooled
+            | {
+                math.prod(np.shape(node.value)[-2:])
+                for node in self.forward
+                if np.ndim(node.value) >= (2 if node.kind == "gather" else 4)
+            }
+        )
         for node in self.forward:
             for each in (*node.args, *node.kwargs.values()):
-                if isinstance(each, NUMBERS) and not isinstance(each, bool) and each not in (0, 1) and math.isfinite(each):
+                if (
+                    isinstance(each, NUMBERS)
+                    and not isinstance(each, bool)
+                    and each not in (0, 1)
+                    and math.isfinite(each)
+                ):
                     value = abs(float(each))
-                    yield value, "A5" if value in windows else "A4", f"the {value:.4g} of line {node.site.line} of the forward"
+                    yield (
+                        value,
+                        "A5" if value in windows else "A4",
+                        f"the {value:.4g} of line {node.site.line} of the forward",
+                    )
             if node.name == "mean" and node.parents and node.value.size:
                 value = self.run.value(node.parents[0]).size / node.value.size
                 yield value, "A5", f"the {value:g} of the mean in line {node.site.line} of the forward"
@@ -203,19 +245,31 @@ class Meanings:
     @functools.cached_property
     def _pooled(self) -> set[int]:
         """How many entries the forward averages where it keeps the samples apart."""
-        shapes = [(self.run.value(node.parents[0]).shape, node.value) for node in self.forward if node.name == "mean" and node.parents]
+        shapes = [
+            (self.run.value(node.parents[0]).shape, node.value)
+            for node in self.forward
+            if node.name == "mean" and node.parents
+        ]
         return {math.prod(shape) // value.size for shape, value in shapes if value.ndim and value.shape[0] == shape[0]}
 
     def _sizes(self) -> Iterator[tuple[float, str, str]]:
         """Yield sizes of arguments, and products of sizes."""
         shapes = {path: self.run.value(i).shape for path, i in list(self.run.leaf.items())[:MOST]}
-        shapes |= {f"output {k + 1}" if k else "the output": np.shape(self.run.value(i)) for k, i in enumerate(self.run.outs) if i >= 0}
+        shapes |= {
+            f"output {k + 1}" if k else "the output": np.shape(self.run.value(i))
+            for k, i in enumerate(self.run.outs)
+            if i >= 0
+        }
         for count in (1, 2, 3):
             for path, shape in shapes.items():
                 for axes in itertools.combinations(range(len(shape)), count):
                     n = math.prod(shape[a] for a in axes)
                     if n > 1:
-                        yield float(n), "A2" if count == 1 and n in self.batch else "A5" if count > 1 else "A4", " * ".join(f"{path}.shape[{a}]" for a in axes)
+                        yield (
+                            float(n),
+                            "A2" if count == 1 and n in self.batch else "A5" if count > 1 else "A4",
+                            " * ".join(f"{path}.shape[{a}]" for a in axes),
+                        )
 
     # -- factors and terms
 
@@ -229,7 +283,10 @@ class Meanings:
 
     def bias(self, value: Array) -> bool:
         """Whether an argument is a line beside arguments that are tables."""
-        tables = any(self.run.value(i).ndim >= 2 and max(self.run.value(i).shape) < self.run.value(i).size for i in self.run.leaf.values())
+        tables = any(
+            self.run.value(i).ndim >= 2 and max(self.run.value(i).shape) < self.run.value(i).size
+            for i in self.run.leaf.values()
+        )
         return tables and max(value.shape, default=1) == value.size
 
     def updated(self, old: Array, value: Array) -> bool:
@@ -267,7 +324,11 @@ class Meanings:
 
     def after(self, sight: Sight, i: int) -> list[tuple[int, Array]]:
         """Return what is done with a value of the forward by element and nothing else, and the derivative up to there."""
-        found, slope, shape = list[tuple[int, Array]](), np.ones(np.shape(sight.run.value(i))), np.shape(sight.run.value(i))
+        found, slope, shape = (
+            list[tuple[int, Array]](),
+            np.ones(np.shape(sight.run.value(i))),
+            np.shape(sight.run.value(i)),
+        )
         while len(uses := sight.uses.get(i, ())) == 1:
             i, k = uses[0]
             if not is_by_element(sight.run.nodes[i]) or sight.run.nodes[i].value.shape != shape:

@@ -13,15 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.steps.nodes import gather
+from gradcheck.steps.rewrites.axes import axes
 from gradcheck.steps.rewrites.meanings import Meanings
 from gradcheck.steps.rewrites.table import Array, Operation, Refused, Rewrite, arguments
+from gradcheck.steps.nodes import gather
 
 FEW = 5  # axes of which all orders are tried
 SHIFTS = 3  # places by which a part that is cut out may be away
 MOST = 20_000  # cells of one access, over all turns, that are moved
 
 Cells = Array  # of a buffer, by their number
+Indices = list[Array]  # the places of cells along each axis
 Held = tuple[Array, Array, tuple[int, ...]]  # cell by cell, which of some nodes and where in it
 
 
@@ -33,12 +35,14 @@ class Access(NamedTuple):
         writes: how many of them write.
         ids: the nodes of the first site, by turn.
         shape: the shape of what they read from or write into.
+        buffers: what these are, by id.
     """
 
     sites: tuple[Any, ...]
     writes: int
     ids: tuple[int, ...]
     shape: tuple[int, ...]
+    buffers: frozenset[int]
 
 
 class Move(NamedTuple):
@@ -65,18 +69,20 @@ def accesses(run: Any, start: int, stop: int) -> list[Access]:
     """Return what nodes read and write; sites with the same cells at all turns are one access."""
     sites: dict[Any, list[Any]] = {}
     for node in run.nodes[start:stop]:
-        if node.memory is not None and node.memory[1] is not None and node.site.frames and node.kind in ("gather", "op"):
+        if node.memory is not None and node.memory[1] is not None and node.site.frames:
             sites.setdefault(node.site, []).append(node)
     groups: dict[Any, list[list[Any]]] = {}
     for nodes in sites.values():
-        shape = nodes[0].memory[0].root.shape
-        if sum(node.memory[1].size for node in nodes) <= MOST and all(node.memory[0].root.shape == shape for node in nodes):
-            key = shape, len(nodes), tuple(node.memory[1].tobytes() for node in nodes)
+        shapes = {node.memory[0].root.shape for node in nodes}
+        if len(shapes) == 1 and sum(node.memory[1].size for node in nodes) <= MOST:
+            key = shapes.pop(), len(nodes), tuple(node.memory[1].tobytes() for node in nodes)
             groups.setdefault(key, []).append(nodes)
     found = []
     for (shape, *_), some in groups.items():
         some.sort(key=lambda nodes: nodes[0].kind == "gather")
-        found.append(Access(tuple(nodes[0].site for nodes in some), sum(nodes[0].kind == "op" for nodes in some), tuple(n.id for n in some[0]), shape))
+        buffers = frozenset(id(node.memory[0]) for nodes in some for node in nodes)
+        writes, ids = sum(nodes[0].kind == "op" for nodes in some), tuple(node.id for node in some[0])
+        found.append(Access(tuple(nodes[0].site for nodes in some), writes, ids, shape, buffers))
     return found
 
 
@@ -90,54 +96,41 @@ def nodes_of(run: Any, site: Any) -> list[int]:
 
 def moves(run: Any, facts: Meanings, access: Access) -> Iterator[Move]:
     """Yield other cells for an access, those of the forward first."""
-    writes = [s for s in access.sites[: access.writes] if s.name.startswith(("setitem", "fill"))]
-    if writes:
+    if any(site.name.startswith(("setitem", "fill")) for site in access.sites[: access.writes]):
         yield Move("E1", "added to what is there, not written over it", access, None)
-    image = len([n for n in access.shape if n > 1]) >= 2
-    for site, other in _duals(run, access):
-        for order, said in ((1, ""), (-1, ", from the last on")):
-            yield Move("F1" if said else "F2" if image and not facts.over_time else "G3", f"at the places of line {site.line} of the forward{said}", access,
-                       functools.partial(_of_forward, access, site, order), 0 if order == 1 else 1)
-        del other
-    yield from _mirrored(access, facts)
+    image = len(_wide(access)) >= 2 and not facts.over_time
+    for site, (order, said) in itertools.product(_duals(run, access), ((1, ""), (-1, ", from the last on"))):
+        mistake = "F1" if said else "F2" if image else "G3"
+        cells = functools.partial(_of_forward, access, site, order)
+        yield Move(mistake, f"at the places of line {site.line} of the forward{said}", access, cells, order < 0)
+    for some, whole in itertools.product(_some(access), (True, False)):
+        mistake = "F1" if len(some) == 2 or not facts.over_time else "G3"
+        cells = _moved(access, functools.partial(_mirrored, some, whole))
+        yield Move(mistake, f"counted from the other end along {axes(some)}", access, cells, len(some) == 1)
     yield from _shifted(run, access, facts)
     for i, j in itertools.combinations(range(len(access.shape)), 2):
-        yield Move("F4", f"have its places along axes {i} and {j} exchanged", access, _moved(access, lambda at, _, i=i, j=j: [at[j if a == i else i if a == j else a] for a in range(len(at))]), 1)
+        cells = _moved(access, functools.partial(_exchanged, i, j))
+        yield Move("F4", f"at the places with axes {i} and {j} exchanged", access, cells, strange=1)
     for times, beside in itertools.product((2, 3), _beside(run, access)):
-        yield Move("F2", f"begin at {times} times the place of what is read in line {beside.line}", access, functools.partial(_spaced, access, beside, times - 1), 1)
-    for times in (2, 3):
-        for axes in _some(access):
-            yield Move("F2", f"begin at {times} times its place along {_axes(axes)}", access,
-                       _moved(access, lambda at, _, t=times, s=axes: [x + (t - 1) * (x.min(initial=10**9)) if a in s else x for a, x in enumerate(at)]), 1)
+        cells = functools.partial(_spaced, access, beside, times - 1)
+        yield Move("F2", f"at {times} times the places that are read in line {beside.line}", access, cells, strange=1)
+    for times, some in itertools.product((2, 3), _some(access)):
+        cells = _moved(access, functools.partial(_strided, times - 1, some))
+        yield Move("F2", f"at {times} times the place where it begins along {axes(some)}", access, cells, strange=1)
 
 
-def _duals(run: Any, access: Access) -> Iterator[tuple[Any, Access]]:
-    """Yield the sites of the forward that read or write as many cells, at as many turns, of what has the same shape."""
+def _duals(run: Any, access: Access) -> list[Any]:
+    """Return the sites of the forward that read or write as many cells, at as many turns, of what has the same shape."""
     size = [run.nodes[i].memory[1].shape for i in access.ids]
-    for other in accesses(run, 0, run.start):
-        if other.shape == access.shape and [run.nodes[i].memory[1].shape for i in other.ids] == size:
-            yield other.sites[0], other
+    others = [other for other in accesses(run, 0, run.start) if other.shape == access.shape]
+    return [each.sites[0] for each in others if [run.nodes[i].memory[1].shape for i in each.ids] == size]
 
 
 def _beside(run: Any, access: Access) -> list[Any]:
     """Return the sites of the backward that read one cell at each turn of an access, of what has as many axes."""
-    others = accesses(run, run.start, len(run.nodes))
-    return [other.sites[0] for other in others if other.sites[0] not in access.sites and len(other.ids) == len(access.ids)
-            and len(other.shape) == len(access.shape) and run.nodes[other.ids[0]].memory[1].size == 1]
-
-
-def _spaced(access: Access, beside: Any, times: int, run: Any) -> dict[int, Cells]:
-    """Return the cells so many times the place of a read further along the last two axes."""
-    found = {}
-    for own in access.sites:
-        for i, j in zip(nodes_of(run, own), nodes_of(run, beside), strict=True):
-            shape, other = run.nodes[i].memory[0].root.shape, run.nodes[j].memory
-            by = np.unravel_index(other[1].ravel()[0], other[0].root.shape)
-            new = [x + times * by[a] if a >= len(shape) - 2 else x for a, x in enumerate(np.unravel_index(run.nodes[i].memory[1], shape))]
-            if any((x >= n).any() for x, n in zip(new, shape, strict=True)):
-                raise Refused
-            found[i] = np.ravel_multi_index(tuple(new), shape)
-    return found
+    others = [other for other in accesses(run, run.start, len(run.nodes)) if other.sites[0] not in access.sites]
+    alike = [o for o in others if len(o.ids) == len(access.ids) and len(o.shape) == len(access.shape)]
+    return [other.sites[0] for other in alike if run.nodes[other.ids[0]].memory[1].size == 1]
 
 
 def _of_forward(access: Access, site: Any, order: int, run: Any) -> dict[int, Cells]:
@@ -145,53 +138,83 @@ def _of_forward(access: Access, site: Any, order: int, run: Any) -> dict[int, Ce
     return {i: new for own in access.sites for i, new in zip(nodes_of(run, own), cells, strict=True)}
 
 
-def _mirrored(access: Access, facts: Meanings) -> Iterator[Move]:
-    for axes in _some(access):
-        for whole in (True, False):  # of the whole array, or of the part that is read
+def _spaced(access: Access, beside: Any, times: int, run: Any) -> dict[int, Cells]:
+    """Return the cells so many times the place of a read further along the last two axes."""
+    by = {}
+    for i, own in ((i, own) for own in access.sites for i in nodes_of(run, own)):
+        buffer, cells = run.nodes[nodes_of(run, beside)[run.nodes[i].turn]].memory
+        by[i] = [int(x.ravel()[0]) for x in np.unravel_index(cells, buffer.root.shape)], own
 
-            def mirror(at: list[Array], shape: tuple[int, ...], axes: tuple[int, ...] = axes, whole: bool = whole) -> list[Array]:
-                return [(shape[a] - 1 - x if whole else x.max(initial=0) + x.min(initial=0) - x) if a in axes else x for a, x in enumerate(at)]
+    def spaced(node: int, at: Indices) -> Indices:
+        return [x + times * by[node][0][a] if a >= len(at) - 2 else x for a, x in enumerate(at)]
 
-            mistake = "F1" if len(axes) == 2 or not facts.over_time else "G3"
-            yield Move(mistake, f"counted from the other end along {_axes(axes)}", access, _moved(access, mirror), 0 if len(axes) == 2 else 1)
+    return {i: _changed(run, i, functools.partial(spaced, i)) for i in by}
 
 
 def _shifted(run: Any, access: Access, facts: Meanings) -> Iterator[Move]:
-    few = len(access.ids) <= 2
-    steps = [s for s in range(-SHIFTS, SHIFTS + 1)] if few else [-1, 0, 1]
-    axes = [a for a, n in enumerate(access.shape) if n > 1][-3:]
-    spans = [np.ptp(np.unravel_index(run.nodes[access.ids[0]].memory[1], access.shape)[a]) + 1 < access.shape[a] for a in axes]
-    for by in sorted(itertools.product(*(steps if free else [0] for free in spans)), key=lambda b: (sum(map(bool, b)), sum(map(abs, b)))):
-        if not any(by) or (not few and sum(map(bool, by)) > 1):
+    """Yield the places so many cells before or after: of what is done once along several axes at once."""
+    once, wide = len(access.ids) <= 2, _wide(access)[-3:]
+    first = np.unravel_index(run.nodes[access.ids[0]].memory[1], access.shape)
+    steps = range(-SHIFTS, SHIFTS + 1) if once else range(-1, 2)
+    free = [steps if np.ptp(first[a]) + 1 < access.shape[a] else (0,) for a in wide]
+    for by in sorted(itertools.product(*free), key=lambda b: (sum(map(bool, b)), sum(map(abs, b)))):
+        several = sum(map(bool, by)) > 1
+        if not any(by) or (several and not once):
             continue
-        shift = dict(zip(axes, by, strict=True))
-        mistake = "F3" if few and sum(map(bool, by)) > 1 else "G3" if facts.over_time else "F3" if len(access.shape) > 2 else "B6"
+        shift = dict(zip(wide, by, strict=True))
+        mistake = "F3" if several else "G3" if facts.over_time else "F3" if len(access.shape) > 2 else "B6"
         said = " and ".join(f"{step:+d} along axis {a}" for a, step in shift.items() if step)
-        yield Move(mistake, said, access, _moved(access, lambda at, _, s=shift: [x + s.get(a, 0) for a, x in enumerate(at)]), 1)
+        yield Move(mistake, f"at the places {said}", access, _moved(access, functools.partial(_added_to, shift)), 1)
 
 
-def _moved(access: Access, change: Callable[[list[Array], tuple[int, ...]], list[Array]]) -> Callable[[Any], dict[int, Cells]]:
+def _mirrored(some: tuple[int, ...], whole: bool, at: Indices, shape: tuple[int, ...]) -> Indices:
+    """Return places counted from the other end of the array, or of the part that is read."""
+    ends = [n - 1 if whole else int(x.max(initial=0)) + int(x.min(initial=0)) for x, n in zip(at, shape, strict=True)]
+    return [end - x if a in some else x for a, (x, end) in enumerate(zip(at, ends, strict=True))]
+
+
+def _exchanged(i: int, j: int, at: Indices, shape: tuple[int, ...]) -> Indices:
+    del shape
+    return [at[j if a == i else i if a == j else a] for a in range(len(at))]
+
+
+def _strided(times: int, some: tuple[int, ...], at: Indices, shape: tuple[int, ...]) -> Indices:
+    del shape
+    return [x + times * x.min(initial=int(x.max(initial=0))) if a in some else x for a, x in enumerate(at)]
+
+
+def _added_to(shift: dict[int, int], at: Indices, shape: tuple[int, ...]) -> Indices:
+    del shape
+    return [x + shift.get(a, 0) for a, x in enumerate(at)]
+
+
+def _moved(access: Access, change: Callable[[Indices, tuple[int, ...]], Indices]) -> Callable[[Any], dict[int, Cells]]:
     def cells(run: Any) -> dict[int, Cells]:
-        found = {}
-        for i in (i for site in access.sites for i in nodes_of(run, site)):
-            buffer, old = run.nodes[i].memory
-            shape = buffer.root.shape
-            new = change(list(np.unravel_index(old, shape)), shape)
-            if any((x < 0).any() or (x >= n).any() for x, n in zip(new, shape, strict=True)):
-                raise Refused
-            found[i] = np.ravel_multi_index(tuple(new), shape)
-        return found
+        ids = [i for site in access.sites for i in nodes_of(run, site)]
+        shape = run.nodes[access.ids[0]].memory[0].root.shape
+        return {i: _changed(run, i, lambda at: change(at, shape)) for i in ids}
 
     return cells
 
 
+def _changed(run: Any, i: int, change: Callable[[Indices], Indices]) -> Cells:
+    """Return the cells of a node with their places along the axes changed."""
+    buffer, cells = run.nodes[i].memory
+    shape = buffer.root.shape
+    new = change(list(np.unravel_index(cells, shape)))
+    if any((x < 0).any() or (x >= n).any() for x, n in zip(new, shape, strict=True)):
+        raise Refused
+    return np.asarray(np.ravel_multi_index(tuple(new), shape))
+
+
+def _wide(access: Access) -> list[int]:
+    return [a for a, n in enumerate(access.shape) if n > 1]
+
+
 def _some(access: Access) -> list[tuple[int, ...]]:
-    axes = [a for a, n in enumerate(access.shape) if n > 1]
-    return [tuple(axes[-2:])] * (len(axes) > 1) + [(a,) for a in axes]
-
-
-def _axes(axes: tuple[int, ...]) -> str:
-    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {axes[0]} and {axes[1]}"
+    """Return the last two axes together, and each by itself."""
+    wide = _wide(access)
+    return [tuple(wide[-2:])] * (len(wide) > 1) + [(a,) for a in wide]
 
 
 # -- what an operation reads
@@ -199,14 +222,16 @@ def _axes(axes: tuple[int, ...]) -> str:
 
 def reads(op: Operation) -> Iterator[Rewrite]:
     """An operand that is read from the other end of what it is read of; a view with its axes in another order."""
+    run = op.facts.run
     for place in (i for i in op.operands[:3] if op.parent(i) >= 0):
-        source = _source(op.facts.run, op.parent(place))
-        axes = [a for a, n in enumerate(np.shape(op.facts.run.value(source)) if source >= 0 else ()) if n > 1]
-        for some in [tuple(axes[-2:])] * (len(axes) > 1) + [(a,) for a in axes]:
+        source = _source(run, op.parent(place))
+        wide = [a for a, n in enumerate(np.shape(run.value(source))) if n > 1] if source >= 0 else []
+        for some in [tuple(wide[-2:])] * (len(wide) > 1) + [(a,) for a in wide]:
             mistake = "F1" if len(some) == 2 or not op.facts.over_time else "G3"
-            yield Rewrite(mistake, f"counted from the other end along {_axes(some)}", _from_end(place, some), op.said(place), place, strange=len(some) == 1)
-    source = _source(op.facts.run, op.node.id)
-    shape = np.shape(op.facts.run.value(source)) if source >= 0 else ()
+            said, make = f"counted from the other end along {axes(some)}", _from_end(place, some)
+            yield Rewrite(mistake, said, make, op.said(place), place, strange=len(some) == 1)
+    source = _source(run, op.node.id)
+    shape = np.shape(run.value(source)) if source >= 0 else ()
     if source >= 0 and np.prod(shape) == op.result.size and 2 <= len(shape) <= FEW:
         for order in list(itertools.permutations(range(len(shape))))[1:]:
             yield Rewrite("B1", f"with its axes in the order {order} first", functools.partial(_ordered, order))
@@ -243,7 +268,11 @@ def _from_end(place: int, axes: tuple[int, ...]) -> Any:
 def replayed(move: Move, run: Any) -> dict[int, Callable[[Sequence[Array], Any], Array]]:
     """Return what to compute at the nodes that a move changes: reads of other cells, writes that add up."""
     cells = move.cells(run) if move.cells else {}
-    adds = {i for site in move.access.sites[: move.access.writes] for i in nodes_of(run, site)} if move.cells is None else set()
+    adds = (
+        {i for site in move.access.sites[: move.access.writes] for i in nodes_of(run, site)}
+        if move.cells is None
+        else set()
+    )
     buffers = {id(run.nodes[i].memory[0]) for i in (*cells, *adds)}
     new, old = _Contents(), _Contents()  # with the move, and as it was
     found: dict[int, Callable[[Sequence[Array], Any], Array]] = {}

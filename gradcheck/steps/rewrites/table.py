@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Make = Callable[[Any, Sequence[Array], "At"], Array]
+Take = Callable[[Any, "At"], Array]  # from a node and what is at hand in a replay
 
 FOUR = {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide}
 PRODUCTS = ("matmul", "dot", "outer", "einsum", "tensordot", "multiply")
 NUMBERS = int | float | np.number
 
 
-class Refused(Exception):  # noqa: N818  (no error: a rewrite that cannot be done here)
+class Refused(Exception):
     """A rewrite that cannot be done at this operation."""
 
 
@@ -76,7 +77,11 @@ class Operation:
     @property
     def operands(self) -> list[int]:
         """The arguments that are arrays or numbers."""
-        return [i for i, each in enumerate(self.args) if isinstance(each, np.ndarray | float | int) and not isinstance(each, bool)]
+        return [
+            i
+            for i, each in enumerate(self.args)
+            if isinstance(each, np.ndarray | float | int) and not isinstance(each, bool)
+        ]
 
     def parent(self, place: int) -> int:
         """Return the node that an argument is, -1 where it is none."""
@@ -99,7 +104,8 @@ Table = Callable[[Operation], Iterator[Rewrite]]
 
 def arguments(node: Any, values: Sequence[Array]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return what the function of a node is given."""
-    return node.compute(values, func=lambda *args, **kwargs: (args, kwargs))
+    given: tuple[tuple[Any, ...], dict[str, Any]] = node.compute(values, func=lambda *args, **kwargs: (args, kwargs))
+    return given
 
 
 def redone(node: Any, values: Sequence[Array]) -> Array:
@@ -112,28 +118,53 @@ def by(function: Callable[..., Any]) -> Make:
     return lambda node, values, at: np.asarray(function(*arguments(node, values)[0]))
 
 
-def of(place: int, change: Callable[[Any], Any]) -> Make:
-    """Return the rewrite that does the operation on one argument changed."""
-
-    def make(node: Any, values: Sequence[Array], at: At) -> Array:
-        args, kwargs = arguments(node, values)
-        return np.asarray(node.func(*args[:place], change(args[place]), *args[place + 1 :], **kwargs))
-
-    return make
-
-
 def then(change: Callable[[Array], Any]) -> Make:
     """Return the rewrite that changes the result."""
     return lambda node, values, at: np.asarray(change(redone(node, values)))
 
 
-def alone(place: int, shape: tuple[int, ...] | None = None) -> Make:
+def first(change: Callable[[Array], Any]) -> Make:
+    """Return the rewrite that does something else with the first argument."""
+    return lambda node, values, at: np.asarray(change(np.asarray(arguments(node, values)[0][0])))
+
+
+def of(place: int, change: Callable[[Any], Any]) -> Make:
+    """Return the rewrite that does the operation on one argument changed."""
+    return with_taken(place, lambda node, at: None, lambda old, _: change(old))
+
+
+def times(take: Take) -> Make:
+    """Return the rewrite that multiplies the result by what is taken."""
+    return lambda node, values, at: redone(node, values) * take(node, at)
+
+
+def over(take: Take) -> Make:
+    """Return the rewrite that divides the result by what is taken."""
+    return lambda node, values, at: redone(node, values) / take(node, at)
+
+
+def with_taken(place: int, take: Callable[[Any, At], Any], change: Callable[[Any, Any], Any] | None = None) -> Make:
+    """Return the rewrite with what is taken in an argument's place, or a ``change`` of the argument and it."""
+
+    def make(node: Any, values: Sequence[Array], at: At) -> Array:
+        args, kwargs = arguments(node, values)
+        new = take(node, at)
+        new = new if change is None else change(args[place], new)
+        return np.asarray(node.func(*args[:place], new, *args[place + 1 :], **kwargs))
+
+    return make
+
+
+def fixed(value: Any) -> Callable[[Any], Any]:
+    """Return the change of anything to one value."""
+    return lambda _: value
+
+
+def alone(place: int) -> Make:
     """Return the rewrite that leaves one argument alone."""
 
     def make(node: Any, values: Sequence[Array], at: At) -> Array:
         kept = np.asarray(arguments(node, values)[0][place], dtype=float)
-        if kept.shape == node.value.shape:
-            return kept
         try:
             return np.broadcast_to(kept, node.value.shape)
         except ValueError:

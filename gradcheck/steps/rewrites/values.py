@@ -16,9 +16,20 @@ import numpy as np
 from gradcheck.steps.match import Sight
 from gradcheck.steps.rewrites.itself import FUNCTIONS
 from gradcheck.steps.rewrites.meanings import COMPARED, Meanings
-from gradcheck.steps.rewrites.table import FOUR, PRODUCTS, Array, Operation, Refused, Rewrite, arguments, fits, redone
+from gradcheck.steps.rewrites.table import (
+    FOUR,
+    PRODUCTS,
+    Array,
+    Operation,
+    Refused,
+    Rewrite,
+    Take,
+    fits,
+    over,
+    times,
+    with_taken,
+)
 
-Take = Callable[[Any, Any], Array]  # from a node and what is at hand in a replay
 MOST = 60  # values, each once
 POINTWISE = {*FUNCTIONS, *COMPARED, "power", "maximum", "minimum", "negative"}
 
@@ -49,7 +60,16 @@ class Values:
     value of the forward whose cotangent each node of the place has.
     """
 
-    def __init__(self, sight: Sight, facts: Meanings, node: Any, turns: dict[int, int], count: int, rows: dict[int, int], of: dict[int, int]) -> None:
+    def __init__(
+        self,
+        sight: Sight,
+        facts: Meanings,
+        node: Any,
+        turns: dict[int, int],
+        count: int,
+        rows: dict[int, int],
+        of: dict[int, int],
+    ) -> None:
         self.sight, self.run, self.facts, self.node = sight, sight.run, facts, node
         self.turns, self.count, self.rows, self.of = turns, count, rows, of
 
@@ -64,7 +84,9 @@ class Values:
             return self.turns[node.id]
         return n - 1 - node.turn if mirrored else int(node.turn)
 
-    def taken(self, site: Any, *, backward: bool = False, mirrored: bool = False, shift: int = 0, used: int = -1) -> Take:
+    def taken(
+        self, site: Any, *, backward: bool = False, mirrored: bool = False, shift: int = 0, used: int = -1
+    ) -> Take:
         """Return what takes what a site made at the turn that goes with a node's, or the operand that it used there."""
 
         def take(node: Any, at: Any) -> Array:
@@ -84,7 +106,10 @@ class Values:
             for depth, (b, slope) in enumerate(self.facts.after(self.sight, self.of[self.node.id])):
                 yield (self.of[self.node.id], b), slope, functools.partial(self._after, depth)
         ofs = set(self.of.values())
-        for (a, b), slope in sorted(derivatives.items(), key=lambda each: (each[0][0] not in ofs, nodes[each[0][0]].kind == "leaf", each[0][1] - each[0][0])):
+        for (a, b), slope in sorted(
+            derivatives.items(),
+            key=lambda each: (each[0][0] not in ofs, nodes[each[0][0]].kind == "leaf", each[0][1] - each[0][0]),
+        ):
             if not np.ptp(slope) and (slope.size > 1 or nodes[b].name in ("multiply", "divide")):
                 continue
             for mirrored in (True, False):
@@ -97,7 +122,9 @@ class Values:
 
                 def take(node: Any, at: Any, one: Any = nodes[a].site, two: Any = site, m: bool = mirrored) -> Array:
                     turn, where = self.turn(two, node, False, m), at.sight.run.tape.at
-                    found = at.sight.derivatives.get((where.get((one, turn if (one, turn) in where else 0)), where.get((two, turn))))
+                    found = at.sight.derivatives.get(
+                        (where.get((one, turn if (one, turn) in where else 0)), where.get((two, turn)))
+                    )
                     if found is None:
                         raise Refused
                     return np.asarray(found)
@@ -127,11 +154,20 @@ class Values:
         run, found, met = self.run, [], {}
         at = _At(self.sight)
         sites = {node.site: node for node in reversed(run.nodes[: self.node.id]) if self._may(node)}
-        for site, node in sorted(sites.items(), key=lambda each: (each[1].kind != "leaf", not each[1].site.variable, each[1].id)):
+        for site, node in sorted(
+            sites.items(), key=lambda each: (each[1].kind != "leaf", not each[1].site.variable, each[1].id)
+        ):
             backward, many = node.id >= run.start, run.tape.turns[site] > 0
             if shift and not many:
                 continue
-            ways = [{"backward": True}] if backward else [{"mirrored": m} for m in ((True, False) if many and self.count != run.tape.turns[site] + 1 else (False,))]
+            ways = (
+                [{"backward": True}]
+                if backward
+                else [
+                    {"mirrored": m}
+                    for m in ((True, False) if many and self.count != run.tape.turns[site] + 1 else (False,))
+                ]
+            )
             uses = [-1, *self._carried(site)] if many and not backward else [-1]
             for way, used in itertools.product(ways, uses):
                 take = self.taken(site, shift=shift, used=used, **way)
@@ -161,13 +197,22 @@ class Values:
         return lambda node, at: np.take(take(node, at), self.rows[node.id], axis)
 
     def _may(self, node: Any) -> bool:
-        return node.kind in ("leaf", "op", "gather") and isinstance(node.value, np.ndarray) and (node.value.size > 1 or node.kind == "leaf") and node.value.dtype.kind in "fb"
+        return (
+            node.kind in ("leaf", "op", "gather")
+            and isinstance(node.value, np.ndarray)
+            and (node.value.size > 1 or node.kind == "leaf")
+            and node.value.dtype.kind in "fb"
+        )
 
     def _carried(self, site: Any) -> list[int]:
         """The operands of a site that come from elsewhere at its first turn, such as the state before."""
         run = self.run
         first, second = (run.nodes[run.tape.at[site, t]] for t in (0, 1))
-        return [k for k, (p, q) in enumerate(zip(first.parents, second.parents, strict=False)) if min(p, q) >= 0 and run.nodes[p].site != run.nodes[q].site]
+        return [
+            k
+            for k, (p, q) in enumerate(zip(first.parents, second.parents, strict=False))
+            if min(p, q) >= 0 and run.nodes[p].site != run.nodes[q].site
+        ]
 
 
 class _At(NamedTuple):
@@ -192,32 +237,59 @@ def steps(op: Operation, values: Values) -> Iterator[Rewrite]:
 def _instead(op: Operation, some: list[Seen]) -> Iterator[Rewrite]:
     for place in op.operands[:3]:
         old = np.asarray(op.args[place])
-        if (op.name in ("reshape", "transpose", "sum", "mean", "power", "astype") and place) or op.name in ("reshape", "transpose"):
+        if (op.name in ("reshape", "transpose", "sum", "mean", "power", "astype") and place) or op.name in (
+            "reshape",
+            "transpose",
+        ):
             continue
         for each in some:
             new, said = each.value, op.facts.called(each.node)
             if new.shape == old.shape:
                 if not np.array_equal(new, old):
-                    yield Rewrite(functools.partial(_meant, op, place, old, each), said, _put(place, each.take), op.said(place), place, strange=1)
+                    yield Rewrite(
+                        functools.partial(_meant, op, place, old, each),
+                        said,
+                        with_taken(place, each.take),
+                        op.said(place),
+                        place,
+                        strange=1,
+                    )
             elif new.ndim == 2 and new.shape[::-1] == old.shape:
-                yield Rewrite(functools.partial(_meant, op, place, old, each), f"{said}.T", _put(place, each.take, np.transpose), op.said(place), place, strange=1)
-            elif op.name in FOUR and fits(new.shape, op.result.shape) and fits(op.result.shape, np.broadcast_shapes(new.shape, *(np.shape(op.args[j]) for j in op.operands if j != place))):
-                yield Rewrite(functools.partial(_meant, op, place, old, each), said, _put(place, each.take), op.said(place), place, strange=2)
-
-
-def _put(place: int, take: Take, change: Callable[[Array], Array] = lambda a: a) -> Any:
-    def make(node: Any, values: Any, at: Any) -> Array:
-        args, kwargs = arguments(node, values)
-        return np.asarray(node.func(*args[:place], change(take(node, at)), *args[place + 1 :], **kwargs))
-
-    return make
+                yield Rewrite(
+                    functools.partial(_meant, op, place, old, each),
+                    f"{said}.T",
+                    with_taken(place, each.take, lambda _, new: new.T),
+                    op.said(place),
+                    place,
+                    strange=1,
+                )
+            elif (
+                op.name in FOUR
+                and fits(new.shape, op.result.shape)
+                and fits(
+                    op.result.shape,
+                    np.broadcast_shapes(new.shape, *(np.shape(op.args[j]) for j in op.operands if j != place)),
+                )
+            ):
+                yield Rewrite(
+                    functools.partial(_meant, op, place, old, each),
+                    said,
+                    with_taken(place, each.take),
+                    op.said(place),
+                    place,
+                    strange=2,
+                )
 
 
 def _meant(op: Operation, place: int, old: Array, new: Seen) -> str:
     """Return the mistake of taking an operand for the one that is meant."""
     facts, value = op.facts, new.value
     was, is_ = (facts.origin(i) for i in (op.parent(place), new.node))
-    if new.shifted or (was >= 0 and facts.run.nodes[was].site == facts.run.nodes[is_].site) or (new.carried and facts.another_turn(is_, old)):
+    if (
+        new.shifted
+        or (was >= 0 and facts.run.nodes[was].site == facts.run.nodes[is_].site)
+        or (new.carried and facts.another_turn(is_, old))
+    ):
         return "G3" if facts.over_time else "C4"
     if old.ndim and not old.any():
         return "C8"
@@ -238,7 +310,9 @@ def _meant(op: Operation, place: int, old: Array, new: Seen) -> str:
             ratio = value / old
         if np.isfinite(ratio).all() and facts.derivative(ratio):
             return "C1"
-    apart = op.node.id not in facts.sight.carrying and op.name not in PRODUCTS[:5] and new.node < facts.run.start  # a derivative is evaluated elsewhere
+    apart = (
+        op.node.id not in facts.sight.carrying and op.name not in PRODUCTS[:5] and new.node < facts.run.start
+    )  # a derivative is evaluated elsewhere
     return "C2" if op.name in POINTWISE or apart else "B6"
 
 
@@ -247,21 +321,14 @@ def factors(op: Operation, values: Values) -> Iterator[Rewrite]:
     for each in values.seen:
         said, mistake = op.facts.called(each.node), _factor(op, each, values)
         if fits(each.value.shape, op.result.shape):
-            yield Rewrite(mistake, f"times {said}", lambda n, v, at, t=each.take: redone(n, v) * t(n, at), strange=1)
+            yield Rewrite(mistake, f"times {said}", times(each.take), strange=1)
             if each.value.all():
-                yield Rewrite(mistake, f"divided by {said}", lambda n, v, at, t=each.take: redone(n, v) / t(n, at), strange=2)
-        for place in op.arrays[:3] if op.name in ("matmul", "dot", "outer", "einsum", "tensordot", "sum") else ():
-            old = np.asarray(op.args[place])
-            if fits(each.value.shape, old.shape) and np.broadcast_shapes(each.value.shape, old.shape) == old.shape:
-                yield Rewrite(mistake, f"{op.said(place)} * {said}", _times(place, each.take), op.said(place), place, strange=2)
-
-
-def _times(place: int, take: Take) -> Any:
-    def make(node: Any, values: Any, at: Any) -> Array:
-        args, kwargs = arguments(node, values)
-        return np.asarray(node.func(*args[:place], args[place] * take(node, at), *args[place + 1 :], **kwargs))
-
-    return make
+                yield Rewrite(mistake, f"divided by {said}", over(each.take), strange=2)
+        for place in op.arrays[:3] if op.name in (*PRODUCTS[:5], "sum") else ():
+            shape = np.shape(op.args[place])
+            if fits(each.value.shape, shape):
+                make = with_taken(place, each.take, np.multiply)
+                yield Rewrite(mistake, f"{op.said(place)} * {said}", make, op.said(place), place, strange=2)
 
 
 def _factor(op: Operation, each: Seen, values: Values) -> str:
