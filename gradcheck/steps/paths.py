@@ -1,4 +1,4 @@
-"""What a blamed value is made of: the parts of the true cotangent, one for each path of the forward, each so many times.
+"""What a blamed value is made of: the parts of the true cotangent, one for each path, each so many times. Level 3.
 
 No rewrite is needed for this: a path that is missing, or is there with another factor, is read off the value itself. A
 part is what comes back along a path; the paths are split where a value is used more than once, the coarsest first.
@@ -90,9 +90,7 @@ class Composition:
     def _shares(self, sight: Sight, pin: Pin, j: int, split: int) -> list[tuple[Part, float]] | None:
         """Return how many times each part is in a turn of the blamed value, None if it is made of something else."""
         value = np.ravel(sight.run.value(pin.nodes[j])).astype(float)
-        parts = [
-            part._replace(value=self._turn(sight, pin, j, part.value)) for part in self.parts(sight, pin.of[j], split)
-        ]
+        parts = [part._replace(value=self._turn(pin, j, part.value)) for part in self.parts(sight, pin.of[j], split)]
         if (
             not parts
             or len(parts) > MANY
@@ -125,9 +123,10 @@ class Composition:
                     return np.asarray(shares)
         return None
 
-    def _turn(self, sight: Sight, pin: Pin, j: int, part: Array) -> Array:
-        """Return what of a part goes with a turn of a pin: a sample, where a batch is done one by one, and as many times
-        as the whole backward has it.
+    def _turn(self, pin: Pin, j: int, part: Array) -> Array:
+        """Return what of a part goes with a turn of a pin, as many times as the whole backward has it.
+
+        It is a sample where a batch is done one by one.
         """
         bar = np.asarray(self.sight.bars.nodes.get(pin.of[j], 0.0))
         if len(pin.nodes) > 1 and pin.of.count(pin.of[j]) == len(pin.nodes) and part.shape == bar.shape:
@@ -232,4 +231,4 @@ def line_of(blame: Blame, i: int) -> Line | None:
     run = blame.run
     while i >= run.start and not run.nodes[i].site.frames and run.nodes[i].parents:
         i = max(run.nodes[i].parents)
-    return (blame.lines([i]) or [None])[0] if i >= run.start else None
+    return next(iter(blame.lines([i])), None) if i >= run.start else None

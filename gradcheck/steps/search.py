@@ -1,7 +1,8 @@
 """Why it is wrong: one operation of the blamed segment, done otherwise, is what it ought to be. Level 3.
 
-The true value at the blamed place is known, so a rewrite there is a comparison of two arrays; one of an operation before
-it is replayed only so far. What agrees at two turns is replayed once, at all turns and at two points, before it is said.
+The true value at the blamed place is known, so a rewrite there is a comparison of two arrays; one of an operation
+before it is replayed only so far. What agrees at two turns is replayed once, at all turns and at two points, before it
+is said.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Search:
         return [self._told(fix, pin, (level + 1, fix.rewrite.strange, n)) for n, fix in enumerate(fixes)]
 
     def found(self, pin: Pin) -> tuple[int, list[Fix]]:
-        """Return the rewrites of the first level that has any: its own operands, the memory, several at once, and more."""
+        """Return the rewrites of the first level that has any."""
         world = At(self.sight, self.replay.again(dict(zip(pin.nodes, pin.truths, strict=True))) or {})
         places = [place for place in places_of(self.blame, self.ground, pin, world) if place.turns][:PLACES]
         trials = [Trial(self.ground, self.blame, self.facts, pin, place, world) for place in places]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -223,7 +223,7 @@ class Trial:
         if len(between) > NODES:
             return None
         new: dict[int, Any] = {}
-        at = At(self.facts.sight, ChainMap(new, self.world.new))  # type: ignore[arg-type]  (only looked up)
+        at = At(self.facts.sight, cast("dict[int, Any]", ChainMap(new, self.world.new)))
         for i in between:
             node = self.run.nodes[i]
             values = [at.value(p) for p in node.parents]

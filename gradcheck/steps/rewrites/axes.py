@@ -1,7 +1,7 @@
 """Axes in another order, entries in another order, a part of what is too large.
 
-Undoes B1 (a transpose), B2 (a reshape), F1 (a kernel not turned), F3 (moved by one, a padding), F4 (height for width), G3
-(the steps from the last on).
+Undoes B1 (a transpose), B2 (a reshape), F1 (a kernel not turned), F3 (moved by one, a padding), F4 (height for width),
+G3 (the steps from the last on).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ FLAT = "reshape", "ravel", "flatten"
 
 def orders(op: Operation) -> Iterator[Rewrite]:
     """Axes in another order, before a reshape or afterwards."""
-    shape, array = op.result.shape, op.args[0] if op.args else None
-    if op.name in (*FLAT, "transpose", "swapaxes", "moveaxis") and 2 <= np.ndim(array) <= AXES + 1:
-        for order in _orders(np.ndim(array)):
+    shape, array = op.result.shape, np.asarray(op.args[0]) if op.arrays[:1] == [0] else np.zeros(())
+    if op.name in (*FLAT, "transpose", "swapaxes", "moveaxis") and 2 <= array.ndim <= AXES + 1:
+        for order in _orders(array.ndim):
             if op.name in FLAT:
                 make = first(functools.partial(_laid, order, shape))
                 yield Rewrite(_exchanged(order), f"with its axes in the order {order} first", make, several=True)
-            elif tuple(np.shape(array)[k] for k in order) == shape:
+            elif tuple(array.shape[k] for k in order) == shape:
                 make = first(functools.partial(np.transpose, axes=order))
                 yield Rewrite(_exchanged(order), f"with its axes in the order {order}", make, several=True)
         if op.name not in FLAT:
@@ -76,7 +76,7 @@ def _cut(start: Sequence[int], wanted: Sequence[int], array: Array) -> Array:
     return np.asarray(array[tuple(slice(s, s + n) for s, n in zip(start, wanted, strict=True))])
 
 
-def _tiled(node: Any, values: Sequence[Array], at: Any) -> Array:  # noqa: ARG001  (as every rewrite)
+def _tiled(node: Any, values: Sequence[Array], at: Any) -> Array:
     args, kwargs = arguments(node, values)
     array, count = np.asarray(args[0]), args[1] if len(args) > 1 else kwargs.get("repeats", kwargs.get("reps"))
     if node.name == "repeat":

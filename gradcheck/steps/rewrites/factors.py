@@ -113,7 +113,7 @@ def _instead(op: Operation, a: int, b: int, old: Array, slope: Array) -> str:
             and any(same(_along(run, x, b, node.value), old, 1e-5) for x in starts)
         ):
             return "C2"
-    if any(same(f, old, 1e-9) for f in _guesses(slope, run, a, b)):
+    if any(same(f, old, 1e-9) for f in _guesses(slope, run, a)):
         return "C2"
     return "C3"
 
@@ -145,7 +145,7 @@ def _along(run: Any, a: int, b: int, x: Array) -> Array:
     return np.asarray((made[1] - made[0]) / (2 * step)) if made[0].shape == x.shape else np.zeros(0)
 
 
-def _guesses(slope: Array, run: Any, a: int, b: int) -> Iterator[Array]:
+def _guesses(slope: Array, run: Any, a: int) -> Iterator[Array]:
     """Yield the forms that take the output for the input of a function: 1 - f**2 and f(1 - f) at the input."""
     x = run.nodes[a].value
     if x.shape == slope.shape:

@@ -49,7 +49,7 @@ def signs(op: Operation) -> Iterator[Rewrite]:
         return
     numbers, (one, two) = [i for i in op.operands if np.ndim(op.args[i]) == 0], (op.said(0), op.said(1))
     if op.name in ("add", "subtract"):
-        mistake = "C3" if numbers else "A1"  # 1 + a for 1 - a is another derivative
+        mistake = "C3" if numbers == [0] else "A1"  # 1 + a for 1 - a is another derivative
         other, sign = (np.subtract, "-") if op.name == "add" else (np.add, "+")
         yield Rewrite(mistake, f"{one} {sign} {two}", by(other), op.name, several=True)
         yield Rewrite(mistake, f"-{one}", of(0, np.negative), one, 0, several=True)

@@ -1,4 +1,4 @@
-"""The whole Jacobian of a softmax, or of its logarithm, where its diagonal stands, or nothing does, or it is there twice.
+"""The whole Jacobian of a softmax, or of its logarithm, where its diagonal stands or nothing, or it is there twice.
 
 Undoes C6.
 """
@@ -22,7 +22,7 @@ def jacobians(op: Operation, values: Values) -> Iterator[Rewrite]:
         p, said = each.value, op.facts.called(each.node)
         if p.shape != op.result.shape or p.size < 2:
             continue
-        if 0 < p.min() and p.max() < 1:
+        if p.min() > 0 and p.max() < 1:
             yield Rewrite("C6", f"without the factor {said} * (1 - {said})", over(_diagonal(each.take)), strange=1)
         for axis in range(p.ndim):
             for form, what in ((np.asarray, "softmax"), (np.exp, "logarithm of a softmax")):

@@ -1,7 +1,7 @@
 """Reads and writes at other places: what was recorded of the memory is played again with other cells.
 
-Undoes E1 (overwritten, not added), F1 (a kernel not turned), F2 (a stride), F3 (a padding), F4 (height for width), G3 (the
-step before or after).
+Undoes E1 (overwritten, not added), F1 (a kernel not turned), F2 (a stride), F3 (a padding), F4 (height for width), G3
+(the step before or after).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.steps.nodes import gather
 from gradcheck.steps.rewrites.axes import axes
 from gradcheck.steps.rewrites.meanings import Meanings
 from gradcheck.steps.rewrites.table import Array, Operation, Refused, Rewrite, arguments
-from gradcheck.steps.nodes import gather
 
 FEW = 5  # axes of which all orders are tried
 SHIFTS = 3  # places by which a part that is cut out may be away
@@ -102,21 +102,21 @@ def moves(run: Any, facts: Meanings, access: Access) -> Iterator[Move]:
     for site, (order, said) in itertools.product(_duals(run, access), ((1, ""), (-1, ", from the last on"))):
         mistake = "F1" if said else "F2" if image else "G3"
         cells = functools.partial(_of_forward, access, site, order)
-        yield Move(mistake, f"at the places of line {site.line} of the forward{said}", access, cells, order < 0)
+        yield Move(mistake, f"at the places of line {site.line} of the forward{said}", access, cells, int(order < 0))
     for some, whole in itertools.product(_some(access), (True, False)):
         mistake = "F1" if len(some) == 2 or not facts.over_time else "G3"
-        cells = _moved(access, functools.partial(_mirrored, some, whole))
-        yield Move(mistake, f"counted from the other end along {axes(some)}", access, cells, len(some) == 1)
+        move = _moved(access, functools.partial(_mirrored, some, whole))
+        yield Move(mistake, f"counted from the other end along {axes(some)}", access, move, int(len(some) == 1))
     yield from _shifted(run, access, facts)
     for i, j in itertools.combinations(range(len(access.shape)), 2):
-        cells = _moved(access, functools.partial(_exchanged, i, j))
-        yield Move("F4", f"at the places with axes {i} and {j} exchanged", access, cells, strange=1)
+        move = _moved(access, functools.partial(_exchanged, i, j))
+        yield Move("F4", f"at the places with axes {i} and {j} exchanged", access, move, strange=1)
     for times, beside in itertools.product((2, 3), _beside(run, access)):
         cells = functools.partial(_spaced, access, beside, times - 1)
         yield Move("F2", f"at {times} times the places that are read in line {beside.line}", access, cells, strange=1)
     for times, some in itertools.product((2, 3), _some(access)):
-        cells = _moved(access, functools.partial(_strided, times - 1, some))
-        yield Move("F2", f"at {times} times the place where it begins along {axes(some)}", access, cells, strange=1)
+        move = _moved(access, functools.partial(_strided, times - 1, some))
+        yield Move("F2", f"at {times} times the place where it begins along {axes(some)}", access, move, strange=1)
 
 
 def _duals(run: Any, access: Access) -> list[Any]:
@@ -141,12 +141,12 @@ def _of_forward(access: Access, site: Any, order: int, run: Any) -> dict[int, Ce
 def _spaced(access: Access, beside: Any, times: int, run: Any) -> dict[int, Cells]:
     """Return the cells so many times the place of a read further along the last two axes."""
     by = {}
-    for i, own in ((i, own) for own in access.sites for i in nodes_of(run, own)):
+    for i in (i for site in access.sites for i in nodes_of(run, site)):
         buffer, cells = run.nodes[nodes_of(run, beside)[run.nodes[i].turn]].memory
-        by[i] = [int(x.ravel()[0]) for x in np.unravel_index(cells, buffer.root.shape)], own
+        by[i] = [int(x.ravel()[0]) for x in np.unravel_index(cells, buffer.root.shape)]
 
     def spaced(node: int, at: Indices) -> Indices:
-        return [x + times * by[node][0][a] if a >= len(at) - 2 else x for a, x in enumerate(at)]
+        return [x + times * by[node][a] if a >= len(at) - 2 else x for a, x in enumerate(at)]
 
     return {i: _changed(run, i, functools.partial(spaced, i)) for i in by}
 

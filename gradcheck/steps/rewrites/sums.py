@@ -19,7 +19,6 @@ from gradcheck.steps.rewrites.table import (
     Operation,
     Refused,
     Rewrite,
-    arguments,
     by,
     first,
     fixed,
@@ -73,9 +72,9 @@ def products(op: Operation) -> Iterator[Rewrite]:
     if op.name in ("matmul", "dot") and len(op.args) == 2 and all(isinstance(each, np.ndarray) for each in op.args):
         stands = f"{op.said(0)} @ {op.said(1)}"
         for swap, left, right in list(itertools.product((False, True), repeat=3))[1:]:
-            said = [op.said(0) + ".T" * left, op.said(1) + ".T" * right]
+            words = [op.said(0) + ".T" * left, op.said(1) + ".T" * right]
             make = by(functools.partial(_matrix, swap=swap, left=left, right=right, wanted=op.wanted))
-            yield Rewrite("B1", " @ ".join(said[::-1] if swap else said), make, stands, several=True)
+            yield Rewrite("B1", " @ ".join(words[::-1] if swap else words), make, stands, several=True)
         yield Rewrite("B6", f"{op.said(0)} * {op.said(1)}", by(np.multiply), stands)
     if op.name == "outer":
         said = f"outer({op.said(1)}, {op.said(0)})"

@@ -1,18 +1,19 @@
 """Values of the recording that could stand in an operand's place: whose turn goes with whose.
 
-Undoes B1 and B6 (another operand), C2 (a function at another value), C4 (another layer's), C5 (the cotangent), C8 (zeros),
-E4 (a parameter that has been updated), G3 (the state of another step), H3 (a copy of lower precision).
+Undoes B1 and B6 (another operand), C2 (a function at another value), C4 (another layer's), C5 (the cotangent), C8
+(zeros), E4 (a parameter that has been updated), G3 (the state of another step), H3 (a copy of lower precision).
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.steps.blame import At
 from gradcheck.steps.match import Sight
 from gradcheck.steps.rewrites.itself import FUNCTIONS
 from gradcheck.steps.rewrites.meanings import COMPARED, Meanings
@@ -55,9 +56,9 @@ class Seen(NamedTuple):
 class Values:
     """What could be taken at one place of the backward.
 
-    ``turns`` says of which turn of the forward each node of the place is the cotangent, ``count`` how many these are, and
-    ``rows`` which sample each node has where the backward does one by one what the forward does at once; ``of`` is the
-    value of the forward whose cotangent each node of the place has.
+    ``turns`` says of which turn of the forward each node of the place is the cotangent, ``count`` how many these are,
+    and ``rows`` which sample each node has where the backward does one by one what the forward does at once; ``of`` is
+    the value of the forward whose cotangent each node of the place has.
     """
 
     def __init__(
@@ -151,8 +152,8 @@ class Values:
         return [*self._found(-1), *self._found(1)]
 
     def _found(self, shift: int) -> list[Seen]:
-        run, found, met = self.run, [], {}
-        at = _At(self.sight)
+        run, found, met = self.run, list[Seen](), dict[Any, Any]()
+        at = At(self.sight, {})
         sites = {node.site: node for node in reversed(run.nodes[: self.node.id]) if self._may(node)}
         for site, node in sorted(
             sites.items(), key=lambda each: (each[1].kind != "leaf", not each[1].site.variable, each[1].id)
@@ -213,15 +214,6 @@ class Values:
             for k, (p, q) in enumerate(zip(first.parents, second.parents, strict=False))
             if min(p, q) >= 0 and run.nodes[p].site != run.nodes[q].site
         ]
-
-
-class _At(NamedTuple):
-    """What was recorded, as it is."""
-
-    sight: Sight
-
-    def value(self, i: int) -> Array:
-        return np.asarray(self.sight.run.nodes[i].value)
 
 
 def operands(op: Operation, values: Values) -> Iterator[Rewrite]:
