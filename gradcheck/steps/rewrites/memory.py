@@ -120,7 +120,7 @@ def moves(run: Any, facts: Meanings, access: Access) -> Iterator[Move]:
 
 
 def _duals(run: Any, access: Access) -> list[Any]:
-    """Return the sites of the forward that read or write as many cells, at as many turns, of what has the same shape."""
+    """Return the sites of the forward that access as many cells, at as many turns, of what has the same shape."""
     size = [run.nodes[i].memory[1].shape for i in access.ids]
     others = [other for other in accesses(run, 0, run.start) if other.shape == access.shape]
     return [each.sites[0] for each in others if [run.nodes[i].memory[1].shape for i in each.ids] == size]

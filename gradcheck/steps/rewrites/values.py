@@ -72,33 +72,26 @@ class Values:
         of: dict[int, int],
     ) -> None:
         self.sight, self.run, self.facts, self.node = sight, sight.run, facts, node
-        self.turns, self.count, self.rows, self.of = turns, count, rows, of
+        self.turns, self.count, self.rows, self.of, self.now = turns, count, rows, of, At(sight, {})
 
-    def turn(self, site: Any, node: Any, backward: bool, mirrored: bool) -> int:
+    def turn(self, site: Any, node: Any, mirrored: bool) -> int:
         """Return which turn of a site goes with a node of the place."""
         n = self.run.tape.turns[site] + 1
-        if n == 1:
-            return 0
-        if backward:
-            return int(node.turn)
+        if n == 1 or self._is_backward(site):
+            return 0 if n == 1 else int(node.turn)
         if self.count == n and node.id in self.turns:
             return self.turns[node.id]
-        return n - 1 - node.turn if mirrored else int(node.turn)
+        return n - 1 - int(node.turn) if mirrored else int(node.turn)
 
-    def taken(
-        self, site: Any, *, backward: bool = False, mirrored: bool = False, shift: int = 0, used: int = -1
-    ) -> Take:
+    def taken(self, site: Any, mirrored: bool, shift: int = 0, used: int = -1) -> Take:
         """Return what takes what a site made at the turn that goes with a node's, or the operand that it used there."""
+        return lambda node, at: np.asarray(at.value(self._chosen(at.sight.run, node, site, mirrored, shift, used)))
 
-        def take(node: Any, at: Any) -> Array:
-            tape = at.sight.run.tape
-            i = tape.at.get((site, self.turn(site, node, backward, mirrored) + shift))
-            if i is None:
-                raise Refused
-            i = at.sight.run.nodes[i].parents[used] if used >= 0 else i
-            return np.asarray(at.value(i))
-
-        return take
+    def _chosen(self, run: Any, node: Any, site: Any, mirrored: bool, shift: int, used: int) -> int:
+        i = run.tape.at.get((site, self.turn(site, node, mirrored) + shift))
+        if i is None:  # there is no such turn
+            raise Refused
+        return int(run.nodes[i].parents[used] if used >= 0 else i)
 
     def slopes(self) -> Iterator[tuple[tuple[int, int], Array, Take]]:
         """Yield measured derivatives of the forward, each place once, at the turn that goes with the place's."""
@@ -115,14 +108,14 @@ class Values:
                 continue
             for mirrored in (True, False):
                 site = nodes[b].site
-                turn = self.turn(site, self.node, False, mirrored)
+                turn = self.turn(site, self.node, mirrored)
                 key = nodes[a].site, site, turn
                 if turn != nodes[b].turn or key in met:
                     continue
                 met.add(key)
 
                 def take(node: Any, at: Any, one: Any = nodes[a].site, two: Any = site, m: bool = mirrored) -> Array:
-                    turn, where = self.turn(two, node, False, m), at.sight.run.tape.at
+                    turn, where = self.turn(two, node, m), at.sight.run.tape.at
                     found = at.sight.derivatives.get(
                         (where.get((one, turn if (one, turn) in where else 0)), where.get((two, turn)))
                     )
@@ -153,38 +146,33 @@ class Values:
 
     def _found(self, shift: int) -> list[Seen]:
         run, found, met = self.run, list[Seen](), dict[Any, Any]()
-        at = At(self.sight, {})
-        sites = {node.site: node for node in reversed(run.nodes[: self.node.id]) if self._may(node)}
-        for site, node in sorted(
-            sites.items(), key=lambda each: (each[1].kind != "leaf", not each[1].site.variable, each[1].id)
-        ):
-            backward, many = node.id >= run.start, run.tape.turns[site] > 0
-            if shift and not many:
-                continue
-            ways = (
-                [{"backward": True}]
-                if backward
-                else [
-                    {"mirrored": m}
-                    for m in ((True, False) if many and self.count != run.tape.turns[site] + 1 else (False,))
-                ]
-            )
-            uses = [-1, *self._carried(site)] if many and not backward else [-1]
-            for way, used in itertools.product(ways, uses):
-                take = self.taken(site, shift=shift, used=used, **way)
+        for site in self._sites:
+            many = run.tape.turns[site] > 0
+            for mirrored, used in itertools.product(self._ways(site), self._carried(site)) if many or not shift else ():
+                take = self.taken(site, mirrored, shift, used)
                 try:
-                    value = take(self.node, at)
-                    i = run.tape.at[site, self.turn(site, self.node, backward, way.get("mirrored", False)) + shift]
-                except (Refused, KeyError):
-                    continue
-                i = run.nodes[i].parents[used] if used >= 0 else i
-                if i >= self.node.id or value.dtype.kind not in "fb":
+                    i, value = self._chosen(run, self.node, site, mirrored, shift, used), take(self.node, self.now)
+                except Refused:
                     continue
                 key = value.shape, value.tobytes()
-                if key not in met or (many and met[key] is not None):
-                    met[key] = site if many else None
+                if i < self.node.id and value.dtype.kind in "fb" and (key not in met or (many and met[key])):
+                    met[key] = many  # two loops may agree at one turn
                     found.append(Seen(i, value, take, shift, used >= 0))
         return [*found, *self._rows(found)][:MOST] if self.rows and not shift else found[:MOST]
+
+    @functools.cached_property
+    def _sites(self) -> list[Any]:
+        """The sites of what is at hand: arguments, what the code has a name for, the rest in order."""
+        nodes = {node.site: node for node in reversed(self.run.nodes[: self.node.id]) if self._may(node)}
+        return sorted(nodes, key=lambda s: (nodes[s].kind != "leaf", not s.variable, nodes[s].id))
+
+    def _ways(self, site: Any) -> tuple[bool, ...]:
+        """Whether the turns of a site may go with those of the place, and whether from the last on."""
+        n = self.run.tape.turns[site] + 1
+        return (True, False) if n > 1 and n != self.count and not self._is_backward(site) else (False,)
+
+    def _is_backward(self, site: Any) -> bool:
+        return bool(self.run.tape.at[site, 0] >= self.run.start)
 
     def _rows(self, found: list[Seen]) -> Iterator[Seen]:
         """Yield the samples of values of the forward."""
@@ -206,14 +194,13 @@ class Values:
         )
 
     def _carried(self, site: Any) -> list[int]:
-        """The operands of a site that come from elsewhere at its first turn, such as the state before."""
+        """Return -1 for what a site made, and its operands that another site makes at first, as the state before."""
         run = self.run
-        first, second = (run.nodes[run.tape.at[site, t]] for t in (0, 1))
-        return [
-            k
-            for k, (p, q) in enumerate(zip(first.parents, second.parents, strict=False))
-            if min(p, q) >= 0 and run.nodes[p].site != run.nodes[q].site
-        ]
+        if not run.tape.turns[site] or self._is_backward(site):
+            return [-1]
+        first, second = (run.nodes[run.tape.at[site, t]].parents for t in (0, 1))
+        pairs = enumerate(zip(first, second, strict=False))
+        return [-1, *(k for k, (p, q) in pairs if min(p, q) >= 0 and run.nodes[p].site != run.nodes[q].site)]
 
 
 def operands(op: Operation, values: Values) -> Iterator[Rewrite]:
