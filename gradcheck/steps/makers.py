@@ -20,6 +20,7 @@ __all__ = ["changed", "recorded"]
 CREATORS = ("zeros", "ones", "empty", "full", "eye", "identity", "arange", "linspace")
 CONVERTERS = ("array", "asarray", "asanyarray", "ascontiguousarray")
 FIRST = {"a", "x", "m", "v", "ary", "arr", "array"}  # what NumPy calls one array, of which others make lists
+JOINING = ("concatenate", "stack", "hstack", "vstack", "dstack", "column_stack")  # of which each may be a list itself
 ALIKE = "exp expm1 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh hypot"
 INVERSE = "sin cos tan sinh cosh tanh"
 MATH: dict[str, Callable[..., Any]] = {
@@ -38,6 +39,8 @@ def changed(tape: Tape) -> dict[int, Any]:
     made |= {getattr(np, name): _creating(tape, getattr(np, name)) for name in CREATORS}
     made |= {getattr(np, name): _converting(tape, getattr(np, name)) for name in CONVERTERS}
     made |= {func: _of_array(made[np.array], func) for func in _of_one_array()}
+    made |= {func: Ufunc(made[np.array], func) for func in vars(np).values() if isinstance(func, np.ufunc)}
+    made |= {getattr(np, name): _of_arrays(made[np.array], getattr(np, name)) for name in JOINING}
     made |= {getattr(math, name): _of_math(getattr(math, name), func) for name, func in MATH.items()}
     made[as_strided] = functools.partial(_strided, tape)
     made[np.fromiter] = lambda thing, dtype=None, count=-1: made[np.array](
@@ -118,15 +121,46 @@ def _first_parameter(function: Callable[..., Any]) -> str:
         return ""
 
 
+def _listed(array: Callable[..., Any], thing: Any) -> Any:
+    """Return a list in which there is something traced as one array, and anything else as it is."""
+    return array(thing) if isinstance(thing, tuple | list) and tape_of(thing) is not None else thing
+
+
 def _of_array(array: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of an array to which a list of traced arrays may be given."""
+    """Return a function of arrays to which lists of traced arrays may be given."""
 
     @functools.wraps(function)
-    def call(thing: Any, *args: Any, **kwargs: Any) -> Any:
-        some = isinstance(thing, tuple | list) and tape_of(thing) is not None
-        return function(array(thing) if some else thing, *args, **kwargs)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*(_listed(array, thing) for thing in args), **kwargs)
 
     return call
+
+
+def _of_arrays(array: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that joins arrays, each of which may be a list of traced ones."""
+
+    @functools.wraps(function)
+    def call(things: Any, *args: Any, **kwargs: Any) -> Any:
+        some = isinstance(things, tuple | list)
+        return function([_listed(array, thing) for thing in things] if some else things, *args, **kwargs)
+
+    return call
+
+
+class Ufunc:
+    """A ufunc to which lists of traced arrays may be given; its methods are its own."""
+
+    def __init__(self, array: Callable[..., Any], ufunc: np.ufunc) -> None:
+        self._array, self._ufunc = array, ufunc
+        functools.update_wrapper(self, ufunc, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the ufunc."""
+        return self._ufunc(*(_listed(self._array, thing) for thing in args), **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the ufunc has under a name."""
+        return getattr(self._ufunc, name)
 
 
 def _of_math(function: Callable[..., float], func: Callable[..., Any]) -> Callable[..., Any]:
