@@ -15,7 +15,7 @@ from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.rewrites.meanings import Meanings
 from gradcheck.steps.rewrites.table import Array, proportional
-from gradcheck.steps.words import Cause
+from gradcheck.steps.words import Cause, multiplied_by
 
 CHOICES = {"where", "maximum", "minimum", "clip"}
 PARTS = 8  # paths for which shares are solved
@@ -188,7 +188,7 @@ class Composition:
             mistake, words = regular or "A1", f"has {through} with the wrong sign" if present else "has the wrong sign"
         else:
             meaning = self.facts.number(1 / share)
-            times = f"times {meaning.said if meaning else f'{1 / share:.4g}'}"
+            times = multiplied_by(meaning.said if meaning else f"{1 / share:.4g}")
             mistake, words = (
                 regular or (meaning.mistake if meaning else "A4"),
                 f"should have {through} {times}" if present else f"should be {times}",

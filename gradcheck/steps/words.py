@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gradcheck.arguments import by_name
 from gradcheck.steps.blame import Line
 
-__all__ = ["Cause", "said"]
+__all__ = ["Cause", "multiplied_by", "named", "said"]
 
 MANY = 5  # arguments that a sentence names
 
@@ -45,7 +45,14 @@ def said(cause: Cause) -> str:
         where = f"line {cause.line.number} of {cause.line.code.co_name}"
     if not cause.stands:
         return f"{where} {cause.should}"
+    if cause.should == cause.stands:  # the same variable, and so another value of it
+        return f"{where}: {cause.stands} should be that of another turn"
     return f"{where}: {cause.stands} should be {cause.should}"
+
+
+def multiplied_by(number: str) -> str:
+    """Return how a person says that something is to be multiplied by a number: by one over another, divided by that."""
+    return f"divided by {number.removeprefix('1/')}" if number.startswith("1/") else f"times {number}"
 
 
 def named(paths: Sequence[str]) -> str:

@@ -32,6 +32,7 @@ from gradcheck.steps.rewrites.table import (
     with_taken,
 )
 from gradcheck.steps.rewrites.values import Values
+from gradcheck.steps.words import multiplied_by
 
 CHAIN = 8  # steps by element before a value
 DEEP = 5  # factors in a row that may be too many at once
@@ -231,7 +232,7 @@ def numbers(op: Operation, values: Values) -> Iterator[Rewrite]:
     """A number that means something as a factor, or in the place of another number."""
     del values
     for c, meaning in op.facts.numbers.items():
-        yield Rewrite(meaning.mistake, f"times {meaning.said}", then(functools.partial(np.multiply, c)), strange=1)
+        yield Rewrite(meaning.mistake, multiplied_by(meaning.said), then(functools.partial(np.multiply, c)), strange=1)
     for place in op.operands if op.name in COUNTED else ():
         if np.ndim(op.args[place]):
             continue
