@@ -119,6 +119,9 @@ class Traced(np.ndarray, metaclass=Kind):
             raise TypeError("iteration over a 0-d array")
         return (self[i] for i in range(len(self)))
 
+    def __repr__(self) -> str:
+        return repr(plain(self)[()] if self.is_number else plain(self))
+
     def fill(self, value: Any) -> None:
         """As that of an array: write one number everywhere."""
         self[...] = value
