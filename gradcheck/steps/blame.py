@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from gradcheck.steps.helpers import Helpers
-from gradcheck.steps.journey import Line
+from gradcheck.steps.journey import Line, loops
 from gradcheck.steps.lines import Lines, ordered
 from gradcheck.steps.match import Sight
 from gradcheck.steps.pins import Pin, Pins
@@ -73,9 +73,35 @@ class Blame:
     def blamed(self, pin: Pin) -> tuple[list[Line], list[Line]]:
         """Return the lines to blame, and those that could hold the mistake although they compute nothing."""
         segment, early = self.segment(pin), self.early(pin)
-        main = self.to_blame(pin, segment, early)
+        main = self.short_loop or self.to_blame(pin, segment, early)
         near = self.near(pin, segment, early, main)
         return ordered(main), ordered(near - main)
+
+    @functools.cached_property
+    def short_loop(self) -> set[Line]:
+        """The line of a loop that is a turn too short: several gradients lack the same turn of the forward."""
+        turns, found = set[bool](), set[Line]()
+        for pin in self.pins:
+            lacking = self.lacking(pin)
+            if lacking is None:
+                continue
+            turns.add(lacking)
+            for line in self.ways.of(pin).maker | set(self.lines([pin.first])):
+                first = loops(line.code).get(line.number)
+                found |= {Line(line.code, first)} if first is not None and first != line.number else set()
+        return found if len(turns) == 1 and len(found) == 1 and len(self.pins) > 1 else set()
+
+    def lacking(self, pin: Pin) -> bool | None:
+        """Return whether a gradient lacks the last turn of its uses alone (False: the first); else None."""
+        match = self.sight.verified.get(pin.first)
+        if match is None or match.kind not in ("use", "uses") or match.nodes[0] != pin.goal:
+            return None
+        uses = self.sight.uses[pin.goal]
+        left = [self.run.nodes[i] for i, _ in uses if i not in match.nodes[1:]]
+        if len(left) != 1 or len(uses) <= SHORT:
+            return None
+        last = self.run.tape.turns[left[0].site]
+        return left[0].turn == last if last and left[0].turn in (0, last) else None
 
     def early(self, pin: Pin) -> Pin | None:
         """Return the right value after which a step may be missing; None where there is none."""

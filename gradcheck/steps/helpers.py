@@ -109,7 +109,7 @@ class Helpers:
         return found
 
     def miscomputed(self, pin: Pin, segment: list[int]) -> list[int]:
-        """Return the part of a segment that makes a factor for which another one is right; all of it if there is none."""
+        """Return the part of a segment that makes a factor where another one is right; all of it without one."""
         nodes = self.run.nodes
         for i in segment:
             if i == pin.first or self.carries(nodes[i]) or not nodes[i].is_float or nodes[i].value.size < 2:

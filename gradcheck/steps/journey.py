@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gradcheck.steps.places import Frames, Site
 
-__all__ = ["Line", "bindings", "chooses", "passing", "returning", "storing"]
+__all__ = ["Line", "bindings", "chooses", "loops", "passing", "returning", "storing"]
 
 READS = ("LOAD_FAST", "LOAD_DEREF", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLOSURE")
 BINDS = ("STORE_FAST", "STORE_DEREF", "STORE_NAME")
@@ -143,6 +143,19 @@ def passing(code: CodeType, start: int | None, end: int, allowed: set[int]) -> s
                 seen.add(other)
                 waiting.append((other, (*way, other)))
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def loops(code: CodeType) -> dict[int, int]:
+    """Return for each line of a loop the line on which the innermost loop begins."""
+    steps = [(i.offset, i.positions.lineno, i) for i in dis.get_instructions(code) if i.positions]
+    spans = [(at, i.argval, line) for at, line, i in steps if i.opname == "FOR_ITER" and line]
+    found: dict[int, tuple[int, int]] = {}
+    for at, line, _ in steps:
+        for start, end, first in spans:
+            if start < at < end and line and (line not in found or end - start < found[line][0]):
+                found[line] = end - start, first
+    return {line: first for line, (_, first) in found.items()}
 
 
 @functools.lru_cache(maxsize=256)

@@ -190,7 +190,7 @@ def _measured_by_element(node: Node, k: int, values: Sequence[Array]) -> Array:
         return np.asarray(node.compute([*values[:k], moved, *values[k + 1 :]]))
 
     h = 1e-4 * np.where(x, np.abs(x), 1e-2)
-    d = (8 * (f(x + h) - f(x - h)) - (f(x + 2 * h) - f(x - 2 * h))) / (12 * h)
+    d: Array = (8 * (f(x + h) - f(x - h)) - (f(x + 2 * h) - f(x - 2 * h))) / (12 * h)
     try:
         exact = np.imag(f(x + 1j * TINY)) / TINY
     except (TypeError, ValueError):

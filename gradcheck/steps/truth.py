@@ -16,13 +16,12 @@ import numpy as np
 from gradcheck.oracles import central_difference
 from gradcheck.pairing import Pairing
 from gradcheck.steps.nodes import Node
-from gradcheck.steps.pulls import Pull, is_by_element, pull
+from gradcheck.steps.pulls import Pull, pull
 from gradcheck.steps.run import Run
 from gradcheck.trees import Array, leaves, rebuild
 
 __all__ = ["Bars", "Pulls", "adjoint", "confirmed", "pulled"]
 
-by_element = is_by_element
 PROBES = 2  # random tangents of all arguments together, along which the sweep is compared with measured slopes
 CLOSE = 1e-7  # of the slope, beyond its measured error
 

@@ -151,13 +151,25 @@ def transposed(dout, cache):
     return dx, dw
 
 
+def ends_early(dout, cache):
+    w, states, h = cache
+    dx, dw = np.zeros((4, 4)), np.zeros((4, 4))
+    after = [*states[1:], h]
+    for t in range(3, 0, -1):  # here
+        dz = dout * (1 - after[t] ** 2)
+        dx[t] = dz
+        dw += np.outer(states[t], dz)
+        dout = w @ dz
+    return dx, dw
+
+
 def numbers(function):
     """Return the lines of a function that are marked."""
     lines, first = inspect.getsourcelines(function)
     return {first + k for k, line in enumerate(lines) if line.rstrip().endswith("# here")}
 
 
-CASES = [*((layers, f, ARGS) for f in LAYERS), *((recurrent, f, STEPS) for f in (overwritten, transposed))]
+CASES = [*((layers, f, ARGS) for f in LAYERS), *((recurrent, f, STEPS) for f in (overwritten, transposed, ends_early))]
 
 
 @pytest.mark.parametrize(("forward", "backward", "args"), CASES, ids=[case[1].__name__ for case in CASES])

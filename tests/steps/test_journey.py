@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradcheck.steps.journey import bindings, chooses, passing, returning, storing
+from gradcheck.steps.journey import bindings, chooses, loops, passing, returning, storing
 
 
 def sample(dout, cache):
@@ -53,3 +53,18 @@ def test_what_is_returned_and_stored():
 def test_a_function_that_takes_its_cache_apart_could_take_another_part():
     assert chooses(sample.__code__)
     assert not chooses((lambda dy, z: dy * z).__code__)
+
+
+def test_the_line_on_which_the_innermost_loop_begins():
+    def nested(xs):
+        total = 0.0
+        for x in xs:
+            for y in x:
+                total += y
+            total *= 2
+        return total
+
+    first = nested.__code__.co_firstlineno
+    found = loops(nested.__code__)
+    assert (found[first + 4], found[first + 5]) == (first + 3, first + 2)
+    assert first + 6 not in found
