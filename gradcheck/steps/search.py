@@ -209,9 +209,8 @@ def places_of(blame: Blame, ground: Ground, pin: Pin, world: At) -> Iterator[Pla
     """Yield the place of a pin, and those of its segment before it, the nearest first."""
     run = blame.run
     wrong = [j for j, i in enumerate(pin.nodes) if not same(run.value(i), pin.truths[j])]
-    goals = [(pin.nodes[j], np.asarray(pin.truths[j])) for j in sorted({*wrong[:1], *wrong[-1:]})]
-    if not goals:
-        return
+    wrong = wrong or [pin.nodes.index(pin.first)]  # of a wrong shape
+    goals = [(pin.nodes[j], np.asarray(pin.truths[j])) for j in sorted({wrong[0], wrong[-1]})]
     if run.nodes[pin.first].kind == "leaf" or pin.first in blame.sight.verified:  # a step is missing after it
         for i in blame.replay.children.get(pin.first, ()):
             if i in world.new and run.nodes[i].site.frames:

@@ -1,6 +1,6 @@
 """Axes in another order, entries in another order, a part of what is too large.
 
-Undoes B1 (a transpose), B2 (a reshape), F1 (a kernel not turned), F3 (moved by one, a padding), F4 (height for width),
+Undoes B1 (a transpose), F1 (a kernel not turned), F3 (moved by one, a padding), F4 (height for width),
 G3 (the steps from the last on).
 """
 
@@ -43,7 +43,7 @@ def orders(op: Operation) -> Iterator[Rewrite]:
 
 
 def entries(op: Operation) -> Iterator[Rewrite]:
-    """Entries from the last on, or moved by one; a part of what is too large, or the same in another shape."""
+    """Entries from the last on, or moved by one; a part of what is too large."""
     shape, over_time = op.result.shape, op.facts.over_time
     for some in itertools.chain(*(itertools.combinations(_wide(shape), count) for count in (1, 2))):
         make = then(functools.partial(np.flip, axis=some))
@@ -56,8 +56,6 @@ def entries(op: Operation) -> Iterator[Rewrite]:
         spare = [m - n + 1 for m, n in zip(shape, op.wanted, strict=True)]
         for start in itertools.islice(itertools.product(*map(range, spare)), CUTS):
             yield Rewrite("F3", f"cut from {start} on", then(functools.partial(_cut, start, op.wanted)))
-    if op.result.size == np.prod(op.wanted) and shape != op.wanted:
-        yield Rewrite("B2", f"of shape {op.wanted}", then(functools.partial(np.reshape, shape=op.wanted)))
 
 
 def _orders(ndim: int) -> list[tuple[int, ...]]:

@@ -100,8 +100,9 @@ def _instead(op: Operation, a: int, b: int, old: Array, slope: Array) -> str:
     It is C4 if ``old`` is the derivative at another layer, C2 if it is that of the same functions at another value of
     the forward, else C3.
     """
-    if slope.min() == 0 and len(np.unique(slope)) == 2 and op.facts.missing(a, b, slope) in ("E5", "F5"):
-        return op.facts.missing(a, b, slope)
+    mistake = op.facts.missing(a, b, slope)
+    if mistake != "C1":  # the derivative of a product with what is given is what is given
+        return "B6" if mistake == "A5" else mistake
     run = op.facts.run
     for (x, y), other in op.facts.sight.derivatives.items():
         if run.nodes[y].name == run.nodes[b].name and (x, y) != (a, b) and same(other, old, 1e-9):

@@ -142,7 +142,13 @@ def _with(op: Operation, place: int) -> str:
 def _too_many(op: Operation, place: int, lost: object) -> str:
     """Return the mistake of one operand too many."""
     if lost is None or op.name not in FOUR:
-        return {"sum": "B4", "mean": "B4", "flip": "F1", "rot90": "F1", "roll": "C2"}.get(op.name, "C3")
+        return {
+            "sum": "B4",
+            "mean": "B4",
+            "flip": "F1",
+            "rot90": "F1",
+            "roll": "F3" if op.result.ndim > 2 else "C2",
+        }.get(op.name, "C3")
     value = np.asarray(lost, dtype=float)
     if op.name in ("add", "subtract"):
         if value.size > 1 and (mistake := op.facts.parameter(value)):

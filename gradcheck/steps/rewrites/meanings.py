@@ -107,7 +107,8 @@ class Meanings(Numbers):
             if i > a and i not in seen:
                 seen.add(i)
                 waiting.extend(self.run.nodes[i].parents)
-        return "C1" if any(self.run.nodes[i].name not in LINEAR for i in seen) else "A5"
+        ops = [self.run.nodes[i] for i in seen if self.run.nodes[i].kind == "op"]
+        return "C1" if any(each.name not in LINEAR for each in ops) else "A5"
 
     def after(self, sight: Sight, i: int) -> list[tuple[int, Array]]:
         """Return what is done with a value by element and nothing else, and the derivative up to there."""

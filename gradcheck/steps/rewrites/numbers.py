@@ -149,10 +149,8 @@ class Numbers:
         n = 1 / c if c < 1 else c
         counts = set(self.batch) | {n * m for n in self.batch for m in self._trailing}
         for shape in self._averaged:
-            if shape[0] in self.batch or not self.batch:
-                counts |= {
-                    math.prod(some) for r in range(1, len(shape) + 1) for some in itertools.combinations(shape, r)
-                } - {1}
+            some = itertools.chain(*(itertools.combinations(shape, r) for r in range(1, len(shape) + 1)))
+            counts |= {math.prod(sizes) for sizes in some} - {1}
         if not any(math.isclose(n, each, rel_tol=1e-9) for each in counts):
             return ""
         return "A2" if c < 1 or not any(math.isclose(n, d, rel_tol=1e-9) for d in self.divisors) else "A3"

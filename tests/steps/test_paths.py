@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from gradcheck.steps.paths import Composition
+from tests.steps.rewrites.rows import arrays, composed, searched
+
+X, W, S = arrays((5, 4), (4, 3), (4, 4))
+
+
+def centred(x):
+    return x - x.mean(axis=0), None
+
+
+def normalised(x):
+    xc = x - x.mean(axis=0)
+    var = (xc**2).mean(axis=0)
+    return xc / np.sqrt(var + 0.1), (xc, var)
+
+
+def normalised_backward(g, c, mean=1, var=1):
+    xc, v = c
+    dxc = g / np.sqrt(v + 0.1) + var * (g * xc).sum(0) * -((v + 0.1) ** -1.5) * xc / len(xc)
+    return (dxc - mean * dxc.mean(axis=0),)
+
+
+def leaky(x):
+    return np.where(x > 0, x, 0.1 * x), x
+
+
+def decayed(w):
+    return (w @ np.ones((3, 2))).sum() + 0.3 * (w**2).sum(), w
+
+
+def softmax(x):
+    e = np.exp(x)
+    return e / e.sum(axis=1, keepdims=True), (e, e.sum(axis=1, keepdims=True))
+
+
+def recurrent(x, s):
+    states = [np.ones(4)]
+    for each in x:
+        states.append(np.tanh(states[-1] @ s + each))
+    return np.array(states[1:]), (s, states)
+
+
+def recurrent_backward(g, c, carried=1, turns=5):
+    s, states = c
+    dx, ds, dh = np.zeros((5, 4)), np.zeros((4, 4)), np.zeros(4)
+    for t in reversed(range(5)):
+        dz = (g[t] + carried * dh) * (1 - states[t + 1] ** 2)
+        dx[t] = dz
+        ds = np.outer(states[t], dz) + (ds if turns > 1 else 0)
+        dh = s @ dz
+    return dx, ds
+
+
+# fmt: off
+ROWS = [  # mistake, words, forward, wrong backward, arguments
+    ("C8", "lacks the path", lambda x: (x * np.sin(x), x), lambda g, x: (g * np.sin(x),), (X,)),
+    ("C8", "is zero", lambda x, s: (x + s, None), lambda g, _: (g * 1.0, np.zeros((4, 4))), (S, S + 1)),
+    ("A1", "with the wrong sign", lambda x: (x * np.sin(x), x), lambda g, x: (g * (np.sin(x) - x * np.cos(x)),), (X,)),
+    ("C7", "lacks the path", centred, lambda g, _: (g * 1.0,), (X,)),
+    ("C7", "lacks the path", normalised, lambda g, c: normalised_backward(g, c, var=0), (X,)),
+    ("C7", "lacks the path", normalised, lambda g, c: normalised_backward(g, c, mean=0), (X,)),
+    ("C3", "lacks the path", leaky, lambda g, x: (g * (x > 0),), (X,)),
+    ("C6", "lacks the path", softmax, lambda g, c: (g * c[0] / c[1],), (X,)),
+    ("D1", "", decayed, lambda g, _: (g * 2.0 * np.ones((4, 3)),), (W,)),
+    ("G1", "", recurrent, lambda g, c: recurrent_backward(g, c, carried=0), (X, 0.4 * S)),
+    ("E1", "lacks the path", recurrent, lambda g, c: recurrent_backward(g, c, turns=1), (X, 0.4 * S)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("mistake", "words", "forward", "backward", "args"), ROWS)
+def test_a_part_that_is_missing_or_there_otherwise_is_told_by_its_path(mistake, words, forward, backward, args):
+    found = composed(forward, backward, args)
+    assert mistake in {cause.mistake for cause in found}, [(c.mistake, c.should) for c in found]
+    assert any(words in cause.should for cause in found), [c.should for c in found]
+
+
+def test_nothing_is_told_of_what_is_right():
+    assert composed(normalised, normalised_backward, (X,)) == []
+
+
+def test_nothing_is_told_of_a_value_that_is_made_of_something_else():
+    assert composed(lambda x: (x * np.sin(x), x), lambda g, x: (g * np.exp(x),), (X,)) == []
+
+
+def test_the_parts_of_a_cotangent_sum_up_to_it_however_far_the_paths_are_split():
+    search, blame, second = searched(normalised, lambda g, c: normalised_backward(g, c, var=0), (X,))
+    parts, sight = Composition(blame, search.facts, second), blame.sight
+    for split in range(4):
+        if found := parts.parts(sight, sight.run.leaf["x"], split):
+            assert np.allclose(sum(part.value for part in found), sight.truth("x"))
