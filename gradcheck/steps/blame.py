@@ -120,7 +120,8 @@ class Blame:
             main = self.helpers.to_blame(pin, segment)
             if early is not None:
                 main = self.weighed(pin, segment, main, self.ways.of(early), partial=partial)
-        if pin.first in self.run.results.values() and np.shape(self.run.value(pin.first)) != pin.truth.shape:
+        misshapen = np.shape(self.run.value(pin.first)) != pin.truth.shape
+        if pin.first in self.run.results.values() and (misshapen or self.sight.ignores_cotangent):
             main = main | set(self._lines.returned)
         return main | self.coarse(segment, main)
 

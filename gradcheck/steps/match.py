@@ -283,8 +283,18 @@ class Sight:
         return {node.id for node in rest if any(True for _ in index.find(node.value))}
 
     @functools.cached_property
+    def ignores_cotangent(self) -> bool:
+        """Whether the cotangent of a loss, where it is not 1, is not used at all."""
+        return self.scalar and self.run.cotangent[0].ravel()[0] not in (0, 1) and self.carrying.isdisjoint(self.needed)
+
+    @functools.cached_property
     def factors(self) -> tuple[float, ...]:
-        """1, and the number of samples where values are cotangents of a loss that is not averaged yet."""
+        """1, and the number of samples where values are cotangents of a loss that is not averaged yet.
+
+        Where the cotangent of a loss is not used at all, all values are those for a cotangent of 1.
+        """
+        if self.ignores_cotangent:
+            return 1.0, 1.0 / float(self.run.cotangent[0].ravel()[0])
         sizes = {n for path in self.run.leaf for n in self.run.value(self.run.leaf[path]).shape if n > 1}
         values = [n.value for n in self.run.nodes[self.run.start :] if n.is_float and n.value.size > 1]
         for size in sorted(sizes) if self.scalar else ():
