@@ -18,9 +18,9 @@ import numpy as np
 
 from gradcheck.steps.blame import Blame, Line, Replay
 from gradcheck.steps.match import Sight, same
+from gradcheck.steps.nodes import Node
 from gradcheck.steps.places import Site
 from gradcheck.steps.slips import Slip, slipped, slips
-from gradcheck.steps.tape import Node
 from gradcheck.steps.truth import Bars, adjoint
 from gradcheck.steps.words import Cause
 from gradcheck.trees import Array
