@@ -74,7 +74,8 @@ class Case:
     @functools.cached_property
     def of_another(self) -> dict[str, Array]:
         """What the backward gives for a cotangent that has nothing to do with the one of the check."""
-        return self.pulled([OTHER * bar if bar.size == 1 else self.rng.standard_normal(bar.shape) for bar in self.bars])
+        drawn = (OTHER * bar if bar.size == 1 else self.rng.standard_normal(bar.shape) for bar in self.bars)
+        return self.pulled([np.asarray(bar) for bar in drawn])
 
     @functools.cached_property
     def of_a_larger(self) -> dict[str, Array]:
