@@ -128,7 +128,7 @@ def test_a_line_that_calls_what_is_wrong_is_not_right():
     held = {step.source.partition(" = ")[0]: step.verdict for step in steps.values() if step.source}
     assert next(step for step in steps.values() if step.function == "<lambda>").verdict == "wrong"
     assert held["dz"] == "unreached"
-    assert held["dh, dv"] == "auxiliary"  # it computes nothing and feeds the wrong line, which does not clear it
+    assert held["dh, dv"] == "right"  # what it hands on is, and it does not feed the line that is wrong
     assert held["dx, dw"] == "unreached"
 
 
