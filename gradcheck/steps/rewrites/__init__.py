@@ -1,1 +1,4 @@
-"""What can be done otherwise at one recorded operation: one table a file, each row with the mistake that it undoes."""
+"""What can be done otherwise at one recorded operation: one table a file, each row with the mistake that it undoes.
+
+Level 3.
+"""

@@ -1,4 +1,4 @@
-"""Axes in another order, entries in another order, a part of what is too large.
+"""Axes in another order, entries in another order, a part of what is too large. Level 3.
 
 Undoes B1 (a transpose), F1 (a kernel not turned), F3 (moved by one, a padding), F4 (height for width),
 G3 (the steps from the last on).

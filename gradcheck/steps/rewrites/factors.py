@@ -1,4 +1,4 @@
-"""One factor more or less: a derivative that was measured in the forward, or a number that means something.
+"""One factor more or less: a derivative that was measured in the forward, or a number that means something. Level 3.
 
 Undoes C1 (a derivative that is missing), C2 and C3 (another derivative in its place), C4 (that of another layer), C6 (a
 derivative too many), E5 and F5 (a mask that is given), A2 to A5 (numbers), C5 (the cotangent).
@@ -24,6 +24,7 @@ from gradcheck.steps.rewrites.table import (
     Refused,
     Rewrite,
     Take,
+    as_it_is,
     fixed,
     of,
     over,
@@ -177,11 +178,11 @@ def too_many(op: Operation, values: Values) -> Iterator[Rewrite]:
         with np.errstate(all="ignore"):
             factor = op.result / op.facts.run.value(p)
         said, up = op.facts.called(p), _up(way)
-        yield Rewrite(_many(op, factor), f"{said} alone", _as_it_is(up), OTHERS)
+        yield Rewrite(_many(op, factor), f"{said} alone", as_it_is(up), OTHERS)
         for (a, b), slope, take in values.slopes() if p in op.facts.sight.verified else ():
             if slope.shape == op.result.shape:
                 instead = functools.partial(_instead, op, a, b, factor, slope)
-                make = _as_it_is(_product(up, take))
+                make = as_it_is(_product(up, take))
                 yield Rewrite(instead, f"{said} times the derivative of {_function(op, a, b)}", make, OTHERS, strange=1)
 
 
@@ -223,10 +224,6 @@ def _up(way: tuple[int, ...]) -> Take:
 
 def _product(one: Take, two: Take) -> Take:
     return lambda node, at: one(node, at) * two(node, at)
-
-
-def _as_it_is(take: Take) -> Make:
-    return lambda node, values, at: take(node, at)
 
 
 def numbers(op: Operation, values: Values) -> Iterator[Rewrite]:

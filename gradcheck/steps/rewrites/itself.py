@@ -1,4 +1,4 @@
-"""The operation itself done otherwise, with its own operands: nothing new is taken.
+"""The operation itself done otherwise, with its own operands: nothing new is taken. Level 3.
 
 Undoes A1 (signs and orders), A2 (a mean for a sum), B6 (a product by element), C2 and C3 (another function, exponent or
 comparison), E5 and F5 (a mask compared), F6 (ties), G4 (clipping), H3 (precision lost).

@@ -1,4 +1,4 @@
-"""What a factor or a term means in a run: which mistake leaves it out, or has one too many.
+"""What a factor or a term means in a run: which mistake leaves it out, or has one too many. Level 3.
 
 A factor means something if it is a measured derivative, or given; a term if it is a part of the true cotangent, or a
 parameter. No name of a variable is read but to say it.

@@ -1,4 +1,4 @@
-"""Reads and writes at other places: what was recorded of the memory is played again with other cells.
+"""Reads and writes at other places: what was recorded of the memory is played again with other cells. Level 3.
 
 Undoes E1 (overwritten, not added), F1 (a kernel not turned), F2 (a stride), F3 (a padding), F4 (height for width), G3
 (the step before or after).

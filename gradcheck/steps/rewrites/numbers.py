@@ -1,4 +1,4 @@
-"""What a number means in a run: which mistake leaves it out as a factor, or has it once too often.
+"""What a number means in a run: which mistake leaves it out as a factor, or has it once too often. Level 3.
 
 A number means something if the forward computes with it or if it is a size. No name of a variable is read.
 """

@@ -1,4 +1,4 @@
-"""Sums over other axes, products of matrices the other way round, other subscripts.
+"""Sums over other axes, products of matrices the other way round, other subscripts. Level 3.
 
 Undoes A2 (a mean for a sum), B1 (a transpose), B3 and B4 (a sum over the wrong axes), B6 (a product by element), F1 (a
 kernel not turned).

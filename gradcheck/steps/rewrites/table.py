@@ -1,4 +1,4 @@
-"""What a rewrite of one recorded operation is, and what every table may take to make it."""
+"""What a rewrite of one recorded operation is, and what every table may take to make it. Level 3."""
 
 from __future__ import annotations
 
@@ -153,6 +153,11 @@ def with_taken(place: int, take: Callable[[Any, At], Any], change: Callable[[Any
         return np.asarray(node.func(*args[:place], new, *args[place + 1 :], **kwargs))
 
     return make
+
+
+def as_it_is(take: Take) -> Make:
+    """Return the rewrite to what is taken."""
+    return lambda node, values, at: take(node, at)
 
 
 def fixed(value: Any) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""Values of the recording that could stand in an operand's place: whose turn goes with whose.
+"""Values of the recording that could stand in an operand's place: whose turn goes with whose. Level 3.
 
 Undoes B1 and B6 (another operand), C2 (a function at another value), C4 (another layer's), C5 (the cotangent), C8
 (zeros), E4 (a parameter that has been updated), G3 (the state of another step), H3 (a copy of lower precision).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,7 @@ from gradcheck.steps.rewrites.table import (
 )
 
 MOST = 60  # values, each once
+FIRST = {"sum", "mean", "power", "astype"}  # whose other arguments are no values
 POINTWISE = {*FUNCTIONS, *COMPARED, "power", "maximum", "minimum", "negative"}
 
 
@@ -214,50 +215,30 @@ def steps(op: Operation, values: Values) -> Iterator[Rewrite]:
 
 
 def _instead(op: Operation, some: list[Seen]) -> Iterator[Rewrite]:
-    for place in op.operands[:3]:
-        old = np.asarray(op.args[place])
-        if (op.name in ("reshape", "transpose", "sum", "mean", "power", "astype") and place) or op.name in (
-            "reshape",
-            "transpose",
-        ):
-            continue
+    """Yield values in the place of an operand: of its shape, transposed, or of a shape that gives what is wanted."""
+    if op.name in ("reshape", "transpose"):
+        return
+    for place in op.operands[:1] if op.name in FIRST else op.operands[:3]:
+        old, stands = np.asarray(op.args[place]), op.said(place)
+        others = [np.shape(op.args[j]) for j in op.operands if j != place]
         for each in some:
             new, said = each.value, op.facts.called(each.node)
+            mistake = functools.partial(_meant, op, place, old, each)
             if new.shape == old.shape:
                 if not np.array_equal(new, old):
-                    yield Rewrite(
-                        functools.partial(_meant, op, place, old, each),
-                        said,
-                        with_taken(place, each.take),
-                        op.said(place),
-                        place,
-                        strange=1,
-                    )
+                    yield Rewrite(mistake, said, with_taken(place, each.take), stands, place, strange=1)
             elif new.ndim == 2 and new.shape[::-1] == old.shape:
-                yield Rewrite(
-                    functools.partial(_meant, op, place, old, each),
-                    f"{said}.T",
-                    with_taken(place, each.take, lambda _, new: new.T),
-                    op.said(place),
-                    place,
-                    strange=1,
-                )
-            elif (
-                op.name in FOUR
-                and fits(new.shape, op.result.shape)
-                and fits(
-                    op.result.shape,
-                    np.broadcast_shapes(new.shape, *(np.shape(op.args[j]) for j in op.operands if j != place)),
-                )
-            ):
-                yield Rewrite(
-                    functools.partial(_meant, op, place, old, each),
-                    said,
-                    with_taken(place, each.take),
-                    op.said(place),
-                    place,
-                    strange=2,
-                )
+                make = with_taken(place, each.take, lambda _, taken: taken.T)
+                yield Rewrite(mistake, f"{said}.T", make, stands, place, strange=1)
+            elif op.name in FOUR and _broadcast([new.shape, *others]) in (op.result.shape, op.wanted):
+                yield Rewrite(mistake, said, with_taken(place, each.take), stands, place, strange=2)
+
+
+def _broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
 
 
 def _meant(op: Operation, place: int, old: Array, new: Seen) -> str:
