@@ -10,10 +10,8 @@ import numpy as np
 
 import derivations
 from derivations.bptt import BPTT
-from derivations.deltas import deltas_of
 from gradcheck import Derivation
 from tests.mutants import CHOICES, MISTAKES, Mistake, with_mistake
-from tests.mutants.deltas import DELTA_MISTAKES
 from tests.mutants.through_time import THROUGH_TIME
 
 __all__ = ["Case", "planted_cases"]
@@ -21,7 +19,6 @@ __all__ = ["Case", "planted_cases"]
 DRAWS = ("generic", "generic again", "degenerate")
 ALONE = ("N", "n", "B", "T")  # sizes that are 1 in a degenerate draw: of the batch and of time
 ALIKE = {"B3": ("B2",), "B4": ("B2",)}  # what is the same thing in a batch of one: an axis of size one too many or few
-NETWORKS = {f"{derivation.name}_deltas": derivation for derivation in derivations.ALL}
 
 
 class Case(NamedTuple):
@@ -74,8 +71,6 @@ def planted_cases(draws: Iterable[str] = DRAWS) -> Iterator[Case]:
 def _tables() -> Iterator[tuple[Derivation, tuple[Mistake, ...]]]:
     for record in derivations.ALL:
         yield record, MISTAKES[record.name]
-    for record in derivations.DELTAS:
-        yield record, DELTA_MISTAKES[NETWORKS[record.name].name]
     for record in BPTT:
         yield record, THROUGH_TIME[record.name]
 
@@ -84,20 +79,16 @@ def _maker(record: Derivation, mistake: Mistake, draw: str, *, source: bool) -> 
     """Return a function that makes the pair; what is drawn for a derivation is the same for all its mistakes."""
 
     def make(seed: int) -> Pair:
-        network = NETWORKS.get(record.name)
         rng = np.random.default_rng([seed, DRAWS.index(draw), zlib.crc32(record.name.encode())])
-        args = record.args(rng, **_choices(record, network.name if network else record.name, draw, rng))
-        if network:
-            wrong = deltas_of(with_mistake(network.backward, mistake, source=source))
-        else:
-            wrong = with_mistake(record.backward, mistake, source=source)
+        args = record.args(rng, **_choices(record, draw, rng))
+        wrong = with_mistake(record.backward, mistake, source=source)
         return Pair(record.forward, wrong, record.backward, args, record.wrt)
 
     return make
 
 
-def _choices(record: Derivation, name: str, draw: str, rng: np.random.Generator) -> dict[str, Any]:
-    choices = record.draw(rng, generic=True) | CHOICES.get(name, {})
+def _choices(record: Derivation, draw: str, rng: np.random.Generator) -> dict[str, Any]:
+    choices = record.draw(rng, generic=True) | CHOICES.get(record.name, {})
     if draw != "degenerate":
         return choices
     alone = {size: 1 for size in ALONE if size in record.structure}

@@ -1,6 +1,6 @@
 """Derivations: hand-written backward passes, each a page of mathematics that runs.
 
-``ALL`` holds every record. ``DELTAS`` holds the networks once more with their intermediate gradients as the answer.
+``ALL`` holds every record.
 """
 
 from derivations.activations import IDENTITY, RELU, SIGMOID, TANH
@@ -8,7 +8,6 @@ from derivations.affine import AFFINE
 from derivations.conv import CONV
 from derivations.conv_strided import CONV_STRIDED
 from derivations.cross_entropy import CROSS_ENTROPY
-from derivations.deltas import DELTAS as DELTAS
 from derivations.graph import GRAPH
 from derivations.lenet5 import LENET5
 from derivations.mlp import MLP

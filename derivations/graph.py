@@ -28,8 +28,7 @@ mode       (B3)  dv_{K−1} = dout
                                                  each is visited once, for all variables together: E
            (B5)  dx_i = dv_i                     the first nodes are the inputs; the constants stay
 
-With every d = 1 and dout = 1, (B4) counts the paths. ``visits``, where given, counts how often each edge is used;
-``deltas``, where given, is filled with dv.
+With every d = 1 and dout = 1, (B4) counts the paths. ``visits``, where given, counts how often each edge is used.
 
 Source     document 003, "sum over paths", forward-mode and reverse-mode differentiation, whose forward mode is (B2):
            it enumerates paths and is exponential, which (F5) is not; document 002's neuron with two successors, (B4).
@@ -77,11 +76,7 @@ def graph_forward(
 
 
 def graph_backward(
-    dout: Inexact[ndarray | generic, ""],
-    cache: Any,
-    *,
-    deltas: dict[str, ndarray] | None = None,
-    visits: Counter[Edge] | None = None,
+    dout: Inexact[ndarray | generic, ""], cache: Any, *, visits: Counter[Edge] | None = None
 ) -> Inexact[ndarray, "I"]:
     v, _, I = cache
     d = local_derivatives(cache)
@@ -93,8 +88,6 @@ def graph_backward(
         if visits is not None:
             visits[edge] += 1
     dx: ndarray = dv[:I].copy()  # (B5)
-    if deltas is not None:
-        deltas.update(v=dv)
     return dx
 
 
@@ -135,11 +128,10 @@ def forward_mode(i: int, cache: Any) -> tuple[float, Counter[Edge]]:
 
 def reverse_mode(cache: Any) -> tuple[Inexact[ndarray, "K"], Counter[Edge]]:
     """Return ∂out/∂v_i for every node i from one sweep over the edges, and how often each edge was visited."""
-    v, *_ = cache
-    deltas: dict[str, ndarray] = {}
+    v, operations, _ = cache
     visits = Counter[Edge]()
-    graph_backward(v.dtype.type(1), cache, deltas=deltas, visits=visits)
-    return deltas["v"], visits
+    dv = graph_backward(v.dtype.type(1), (v, operations, len(v)), visits=visits)  # as if every node were an input
+    return dv, visits
 
 
 def paths(i: int, last: int, edges: Any) -> Iterator[tuple[Edge, ...]]:

@@ -40,8 +40,6 @@ Backward   Each part's pullback takes the cotangent of its output to those of it
            (B13)  dC1  from dY1
            (B14)  dX   from dC1 with W, b of C1
 
-           ``deltas``, where given, is filled with dC1 … dZ, which deltas.py judges.
-
 Source     document 001, sections 3.3 and 3.4. The architecture and the link table are those of Y. LeCun, L. Bottou,
            Y. Bengio and P. Haffner, Gradient-based learning applied to document recognition, 1998, figure 2 and
            table I; its last layer, of radial basis functions, is here an affine one with softmax.
@@ -104,9 +102,7 @@ def lenet5_forward(
     return L, (conv1, tanh1, pool2, tanh2, conv3, tanh3, pool4, tanh4, conv5, tanh5, affine6, tanh6, affine7, loss)
 
 
-def lenet5_backward(
-    dL: Inexact[ndarray | generic, ""], cache: Any, *, deltas: dict[str, ndarray] | None = None
-) -> tuple[Inexact[ndarray, "N 1 32 32"], Parameters]:
+def lenet5_backward(dL: Inexact[ndarray | generic, ""], cache: Any) -> tuple[Inexact[ndarray, "N 1 32 32"], Parameters]:
     conv1, tanh1, pool2, tanh2, conv3, tanh3, pool4, tanh4, conv5, tanh5, affine6, tanh6, affine7, loss = cache
     dZ = softmax_cross_entropy_backward(dL, loss)  # (B1)
     dY6, *output = affine_backward(dZ, affine7)  # (B2)
@@ -122,9 +118,6 @@ def lenet5_backward(
     dY1, *s2 = pooling_trainable_backward(dS2, pool2)  # (B12)
     dC1 = tanh_backward(dY1, tanh1)  # (B13)
     dX, *c1 = conv_backward(dC1, conv1)  # (B14)
-    if deltas is not None:
-        deltas.update(C1=dC1, Y1=dY1, S2=dS2, X2=dX2, C3=dC3, Y3=dY3, S4=dS4, X4=dX4)
-        deltas.update(C5=dC5, Y5=dY5, F6=dF6, Y6=dY6, Z=dZ)
     pairs = {"C1": c1, "S2": s2, "C3": c3, "S4": s4, "C5": c5, "F6": f6, "output": output}
     return dX, {layer: (dW, db) for layer, (dW, db) in pairs.items()}
 

@@ -17,8 +17,6 @@ Backward   The parts' pullbacks in reverse order. A chain has one way back, so n
            (B2)  dZˡ = dAˡ ⊙ σˡ'(Zˡ)             the document's δˡ
            (B3)  dAˡ⁻¹ = dZˡ Wˡᵀ, dWˡ = Aˡ⁻¹ᵀ dZˡ, dbˡ = Σ_n dZˡ[n]        dA⁰ is dX
 
-           ``deltas``, where given, is filled with dZ¹ … dZᴸ, which deltas.py judges.
-
 Source     document 000, equations 1 to 11; (B2) with (B3) is its equation 8.
 """
 
@@ -64,18 +62,15 @@ def mlp_forward(
 
 
 def mlp_backward(
-    dC: Inexact[ndarray | generic, ""], cache: Any, *, deltas: dict[str, ndarray] | None = None
+    dC: Inexact[ndarray | generic, ""], cache: Any
 ) -> tuple[Inexact[ndarray, "N _"], list[tuple[Inexact[ndarray, "_ _"], Inexact[ndarray, "_"]]]]:
     parts, loss_cache, loss_backward = cache
     dA = loss_backward(dC, loss_cache)  # (B1)
-    dlayers, dZs = [], []
+    dlayers = []
     for affine_cache, sigma_cache, sigma_backward in reversed(parts):
         dZ = sigma_backward(dA, sigma_cache)  # (B2)
         dA, dW, db = affine_backward(dZ, affine_cache)  # (B3)
         dlayers.append((dW, db))
-        dZs.append(dZ)
-    if deltas is not None:
-        deltas.update((f"Z{l}", dZ) for l, dZ in enumerate(reversed(dZs), 1))
     return dA, dlayers[::-1]
 
 

@@ -24,8 +24,6 @@ Backward   The parts' pullbacks in reverse order. A sum hands its cotangent to b
            (B6)  dL λ W1, dL λ W2                from the weight decay
            (B7)  dW1, dW2                        sums of two terms each: a matrix stands in its layer and in the penalty
 
-           ``deltas``, where given, is filled with dh, dz, da and dy, which deltas.py judges.
-
 Source     document 001, equations 2.2a, 2.2b, 2.3 and 2.4g1 to 2.4g6; its section 1 asks for both losses.
 """
 
@@ -81,7 +79,7 @@ def mlp_one_hidden_forward(
 
 
 def mlp_one_hidden_backward(
-    dL: Inexact[ndarray | generic, ""], cache: Any, *, deltas: dict[str, ndarray] | None = None
+    dL: Inexact[ndarray | generic, ""], cache: Any
 ) -> tuple[
     Inexact[ndarray, "N D"],
     Inexact[ndarray, "D M"],
@@ -97,8 +95,6 @@ def mlp_one_hidden_backward(
     dx, dW1, db1 = affine_backward(dh, h_cache)  # (B5)
     decay1, decay2 = weight_decay_backward(dL, R_cache)  # (B6)
     dW1, dW2 = dW1 + decay1, dW2 + decay2  # (B7)
-    if deltas is not None:
-        deltas.update(h=dh, z=dz, a=da, y=dy)
     return dx, dW1, db1, dW2, db2
 
 

@@ -26,8 +26,6 @@ time, because dz_t already holds the sum over all later losses. Unrolled, it is 
            (B7)  dWhh = Σ_t h_{t-1}ᵀ dz_t        one matrix serves all steps: a sum over time, one product of T·n rows
            (B8)  dX_t = dz_t Wxhᵀ, dWxh, dbh     affine.py
 
-           ``deltas``, where given, is filled with dz, dh and ds of all steps, which deltas.py judges.
-
 Source     document 000, equations 12 to 19; the biases are the usual ones.
 """
 
@@ -72,7 +70,7 @@ def rnn_forward(
 
 
 def rnn_backward(
-    dL: Inexact[ndarray | generic, ""], cache: Any, *, deltas: dict[str, ndarray] | None = None
+    dL: Inexact[ndarray | generic, ""], cache: Any
 ) -> tuple[
     Inexact[ndarray, "T n d"],
     Inexact[ndarray, "n h"],
@@ -96,8 +94,6 @@ def rnn_backward(
     dz_flat = dz.reshape(T * n, -1)
     dWhh = h_before.T @ dz_flat  # (B7)
     dX_flat, dWxh, dbh = affine_backward(dz_flat, input_cache)  # (B8)
-    if deltas is not None:
-        deltas.update(z=dz, h=dh, s=ds.reshape(T, n, -1))
     return dX_flat.reshape(T, n, d), dh0, dWxh, dWhh, dbh, dWhs, dbs
 
 

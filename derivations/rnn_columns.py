@@ -25,8 +25,6 @@ the next state in (F1). So dh_t has two sources, and the second is known once st
 The document sends the loss of every step t back by itself, δ_{t,k} for k ≤ t, and sums T(T+1)/2 terms. As all these
 recursions are one and the same linear map, they run as one: dz_k = Σ_{t≥k} δ_{t,k}, in T steps.
 
-``deltas``, where given, is filled with dz and dh of all steps, which deltas.py judges.
-
 Source     document 001, equations 4.3 and 4.4a to 4.4f.
 """
 
@@ -64,7 +62,7 @@ def rnn_columns_forward(
 
 
 def rnn_columns_backward(
-    dy: Inexact[ndarray, "T M B"], cache: Any, *, deltas: dict[str, ndarray] | None = None
+    dy: Inexact[ndarray, "T M B"], cache: Any
 ) -> tuple[
     Inexact[ndarray, "T N B"],
     Inexact[ndarray, "M B"],
@@ -85,8 +83,6 @@ def rnn_columns_backward(
     dU = np.tensordot(dz, h_before, axes=([0, 2], [0, 2]))  # (B6)
     dW = np.tensordot(dz, x, axes=([0, 2], [0, 2]))  # (B7)
     db = dz.sum(axis=(0, 2))  # (B8)
-    if deltas is not None:
-        deltas.update(z=dz, h=dh)
     return dx, dh0, dU, dW, db
 
 

@@ -10,8 +10,7 @@ the digits held out rightly (1800 steps, 0.3 s), LeNet-5 97.5 % (675 steps, 6.5 
 2.84 to 0.24 nats a character (1200 steps, 0.8 s), the means of the first and the last tenth of the steps; of the
 characters held out it foresees 21 %, where naming the commonest alone would give 13 %: it has 684 to learn from.
 
-The accuracy is that of the most probable class. A softmax cross-entropy sends p − y back to its scores, so that their δ
-(deltas.py) tells the probabilities p.
+The accuracy is that of the most probable class, of the probabilities that the softmax cross-entropy keeps.
 """
 
 import argparse
@@ -20,14 +19,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from derivations.deltas import deltas_of
-from derivations.descent import Reduction, Values, arguments, batches, decay_of_weights, descend, scale
+from derivations.descent import Reduction, Values, arguments, batches, decay_of_weights, descend
 from derivations.lenet5 import LENET5, enlarged
 from derivations.mlp import MLP
 from derivations.rnn import RNN
@@ -41,14 +40,14 @@ class Task:
     """A network, its data, and settings with which it learns.
 
     ``params(rng)`` are where it starts. ``data()`` holds arrays, whose samples lie along ``axes``, and settings.
-    ``scores`` is the place, in the letters of deltas.py, whose δ the softmax sends back.
+    ``loss`` takes the cache of the softmax cross-entropy out of that of the network.
     """
 
     network: Derivation
     params: Callable[[np.random.Generator], dict[str, Any]]
     data: Callable[[], dict[str, Any]]
     axes: dict[str, int]
-    scores: str
+    loss: Callable[[Any], Any]
     epochs: int
     rate: float
     batch: int
@@ -97,10 +96,20 @@ def _rnn_data() -> dict[str, Any]:
 
 
 TASKS = {
-    "mlp": Task(MLP, _mlp_params, _mlp_data, {"X": 0, "target": 0}, "Z2", epochs=40, rate=0.3, batch=32),
-    "lenet5": Task(LENET5, _lenet5_params, _lenet5_data, {"X": 0, "labels": 0}, "Z", epochs=15, rate=0.1, batch=32),
+    "mlp": Task(MLP, _mlp_params, _mlp_data, {"X": 0, "target": 0}, itemgetter(1), epochs=40, rate=0.3, batch=32),
+    "lenet5": Task(
+        LENET5, _lenet5_params, _lenet5_data, {"X": 0, "labels": 0}, itemgetter(-1), epochs=15, rate=0.1, batch=32
+    ),
     "rnn": Task(
-        RNN, _rnn_params, _rnn_data, {"X": 1, "labels": 1, "h0": 0}, "s", epochs=200, rate=0.5, batch=6, clip=1.0
+        RNN,
+        _rnn_params,
+        _rnn_data,
+        {"X": 1, "labels": 1, "h0": 0},
+        itemgetter(-2),
+        epochs=200,
+        rate=0.5,
+        batch=6,
+        clip=1.0,
     ),
 }
 
@@ -132,10 +141,9 @@ def accuracy(task: Task, params: Values, data: Values) -> float:
 def _hits(task: Task, params: Values, data: Values) -> ndarray:
     """Return for every label whether it is the most probable class."""
     labels = data["target" if "target" in data else "labels"]
-    loss, cache = task.network.forward(*arguments(task.network, params, data).values())
-    ds = deltas_of(task.network.backward)(scale(task.network, data, "sum") * np.ones_like(loss), cache)[task.scores]
-    p = ds + (np.arange(ds.shape[-1]) == labels[..., None])
-    hits: ndarray = (np.argmax(p, axis=-1) == labels).ravel()
+    _, cache = task.network.forward(*arguments(task.network, params, data).values())
+    p, *_ = task.loss(cache)
+    hits: ndarray = np.argmax(p, axis=-1) == labels.ravel()
     return hits
 
 

@@ -25,8 +25,7 @@ if j is an output. Each use is a source of its own, and they add up:
 
 The document gives (B1) to output units and (B2) to all others: that is the same as long as no output has successors.
 It argues that no s_k depends on another s_k'; where a link k → k' makes one do so, (B2) holds none the less, because
-δ_k follows that link too. ``deltas``, where given, is filled with ds = dE/N δ of the units from I on and dz = dE/N g of
-all of them.
+δ_k follows that link too. δ_j is N times the gradient of an input that is 0 and has one link, to j, of weight 1.
 
 Update     (F5)  Δw_{i→j} = −η/N Σ_n δ_j^(n) z_i^(n)         −η times (B4) for dE = 1
 
@@ -69,7 +68,7 @@ def units_forward(
 
 
 def units_backward(
-    dE: Inexact[ndarray | generic, ""], cache: Any, *, deltas: dict[str, ndarray] | None = None
+    dE: Inexact[ndarray | generic, ""], cache: Any
 ) -> tuple[Inexact[ndarray, "N I"], Inexact[ndarray, "K K"]]:
     z, w, T, f, outputs, r, I, f_caches = cache
     g, delta = np.zeros_like(z), np.zeros_like(z)
@@ -83,8 +82,6 @@ def units_backward(
     N = len(z)
     dw = dE * np.where(T, z.T @ delta, 0) / N  # (B4)
     dx = dE * g[:, :I] / N  # (B5)
-    if deltas is not None:
-        deltas.update(s=dE * delta[:, I:] / N, z=dE * g / N)
     return dx, dw
 
 
