@@ -76,6 +76,7 @@ def test_the_cotangents_of_the_equations_are_those_that_their_lines_hold(record)
 
 
 @every_network
+@np.errstate(all="ignore")
 def test_the_backward_meets_the_cotangent_of_each_letter_in_every_layer_and_at_every_step(record):
     sight = Sight(traced(record.forward, record.backward, Arguments.of(record.forward, drawn(record), record.wrt)))
     letters, met = Letters(sight), Index()
