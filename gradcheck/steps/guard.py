@@ -1,4 +1,4 @@
-"""What the user's code may take when it runs to be explained, and what it may leave switched.
+"""What the user's code may take when it runs to be explained, and what it may leave switched. Level 3.
 
 A recording looks at the clock and at the memory at every operation. Code that computes something else for ever is ended
 by an exception that is raised in its thread from outside. What waits in C code is not: it comes back by itself.

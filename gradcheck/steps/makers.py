@@ -1,4 +1,4 @@
-"""What NumPy and math are for the twins: arrays that are made are traced, and single numbers stay so."""
+"""What NumPy and math are for the twins: arrays that are made are traced, and single numbers stay so. Level 3."""
 
 from __future__ import annotations
 

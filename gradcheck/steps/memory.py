@@ -1,4 +1,4 @@
-"""Memory, and for each of its cells the node that wrote it and the place in that node's value."""
+"""Memory, and for each of its cells the node that wrote it and the place in that node's value. Level 3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result and how it was made, so that it can be made again of other operands."""
+"""A result and how it was made, so that it can be made again of other operands. Level 3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where in the code a step stands: the frames of the user, the line, the variable that takes the result. No source.
+"""Where in the code a step stands: the frames, the line, the variable that takes the result. No source. Level 3.
 
 Python moves ``f_lasti`` within an instruction once it has specialised it, so that a place is where an instruction
 starts. Frames are told apart by what they are and not by what they hold: hashing a code object reads all of it.

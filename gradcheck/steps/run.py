@@ -1,4 +1,4 @@
-"""One recorded call of the forward and of the backward, in a world of its own."""
+"""One recorded call of the forward and of the backward, in a world of its own. Level 3."""
 
 from __future__ import annotations
 

@@ -196,8 +196,8 @@ def _averaged(use: Use) -> Array:
 
 def _to_each(use: Use) -> Array:
     """Give each of several that are tied all of the cotangent, and not its share: 1/n of them."""
-    share = pull(use.node, use.k, use.values)(np.ones(use.bar.shape))
-    return np.divide(use.part, share, out=np.zeros(use.part.shape), where=np.asarray(share) != 0)
+    share = np.asarray(pull(use.node, use.k, use.values)(np.ones(use.bar.shape)), dtype=np.float64)
+    return np.divide(use.part, share, out=np.zeros(use.part.shape), where=share != 0)
 
 
 def _mean_of_broadcast(use: Use) -> Array:

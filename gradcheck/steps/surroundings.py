@@ -1,4 +1,4 @@
-"""What the twin of a function finds around it: its globals, the modules in them, and ``isinstance``."""
+"""What the twin of a function finds around it: its globals, the modules in them, and ``isinstance``. Level 3."""
 
 from __future__ import annotations
 

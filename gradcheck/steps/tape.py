@@ -1,4 +1,4 @@
-"""A tape of what NumPy does for a function: one node per result, told apart by memory and not by names.
+"""A tape of what NumPy does for a function: one node per result, told apart by memory and not by names. Level 3.
 
 Every cell of every traced buffer knows which node wrote it and where in that node's value. So slices, transposes,
 reshapes, buffers that are filled piece by piece, lists of rows and ``+=`` into a part are one kind of node, a *gather*

@@ -1,4 +1,4 @@
-"""An array that tells its tape what is done with it.
+"""An array that tells its tape what is done with it. Level 3.
 
 NumPy asks its subclasses twice, for ufuncs and for functions; methods, indexing and iteration are asked here. A number
 that NumPy returns is traced as an array without an axis: it is told from such an array by ``is_number``, and is
