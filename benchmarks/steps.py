@@ -118,7 +118,9 @@ def summary(found: list[Outcome]) -> str:
         return f"{count} ({count / n:.1%})"
 
     known = [o for o in found if o.where is not None]
-    where, fed = (sum(map(bool, some)) / max(len(known), 1) for some in zip(*((o.where, o.fed) for o in known)))
+    where, fed = (
+        sum(map(bool, some)) / max(len(known), 1) for some in ([o.where for o in known], [o.fed for o in known])
+    )
     return (
         f"{n} cases: where {where:.1%} of {len(known)}, median "
         f"{statistics.median(o.blamed for o in known)} lines; with feeders {fed:.1%}\n"

@@ -18,8 +18,9 @@ def test_the_examples_print_what_the_readme_says():
         printed, file = io.StringIO(), f"example_{number}.py"
         linecache.cache[file] = len(code), None, code.splitlines(keepends=True), file  # as in a notebook
         with contextlib.redirect_stdout(printed):
-            # what is printed is compared: in a context of its own, where nobody takes down that no test looked at it
-            contextvars.Context().run(exec, compile(code, file, "exec"), namespace)  # it is ours, and to run it is the point
+            # what is printed is compared: in a context of its own, where nobody takes down that no test looked at it;
+            # the code is ours, and to run it is the point
+            contextvars.Context().run(exec, compile(code, file, "exec"), namespace)
         assert BOUND.sub("…", printed.getvalue()) == BOUND.sub("…", said)
         bounds = zip(BOUND.findall(printed.getvalue()), BOUND.findall(said), strict=True)
         assert all(1 / 30 < float(ours) / float(theirs) < 30 for ours, theirs in bounds)
