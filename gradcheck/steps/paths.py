@@ -6,7 +6,8 @@ part is what comes back along a path; the paths are split where a value is used 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +15,12 @@ import numpy as np
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.rewrites.meanings import Meanings
-from gradcheck.steps.rewrites.table import Array, proportional
+from gradcheck.steps.rewrites.table import NUMBERS, Array, proportional
 from gradcheck.steps.words import Cause, multiplied_by
 
 CHOICES = {"where", "maximum", "minimum", "clip"}
+ROWS = {"array", "stack", "vstack", "concatenate"}
+FEW = 2  # operands that are no row
 PARTS = 8  # paths for which shares are solved
 MANY = 40  # paths of which one may be missing, or alone there
 SPLITS = 6  # values at which paths are split
@@ -94,7 +97,7 @@ class Composition:
         if (
             not parts
             or len(parts) > MANY
-            or (len(parts) == 1 and not self._regular(parts[0].value, sight.run.nodes[pin.of[j]]))
+            or (len(parts) == 1 and not self._regular(parts[0], sight.run.nodes[pin.of[j]]))
         ):
             return None
         if any(part.value.size != value.size for part in parts) or not np.isfinite(value).all():
@@ -181,7 +184,7 @@ class Composition:
         there = {use for other in present for use in other.uses}
         node = run.nodes[next((use for use in part.uses if use not in there), part.uses[0])[0]]
         through = f"the path through {self.facts.called(node.id)}"
-        regular = self._regular(part.value, of) if present or len(off) == 1 else ""
+        regular = self._regular(part, of) if present or len(off) == 1 else ""
         if not share:
             mistake, words = regular or self._missing([p for p, _ in off], present, node, of), f"lacks {through}"
         elif share == -1:
@@ -190,7 +193,7 @@ class Composition:
             meaning = self.facts.number(1 / share)
             times = multiplied_by(meaning.said if meaning else f"{1 / share:.4g}")
             mistake, words = (
-                regular or (meaning.mistake if meaning else "A4"),
+                regular or self._local(part, share) or (meaning.mistake if meaning else "A4"),
                 f"should have {through} {times}" if present else f"should be {times}",
             )
         return Cause(mistake, pin.paths, line, "", words, (0 if share in (0, -1) or regular else 1, 0, 0))
@@ -198,15 +201,18 @@ class Composition:
     def _missing(self, off: list[Part], present: list[Part], node: Any, of: Any) -> str:
         """Return the mistake of leaving out parts, the first of which comes back through a node."""
         run, part = self.run, off[0]
-        if self.facts.over_time and (node.turn or run.tape.turns[node.site]):
+        overwritten = len(present) == 1 and len(off) > 1
+        if self.facts.over_time and run.tape.turns[node.site]:
             if of.kind != "leaf":
                 return "G1"
-            return "E1" if len(present) == 1 and len(off) > 1 else "G2"
-        if self.facts.softmax(node):
+            return "E1" if overwritten else "G2"
+        if self.facts.softmax(node, of):
             return "C6"
-        if self.facts.statistic(node):
+        if self.facts.statistic(node, of):
             return "C7"
-        if node.turn or run.tape.turns[node.site]:
+        if self._at_an_end(off, node) and not overwritten:
+            return "G2"
+        if run.tape.turns[node.site]:
             return "E1"
         other = {i for p in present for i, _ in p.uses} | {
             n.id for p in present for n in self.facts.chain(run.nodes[p.uses[-1][0]])
@@ -221,9 +227,26 @@ class Composition:
         )
         return "E1" if any(same(n.value, part.value) for n in unused) else "C8"
 
-    def _regular(self, part: Array, node: Any) -> str:
-        """Return D1 for a part that is so many times the parameter itself, "" for another."""
-        return "D1" if node.kind == "leaf" and part.size > 1 and proportional(part, node.value, 1e-7) else ""
+    def _at_an_end(self, off: Sequence[Part], node: Any) -> bool:
+        """Whether parts come back through the first turns of a place, or its last; or an end of a row of states."""
+        if node.name in ROWS and len(node.parents) > FEW:
+            return {k for part in off for i, k in part.uses if i == node.id} <= {0, len(node.parents) - 1}
+        last = self.run.tape.turns[node.site]
+        turns = {self.run.nodes[i].turn for part in off for i, _ in part.uses if self.run.nodes[i].site == node.site}
+        return 0 < last and len(turns) <= last and turns in (set(range(len(turns))), set(range(last + 1 - len(turns), last + 1)))
+
+    def _regular(self, part: Part, node: Any) -> str:
+        """Return D1 for a part that is so many times the parameter itself and a term of the loss, "" for another."""
+        scaled = node.kind == "leaf" and part.value.size > 1 and proportional(part.value, node.value, 1e-7)
+        return "D1" if scaled and self.facts.penalty(part.uses[0][0]) else ""
+
+    def _local(self, part: Part, share: float) -> str:
+        """Return the mistake of a factor that is the exponent, or a number, of an operation on the path; "" for another."""
+        for node in (self.run.nodes[i] for i, _ in part.uses):
+            for c in (float(each) for each in node.args if isinstance(each, NUMBERS) and not isinstance(each, bool)):
+                if any(math.isclose(abs(c), abs(s), rel_tol=1e-5) for s in (share, 1 / share)):
+                    return "C3" if node.name == "power" else "A4" if node.name == "multiply" else ""
+        return ""
 
 
 def line_of(blame: Blame, i: int) -> Line | None:

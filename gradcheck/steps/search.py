@@ -113,7 +113,13 @@ class Search:
     def _verified(self, pin: Pin, fixes: Iterable[Fix]) -> list[Fix]:
         """Return the rewrites that make the gradients right at all turns and at two points, the simplest first."""
         found: list[Fix] = []
-        for fix in sorted(fixes, key=lambda fix: (fix.rewrite.strange, fix.place.far, len(fix.spots))):
+        blamed = self.blame.blamed(pin)[0]
+
+        def simple(fix: Fix) -> tuple[int, ...]:
+            elsewhere = blamed and self._line(fix) not in blamed
+            return bool(elsewhere), fix.rewrite.strange, fix.place.far, len(fix.spots)
+
+        for fix in sorted(fixes, key=simple):
             if len({each.rewrite.id for each in found}) >= SAID or time.perf_counter() > self.until + GRACE:
                 break
             if repaired := self.holds(fix, pin):
@@ -184,9 +190,6 @@ class Search:
 
     def _told(self, fix: Fix, pin: Pin, cost: tuple[int, int, int]) -> Cause:
         node, rewrite, mistake = self.run.nodes[fix.place.first], fix.rewrite, fix.rewrite.id
-        line = line_of(self.blame, node.id)
-        if rewrite.operand >= 0 and node.kind == "op":  # what was handed over is wrong, not what is done with it
-            line = self._made(node, rewrite) or line
         of = self.run.nodes[pin.of[pin.nodes.index(pin.first)]]
         scaled = mistake[0] == "A" and of.kind == "leaf" and of.value.size > 1
         if scaled and any(proportional(np.asarray(part), of.value, 1e-7) for part in (pin.truths[0], node.value)):
@@ -194,7 +197,13 @@ class Search:
         stands = rewrite.stands
         if rewrite.operand < 0 and stands.removeprefix("the ") in ("", node.name):
             stands = quoted(node.site).text or f"the {node.name}"
-        return Cause(mistake, tuple(sorted(fix.repaired)), line, stands, rewrite.should, cost)
+        return Cause(mistake, tuple(sorted(fix.repaired)), self._line(fix), stands, rewrite.should, cost)
+
+    def _line(self, fix: Fix) -> Line | None:
+        """Return the line of a rewrite: if what was handed over is wrong, not what is done with it, where that is made."""
+        node = self.run.nodes[fix.place.first]
+        made = self._made(node, fix.rewrite) if fix.rewrite.operand >= 0 and node.kind == "op" else None
+        return made or line_of(self.blame, node.id)
 
     def _made(self, node: Any, rewrite: Rewrite) -> Line | None:
         """Return the line on which the operand that is wrong is made, if that carries no cotangent."""

@@ -27,7 +27,6 @@ from gradcheck.steps.rewrites.table import (
     as_it_is,
     fixed,
     of,
-    over,
     then,
     times,
     with_taken,
@@ -53,9 +52,6 @@ def derivatives(op: Operation, values: Values) -> Iterator[Rewrite]:
             yield Rewrite(instead, f"times {name}", _of_parent(k, take), "what is overwritten", strange=1)
         if slope.shape in (op.result.shape, op.wanted) or slope.size == 1:
             yield Rewrite(mistake, f"times {name}", times(take))
-            if slope.all():
-                again = "C6" if op.facts.sight.scalar and logistic(op, slope) else "C3"
-                yield Rewrite(again, f"without {name}, which is there already", over(take), strange=1)
         for place in op.arrays[:3] if op.name in TAKING else ():
             old, said = np.asarray(op.args[place]), op.said(place)
             if old.shape == slope.shape and op.name in ("multiply", "divide", "where"):

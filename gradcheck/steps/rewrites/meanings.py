@@ -94,7 +94,7 @@ class Meanings(Numbers):
     def missing(self, a: int, b: int, slope: Array) -> str:
         """Return the mistake that leaves out the derivative of node b with respect to node a."""
         node = self.run.nodes[b]
-        given = slope.min(initial=0) == 0 and len(np.unique(slope)) == 2
+        given = slope.size and slope.min() == 0 and len(np.unique(slope)) == 2
         if given and node.name in ("multiply", "divide"):
             return "E5"  # a mask
         if given and node.name == "where" and self.run.nodes[node.parents[0]].name not in COMPARED:
@@ -123,13 +123,19 @@ class Meanings(Numbers):
                 found.append((i, slope))
         return found
 
-    def statistic(self, node: Any) -> bool:
-        """Whether what a node makes is summed up, and only then meets what it was summed of, as one number for many."""
-        summed = node.name in STATISTICS
+    def statistic(self, node: Any, of: Any) -> bool:
+        """Whether as many entries as a value has are summed up, by way of a node, and the sum meets each of them."""
+
+        def sums(n: Any) -> bool:
+            return bool(n.name in STATISTICS and n.parents and self.run.value(n.parents[0]).size == of.value.size)
+
+        summed = sums(node)
         for after in self.chain(node):
+            if after.name in PRODUCTS[:-1]:
+                return False
             if summed and is_by_element(after) and after.value.size > node.value.size:
                 return True
-            summed = summed or after.name in STATISTICS
+            summed = summed or sums(after)
             node = after
         return False
 
@@ -163,7 +169,25 @@ class Meanings(Numbers):
             above[node.id] = seen
         return False
 
-    def softmax(self, node: Any) -> bool:
-        """Whether a node is the sum of exponentials by which these are divided."""
+    def softmax(self, node: Any, of: Any) -> bool:
+        """Whether a value has as many exponentials, of which a node, or what is made of it, is the sum."""
         powers = {"exp", "exp2", "power"}
-        return node.name == "sum" and any(self.run.nodes[p].name in powers for p in node.parents)
+        sums = (each for each in (node, *self.chain(node)) if each.name in ("sum", "add.reduce"))
+        parents = (self.run.nodes[p] for each in sums for p in each.parents)
+        return any(p.name in powers and p.value.shape == of.value.shape for p in parents)
+
+    def penalty(self, i: int) -> bool:
+        """Whether a node is made of one argument alone, and what it is summed up to is added to the loss."""
+        for node in (self.run.nodes[i], *self.chain(self.run.nodes[i])):
+            if len(self._made_of[node.id]) > 1 and not (np.size(node.value) == 1 and node.name in (*LINEAR, "array", "sum")):
+                return False
+        return True
+
+    @functools.cached_property
+    def _made_of(self) -> list[frozenset[int]]:
+        """The arguments of more than one entry that each node of the forward is made of."""
+        found: list[frozenset[int]] = []
+        for node in self.forward:
+            own = {node.id} if node.kind == "leaf" and node.value.size > 1 and node.is_float else set()
+            found.append(frozenset(own).union(*(found[p] for p in node.parents if p >= 0)))
+        return found
