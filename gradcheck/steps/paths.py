@@ -233,7 +233,11 @@ class Composition:
             return {k for part in off for i, k in part.uses if i == node.id} <= {0, len(node.parents) - 1}
         last = self.run.tape.turns[node.site]
         turns = {self.run.nodes[i].turn for part in off for i, _ in part.uses if self.run.nodes[i].site == node.site}
-        return 0 < last and len(turns) <= last and turns in (set(range(len(turns))), set(range(last + 1 - len(turns), last + 1)))
+        return (
+            0 < last
+            and len(turns) <= last
+            and turns in (set(range(len(turns))), set(range(last + 1 - len(turns), last + 1)))
+        )
 
     def _regular(self, part: Part, node: Any) -> str:
         """Return D1 for a part that is so many times the parameter itself and a term of the loss, "" for another."""

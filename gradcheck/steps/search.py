@@ -70,13 +70,16 @@ class Search:
         world = At(self.sight, self.replay.again(dict(zip(pin.nodes, pin.truths, strict=True))) or {})
         places = [place for place in places_of(self.blame, self.ground, pin, world) if place.turns][:PLACES]
         trials = [Trial(self.ground, self.blame, self.facts, pin, place, world) for place in places]
-        for level in range(len(LEVELS)):
-            if found := self._verified(pin, self._level(trials, level)):
-                return level, found
-            if level == 0 and (found := self._moves(pin)):
-                return 0, found
-            if level == 0 and (found := self._verified(pin, self._together(trials))):
-                return 1, found
+        blamed = self.blame.blamed(pin)[0]
+        own = [trial for trial in trials if line_of(self.blame, trial.place.first) in blamed]
+        for some in [own, [trial for trial in trials if trial not in own]] if own else [trials]:
+            for level in range(len(LEVELS)):
+                if found := self._verified(pin, self._level(some, level)):
+                    return level, found
+                if level == 0 and (some is own or not own) and (found := self._moves(pin)):
+                    return 0, found
+                if level == 0 and (found := self._verified(pin, self._together(trials if some is not own else own))):
+                    return 1, found
         return 0, []
 
     def _level(self, trials: Sequence[Trial], level: int) -> Iterator[Fix]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.steps.blame import At, Blame, Pin
 from gradcheck.steps.match import same
-from gradcheck.steps.rewrites import axes, factors, itself, jacobians, memory, sums, values
+from gradcheck.steps.rewrites import axes, factors, indices, itself, jacobians, memory, sums, values
 from gradcheck.steps.rewrites.meanings import Meanings
 from gradcheck.steps.rewrites.table import Array, Make, Operation, Refused, Rewrite
 from gradcheck.steps.rewrites.values import Values
@@ -38,16 +38,19 @@ OWN = (
     itself.ties,
     itself.precision,
     sums.reductions,
+    sums.parts,
     sums.products,
     sums.subscripts,
     axes.orders,
+    axes.placed,
     axes.entries,
     memory.reads,
+    memory.overwritten,
 )
 STRANGE = 2  # the level at which an operation is done otherwise in a way that hardly anybody means
 LEVELS: tuple[tuple[Callable[[Operation, Values], Iterator[Rewrite]], ...], ...] = (
     (),  # the operation with its own operands
-    (factors.derivatives, factors.too_many, factors.linked, jacobians.jacobians),
+    (indices.indices, factors.derivatives, factors.too_many, factors.linked, jacobians.jacobians),
     (values.operands, values.steps, values.factors),
     (factors.numbers,),
 )  # by how much is assumed

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.steps.rewrites.table import Array, Operation, Refused, Rewrite, alone, arguments, first, then
+from gradcheck.steps.rewrites.table import FOUR, Array, Operation, Refused, Rewrite, alone, arguments, first, of, then
 
 AXES = 4  # dimensions of which all orders are tried
 CUTS = 64  # ways to cut a part out
 HEIGHT_AND_WIDTH = (0, 1, 3, 2), (0, 2, 1, 3)
 FLAT = "reshape", "ravel", "flatten"
+ROWS = "concatenate", "hstack", "vstack", "stack"
 
 
 def orders(op: Operation) -> Iterator[Rewrite]:
@@ -40,6 +41,21 @@ def orders(op: Operation) -> Iterator[Rewrite]:
         if tuple(shape[k] for k in order) in (shape, op.wanted):
             said = "transposed" if len(shape) == 2 else f"with its axes in the order {order}"
             yield Rewrite(_exchanged(order), said, then(functools.partial(np.transpose, axes=order)), several=True)
+
+
+def placed(op: Operation) -> Iterator[Rewrite]:
+    """An operand with a single wide axis along another axis of the result."""
+    shape = op.wanted if op.name in (*FOUR, "where") else ()
+    for place in op.arrays[:3] if 2 <= len(shape) <= AXES else ():
+        old = np.asarray(op.args[place])
+        if old.size == max(old.shape):
+            for axis in (a for a, n in enumerate(shape) if n == old.size):
+                new = tuple(n if a == axis else 1 for a, n in enumerate(shape))
+                if new != (1,) * (len(shape) - old.ndim) + old.shape:
+                    make = of(place, functools.partial(np.reshape, shape=new))
+                    yield Rewrite("B4", f"{op.said(place)} along axis {axis}", make, op.said(place), place)
+    if op.name in ROWS and isinstance(op.args[0], list | tuple) and len(op.args[0]) == 2:  # noqa: PLR2004  (a pair)
+        yield Rewrite("B5", "of its two parts in the other order", of(0, lambda parts: parts[::-1]))
 
 
 def entries(op: Operation) -> Iterator[Rewrite]:

@@ -22,6 +22,8 @@ def jacobians(op: Operation, values: Values) -> Iterator[Rewrite]:
     """The pullback of a softmax of the forward, of what comes out or of a cotangent that it is made of."""
     for each in values.seen:
         p, said = each.value, op.facts.called(each.node)
+        if op.result.shape == (p.size, p.size) and p.size > 1 and np.abs(p.sum() - 1) < SUM:
+            yield Rewrite("C6", f"the whole Jacobian of the softmax {said}", _matrix(each.take))
         if p.shape != op.result.shape or p.size < 2:
             continue
         if p.min() > 0 and p.max() < 1:
@@ -41,6 +43,15 @@ def _vectors(op: Operation, values: Values) -> Iterator[tuple[Make, str]]:
     for each in values.seen:
         if each.value.shape == op.result.shape and each.node in op.facts.sight.carrying and each.node >= op.facts.start:
             yield as_it_is(each.take), "its diagonal"
+
+
+def _matrix(take: Take) -> Make:
+    def make(node: Any, values: Any, at: Any) -> Array:
+        del values
+        p = np.ravel(take(node, at))
+        return np.asarray(np.diag(p) - np.outer(p, p))
+
+    return make
 
 
 def _diagonal(take: Take) -> Take:

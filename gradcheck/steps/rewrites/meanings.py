@@ -139,6 +139,11 @@ class Meanings(Numbers):
             node = after
         return False
 
+    def along(self, i: int) -> Iterator[Any]:
+        """Yield a node and what uses it, as long as nothing else does."""
+        yield self.run.nodes[i]
+        yield from self.chain(self.run.nodes[i])
+
     def chain(self, node: Any) -> Iterator[Any]:
         """Yield what uses a node, as long as nothing else does, and the first of what uses its end."""
         for _ in range(NEAR):
@@ -178,8 +183,10 @@ class Meanings(Numbers):
 
     def penalty(self, i: int) -> bool:
         """Whether a node is made of one argument alone, and what it is summed up to is added to the loss."""
-        for node in (self.run.nodes[i], *self.chain(self.run.nodes[i])):
-            if len(self._made_of[node.id]) > 1 and not (np.size(node.value) == 1 and node.name in (*LINEAR, "array", "sum")):
+        for node in self.along(i):
+            if len(self._made_of[node.id]) > 1 and not (
+                np.size(node.value) == 1 and node.name in (*LINEAR, "array", "sum")
+            ):
                 return False
         return True
 

@@ -230,11 +230,39 @@ def reads(op: Operation) -> Iterator[Rewrite]:
             mistake = "F1" if len(some) == 2 or not op.facts.over_time else "G3"
             said, make = f"counted from the other end along {axes(some)}", _from_end(place, some)
             yield Rewrite(mistake, said, make, op.said(place), place, strange=len(some) == 1)
+        for axis, by in itertools.product(
+            wide, _steps(np.shape(run.value(op.parent(place))), np.shape(run.value(source)))
+        ):
+            mistake = "G3" if abs(by) == 1 and (op.facts.over_time or run.tape.turns[op.node.site]) else "B6"
+            said = f"read {by:+d} along axis {axis}"
+            yield Rewrite(
+                mistake, said, _from(place, functools.partial(_rolled, axis, by)), op.said(place), place, strange=1
+            )
     source = _source(run, op.node.id)
     shape = np.shape(run.value(source)) if source >= 0 else ()
     if source >= 0 and np.prod(shape) == op.result.size and 2 <= len(shape) <= FEW:
         for order in list(itertools.permutations(range(len(shape))))[1:]:
             yield Rewrite("B1", f"with its axes in the order {order} first", functools.partial(_ordered, order))
+
+
+def overwritten(op: Operation) -> Iterator[Rewrite]:
+    """An operand as it was before something else was written into its memory."""
+    for k, p in enumerate(op.node.parents):
+        for before in (1, 2) if p >= 0 and op.facts.run.nodes[p].name != "setitem" else ():
+            said = f"{op.facts.called(p)} before it was overwritten"
+            yield Rewrite("E3", said, functools.partial(_as_before, k, before), strange=1)
+
+
+def _as_before(k: int, before: int, node: Any, values: Sequence[Array], at: Any) -> Array:
+    nodes, p = at.sight.run.nodes, node.parents[k]
+    buffer = nodes[p].memory[0] if nodes[p].memory is not None else None
+    if nodes[p].kind == "gather" or buffer is None:
+        raise Refused
+    writes = [n.id for n in nodes[:p] if n.memory is not None and n.memory[0] is buffer and n.kind != "gather"]
+    old = at.value(writes[-before])
+    if old.shape != values[k].shape:
+        raise Refused
+    return np.asarray(node.compute([*values[:k], old, *values[k + 1 :]]))
 
 
 def _source(run: Any, i: int) -> int:
@@ -247,7 +275,24 @@ def _ordered(order: tuple[int, ...], node: Any, values: Sequence[Array], at: Any
     return np.asarray(values[0].transpose(order).reshape(node.value.shape))
 
 
+def _steps(shape: tuple[int, ...], whole: tuple[int, ...]) -> list[int]:
+    """Return by how much something may be read elsewhere: by one, or the other half."""
+    return [1, -1, *sorted({m // 2 for m in whole if m > 2 and not m % 2 and m // 2 in shape})]
+
+
+def _rolled(axis: int, by: int, cells: Any, shape: tuple[int, ...]) -> Any:
+    return tuple((x + by) % shape[a] if a == axis else x for a, x in enumerate(cells))
+
+
+def _ended(axes: tuple[int, ...], cells: Any, shape: tuple[int, ...]) -> Any:
+    return tuple(shape[a] - 1 - x if a in axes else x for a, x in enumerate(cells))
+
+
 def _from_end(place: int, axes: tuple[int, ...]) -> Any:
+    return _from(place, functools.partial(_ended, axes))
+
+
+def _from(place: int, change: Callable[..., Any]) -> Any:
     def make(node: Any, values: Sequence[Array], at: Any) -> Array:
         args, kwargs = arguments(node, values)
         k = getattr(node.args[place], "k", None)
@@ -256,7 +301,7 @@ def _from_end(place: int, axes: tuple[int, ...]) -> Any:
             raise Refused
         whole = at.value(source)
         cells = np.unravel_index(at.sight.run.nodes[node.parents[k]].data[1], whole.shape)
-        new = whole[tuple(whole.shape[a] - 1 - x if a in axes else x for a, x in enumerate(cells))]
+        new = whole[change(cells, whole.shape)]
         return np.asarray(node.func(*args[:place], new, *args[place + 1 :], **kwargs))
 
     return make

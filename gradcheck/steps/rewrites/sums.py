@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from gradcheck.steps.rewrites.axes import axes
 from gradcheck.steps.rewrites.table import (
     PRODUCTS,
     Array,
+    Make,
     Operation,
     Refused,
     Rewrite,
@@ -42,6 +44,51 @@ def reductions(op: Operation) -> Iterator[Rewrite]:
         yield from _summed(op, op.args[0])
     if op.result.size > np.prod(op.wanted) or op.result.ndim > len(op.wanted):
         yield from _summed(op, op.result)
+
+
+def parts(op: Operation) -> Iterator[Rewrite]:
+    """What is read of an array as a sum: over the axes that are left out, or over blocks; the blocks cut otherwise."""
+    i = op.node.id if op.node.kind == "gather" else op.parent(0) if op.name in ("sum", "mean") else -1
+    view = op.facts.run.nodes[i] if i >= op.facts.start else None
+    if view is None or view.kind != "gather" or len(view.parents) != 1:
+        return
+    source = np.shape(op.facts.run.value(view.parents[0]))
+    shape = view.value.shape
+    if view is op.node:
+        for some in itertools.chain(*(itertools.combinations(range(len(source)), n) for n in range(1, len(source)))):
+            if tuple(n for a, n in enumerate(source) if a not in some) == op.wanted:
+                make = _of_source(functools.partial(np.sum, axis=some))
+                yield Rewrite("B3", f"summed over {axes(some)}", make)
+        if (
+            len(source) == len(op.wanted)
+            and source != op.wanted
+            and all(not m % max(n, 1) for m, n in zip(source, op.wanted, strict=True))
+        ):
+            cut = tuple(k for m, n in zip(source, op.wanted, strict=True) for k in (n, m // n))
+            make = _of_source(functools.partial(_blocks, cut, tuple(range(1, len(cut), 2))))
+            yield Rewrite("B3", "summed over each block", make)
+    elif math.prod(source) == view.value.size and len(shape) > len(source):
+        summed = tuple(sorted(_reduced(op)))
+        for pairs in itertools.chain(*(itertools.combinations(range(len(shape) - 1), n) for n in range(1, 4))):
+            order = list(range(len(shape)))
+            for a in pairs:
+                order[a], order[a + 1] = order[a + 1], order[a]
+            if all(b - a > 1 for a, b in itertools.pairwise(pairs)):
+                cut, over = tuple(shape[a] for a in order), tuple(order.index(a) for a in summed)
+                make = _of_operand(functools.partial(_blocks, cut, over))
+                yield Rewrite("F2", f"of blocks of the shape {cut} summed over {axes(over)}", make)
+
+
+def _blocks(cut: tuple[int, ...], over: tuple[int, ...], array: Array) -> Array:
+    return np.asarray(array.reshape(cut).sum(axis=over))
+
+
+def _of_source(change: Callable[[Array], Array]) -> Make:
+    return lambda node, values, at: np.asarray(change(values[0]))
+
+
+def _of_operand(change: Callable[[Array], Array]) -> Make:
+    return lambda node, values, at: np.asarray(change(at.value(at.sight.run.nodes[node.parents[0]].parents[0])))
 
 
 def _summed(op: Operation, array: Array) -> Iterator[Rewrite]:

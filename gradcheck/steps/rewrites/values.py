@@ -31,6 +31,7 @@ from gradcheck.steps.rewrites.table import (
     with_taken,
 )
 
+VALUES, INDICES = "fb", "iub"  # kinds of arrays
 MOST = 60  # values, each once
 FIRST = {"sum", "mean", "power", "astype"}  # whose other arguments are no values
 POINTWISE = {*FUNCTIONS, *COMPARED, "power", "maximum", "minimum", "negative"}
@@ -145,9 +146,14 @@ class Values:
         """The values of the turns before and after."""
         return [*self._found(-1), *self._found(1)]
 
-    def _found(self, shift: int) -> list[Seen]:
+    @functools.cached_property
+    def keys(self) -> list[Seen]:
+        """The arrays of indices and the masks."""
+        return self._found(0, INDICES)
+
+    def _found(self, shift: int, kinds: str = VALUES) -> list[Seen]:
         run, found, met = self.run, list[Seen](), dict[Any, Any]()
-        for site in self._sites:
+        for site in self._sites(kinds):
             many = run.tape.turns[site] > 0
             for mirrored, used in itertools.product(self._ways(site), self._carried(site)) if many or not shift else ():
                 take = self.taken(site, mirrored, shift, used)
@@ -156,15 +162,14 @@ class Values:
                 except Refused:
                     continue
                 key = value.shape, value.tobytes()
-                if i < self.node.id and value.dtype.kind in "fb" and (key not in met or (many and met[key])):
+                if i < self.node.id and value.dtype.kind in kinds and (key not in met or (many and met[key])):
                     met[key] = many  # two loops may agree at one turn
                     found.append(Seen(i, value, take, shift, used >= 0))
         return [*found, *self._rows(found)][:MOST] if self.rows and not shift else found[:MOST]
 
-    @functools.cached_property
-    def _sites(self) -> list[Any]:
+    def _sites(self, kinds: str) -> list[Any]:
         """The sites of what is at hand: arguments, what the code has a name for, the rest in order."""
-        nodes = {node.site: node for node in reversed(self.run.nodes[: self.node.id]) if self._may(node)}
+        nodes = {node.site: node for node in reversed(self.run.nodes[: self.node.id]) if self._may(node, kinds)}
         return sorted(nodes, key=lambda s: (nodes[s].kind != "leaf", not s.variable, nodes[s].id))
 
     def _ways(self, site: Any) -> tuple[bool, ...]:
@@ -186,12 +191,12 @@ class Values:
         """Return what takes a node's sample of a value."""
         return lambda node, at: np.take(take(node, at), self.rows[node.id], axis)
 
-    def _may(self, node: Any) -> bool:
+    def _may(self, node: Any, kinds: str) -> bool:
         return (
             node.kind in ("leaf", "op", "gather")
             and isinstance(node.value, np.ndarray)
             and (node.value.size > 1 or node.kind == "leaf")
-            and node.value.dtype.kind in "fb"
+            and node.value.dtype.kind in kinds
         )
 
     def _carried(self, site: Any) -> list[int]:
