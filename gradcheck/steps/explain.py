@@ -45,6 +45,7 @@ APART = (0.5, 0.05)  # sizes of the point to the second one; the smaller where t
 UNSEEN = "the forward calls code that cannot be recorded{}, so no line of the backward can be compared"
 BESIDE = 0.3  # of each number, at most, to the second point where nothing is recorded
 LATE = "the time was over"
+CONCLUDED = {"A4", "A5", "C1", "E5"}  # mistakes that a factor of a whole gradient is taken for
 UNLIKE = "no mistake of the catalogue, undone, gives the measured gradients at two points"
 
 
@@ -134,11 +135,8 @@ class Inquest:
         case = self.case(self.arguments, self.bars, recording.truth(self.bars) if recording else None)
         other = recording.elsewhere if recording else self._beside
         found = told(case, lambda: self.attempt(other))
-        lines = [recording.made(each.paths) if recording else None for each in found]
-        return [
-            Cause(each.mistake, each.paths, line, "", f"is {each.what}", RETURNED, None, each.verified)
-            for each, line in zip(found, lines, strict=True)
-        ]
+        causes = [Cause(t.mistake, t.paths, None, "", f"is {t.what}", RETURNED, None, t.verified) for t in found]
+        return recording.placed(causes) if recording else causes
 
     def _beside(self) -> Case:
         """Return the case at another point, at which what is zero stays zero."""
@@ -188,6 +186,15 @@ class Recording:
         """Return the line on which the only one of some gradients is made."""
         result = self.run.results.get(paths[0], -1) if len(paths) == 1 else -1
         return next(iter(self.blame.lines([result])), None) if result >= 0 else None
+
+    def placed(self, causes: Sequence[Cause]) -> list[Cause]:
+        """Return what is told of whole gradients, on the line that makes the only one; nothing that fits by chance.
+
+        A factor may be read into any gradient: it counts where that line is to blame.
+        """
+        blamed = {line for pin in self.blame.pins for line in self.blame.blamed(pin)[0]}
+        found = [cause._replace(line=self.made(cause.paths)) for cause in causes]
+        return [cause for cause in found if cause.mistake not in CONCLUDED or cause.line in blamed]
 
     @functools.cached_property
     def second(self) -> Replay | None:

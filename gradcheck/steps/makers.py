@@ -109,7 +109,9 @@ def _converting(tape: Tape, make: Callable[..., Any]) -> Callable[..., Any]:
 @functools.cache
 def _of_one_array() -> tuple[Callable[..., Any], ...]:
     """Return the functions of NumPy that begin with one array, and look into no list that stands for it."""
-    named = ((name, func) for name, func in vars(np).items() if name in np.__all__ and name not in {*CREATORS, *CONVERTERS})
+    named = (
+        (name, func) for name, func in vars(np).items() if name in np.__all__ and name not in {*CREATORS, *CONVERTERS}
+    )
     found = ((func, _first_parameter(func)) for _, func in named if type(func) is type(np.sum))
     return tuple(func for func, first in found if first in FIRST)
 

@@ -201,7 +201,7 @@ class Composition:
     def _missing(self, off: list[Part], present: list[Part], node: Any, of: Any) -> str:
         """Return the mistake of leaving out parts, the first of which comes back through a node."""
         run, part = self.run, off[0]
-        overwritten = len(present) == 1 and len(off) > 1
+        overwritten = (len(present) == 1 and len(off) > 1) or self._unused(part)
         if self.facts.over_time and run.tape.turns[node.site]:
             if of.kind != "leaf":
                 return "G1"
@@ -220,16 +220,17 @@ class Composition:
         meeting = next((n for n in (node, *self.facts.chain(node)) if n.id in other), None)
         if meeting is not None and meeting.name in CHOICES:
             return "C3"  # a branch of a function
-        unused = (
-            n
-            for n in run.nodes[run.start :]
-            if n.is_float and n.value.size == part.value.size and n.id not in self.blame.replay.needed
-        )
-        return "E1" if any(same(n.value, part.value) for n in unused) else "C8"
+        return "E1" if overwritten else "C8"
+
+    def _unused(self, part: Part) -> bool:
+        """Whether the backward computes a part, and nothing of it."""
+        run, needed = self.run, self.blame.replay.needed
+        some = (n for n in run.nodes[run.start :] if n.is_float and n.value.size == part.value.size)
+        return any(n.id not in needed and same(n.value, part.value) for n in some)
 
     def _at_an_end(self, off: Sequence[Part], node: Any) -> bool:
         """Whether parts come back through the first turns of a place, or its last; or an end of a row of states."""
-        if node.name in ROWS and len(node.parents) > FEW:
+        if (node.name in ROWS or node.kind == "gather") and len(node.parents) > FEW:
             return {k for part in off for i, k in part.uses if i == node.id} <= {0, len(node.parents) - 1}
         last = self.run.tape.turns[node.site]
         turns = {self.run.nodes[i].turn for part in off for i, _ in part.uses if self.run.nodes[i].site == node.site}

@@ -13,7 +13,7 @@ __all__ = ["RETURNED", "explanations", "merged", "ranked"]
 
 MOST = 3  # explanations that a person reads
 RETURNED = (2.0,)  # the cost of what the returned gradients tell by themselves: a rewrite of the operation is simpler
-SEEN = {"B5", "C5", "E2", "G4", "H3"}  # mistakes that are seen of a returned gradient itself, and not concluded
+SEEN = {"B5", "C5", "E2", "G4", "H1", "H3"}  # mistakes that are seen of a returned gradient itself, and not concluded
 
 
 def merged(causes: Sequence[Cause]) -> list[Cause]:
@@ -38,7 +38,12 @@ def ranked(causes: Sequence[Cause], wrong: Sequence[str]) -> list[Cause]:
     def order(cause: Cause) -> tuple[Any, ...]:
         told = {path for _, path in seen}
         agrees = all((cause.mistake, path) in seen for path in cause.paths if path in told)
-        return not cause.verified, -len(set(cause.paths) & set(wrong)), not agrees, cause.cost
+        return (
+            not (cause.verified or cause.mistake == "H1"),
+            -len(set(cause.paths) & set(wrong)),
+            not agrees,
+            cause.cost,
+        )
 
     left, chosen = set(wrong), list[Cause]()
     for cause in sorted(causes, key=order):

@@ -37,6 +37,7 @@ CHAIN = 8  # steps by element before a value
 DEEP = 5  # factors in a row that may be too many at once
 MOST = 80  # numbers that are put in the place of another
 OTHERS = "its other factors"
+NOTHING = 1e-9  # of the largest entry: what rounding made
 CHOICES = {"maximum", "minimum", "max", "min", "clip", "where"}
 TAKING = {*PRODUCTS, "sum", "mean", "where", "divide", "subtract", "add"}
 COUNTED = {"multiply", "divide", "add", "subtract", "power", "maximum", "minimum"}
@@ -159,12 +160,16 @@ def linked(op: Operation, values: Values) -> Iterator[Rewrite]:
 
     def used(node: Any, at: Any) -> Array:
         found = at.sight.bars.nodes.get(values.of.get(node.id, -1))
-        return np.ones(()) if found is None else np.asarray(found != 0)
+        return np.ones(()) if found is None else _reached(found)
 
-    if bar is not None and bar.shape == op.result.shape and bar.any() and not bar.all():
+    if bar is not None and bar.shape == op.result.shape and bar.any() and not _reached(bar).all():
         chosen = any(each.name in CHOICES for i, _ in op.facts.sight.uses.get(of, ()) for each in op.facts.along(i))
         mistake = "C1" if chosen else "F5" if op.facts.run.nodes[of].kind == "leaf" else "C3"
         yield Rewrite(mistake, f"zero where {op.facts.called(of)} is not used", times(used), strange=1)
+
+
+def _reached(bar: Array) -> Array:
+    return np.asarray(np.abs(bar) > NOTHING * np.abs(bar).max())
 
 
 def too_many(op: Operation, values: Values) -> Iterator[Rewrite]:

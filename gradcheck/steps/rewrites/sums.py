@@ -103,7 +103,8 @@ def _summed(op: Operation, array: Array) -> Iterator[Rewrite]:
         keep = op.free or op.wanted == kept or (op.wanted != bare and op.result.ndim == len(kept))
         more = {array.shape[a] for a in set(some) - summed}
         mistake = "B3" if set(some) > summed and (not summed or more <= op.facts.batch) else "B4"
-        make = (first if inside else then)(functools.partial(np.sum, axis=some, keepdims=keep))
+        total = np.mean if op.name == "mean" and inside else np.sum
+        make = (first if inside else then)(functools.partial(total, axis=some, keepdims=keep))
         yield Rewrite(mistake, f"summed over {axes(some)}", make, f"the {op.name}" if inside else "", several=True)
 
 

@@ -153,7 +153,7 @@ class Values:
 
     def _found(self, shift: int, kinds: str = VALUES) -> list[Seen]:
         run, found, met = self.run, list[Seen](), dict[Any, Any]()
-        for site in self._sites(kinds):
+        for site in self._sites(kinds, shift):
             many = run.tape.turns[site] > 0
             for mirrored, used in itertools.product(self._ways(site), self._carried(site)) if many or not shift else ():
                 take = self.taken(site, mirrored, shift, used)
@@ -167,9 +167,13 @@ class Values:
                     found.append(Seen(i, value, take, shift, used >= 0))
         return [*found, *self._rows(found)][:MOST] if self.rows and not shift else found[:MOST]
 
-    def _sites(self, kinds: str) -> list[Any]:
+    def _sites(self, kinds: str, shift: int) -> list[Any]:
         """The sites of what is at hand: arguments, what the code has a name for, the rest in order."""
-        nodes = {node.site: node for node in reversed(self.run.nodes[: self.node.id]) if self._may(node, kinds)}
+        nodes = {
+            node.site: node
+            for node in reversed(self.run.nodes[: self.node.id])
+            if self._may(node, kinds, 0 if shift else 1)
+        }
         return sorted(nodes, key=lambda s: (nodes[s].kind != "leaf", not s.variable, nodes[s].id))
 
     def _ways(self, site: Any) -> tuple[bool, ...]:
@@ -191,11 +195,11 @@ class Values:
         """Return what takes a node's sample of a value."""
         return lambda node, at: np.take(take(node, at), self.rows[node.id], axis)
 
-    def _may(self, node: Any, kinds: str) -> bool:
+    def _may(self, node: Any, kinds: str, least: int) -> bool:
         return (
             node.kind in ("leaf", "op", "gather")
             and isinstance(node.value, np.ndarray)
-            and (node.value.size > 1 or node.kind == "leaf")
+            and (node.value.size > least or node.kind == "leaf")
             and node.value.dtype.kind in kinds
         )
 
