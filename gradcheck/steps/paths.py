@@ -220,12 +220,12 @@ class Composition:
         meeting = next((n for n in (node, *self.facts.chain(node)) if n.id in other), None)
         if meeting is not None and meeting.name in CHOICES:
             return "C3"  # a branch of a function
-        return "E1" if overwritten else "C8"
+        return "E1" if self._unused(part) else "C8"
 
     def _unused(self, part: Part) -> bool:
         """Whether the backward computes a part, and nothing of it."""
         run, needed = self.run, self.blame.replay.needed
-        some = (n for n in run.nodes[run.start :] if n.is_float and n.value.size == part.value.size)
+        some = (n for n in run.nodes[run.start :] if n.kind == "op" and n.is_float and n.value.size == part.value.size)
         return any(n.id not in needed and same(n.value, part.value) for n in some)
 
     def _at_an_end(self, off: Sequence[Part], node: Any) -> bool:
@@ -235,7 +235,7 @@ class Composition:
         last = self.run.tape.turns[node.site]
         turns = {self.run.nodes[i].turn for part in off for i, _ in part.uses if self.run.nodes[i].site == node.site}
         return (
-            0 < last
+            last > 0
             and len(turns) <= last
             and turns in (set(range(len(turns))), set(range(last + 1 - len(turns), last + 1)))
         )
@@ -246,7 +246,7 @@ class Composition:
         return "D1" if scaled and self.facts.penalty(part.uses[0][0]) else ""
 
     def _local(self, part: Part, share: float) -> str:
-        """Return the mistake of a factor that is the exponent, or a number, of an operation on the path; "" for another."""
+        """Return the mistake of a factor that is an exponent, or a number, of the path; "" for another."""
         for node in (self.run.nodes[i] for i, _ in part.uses):
             for c in (float(each) for each in node.args if isinstance(each, NUMBERS) and not isinstance(each, bool)):
                 if any(math.isclose(abs(c), abs(s), rel_tol=1e-5) for s in (share, 1 / share)):

@@ -72,14 +72,22 @@ class Search:
         trials = [Trial(self.ground, self.blame, self.facts, pin, place, world) for place in places]
         blamed = self.blame.blamed(pin)[0]
         own = [trial for trial in trials if line_of(self.blame, trial.place.first) in blamed]
-        for some in [own, [trial for trial in trials if trial not in own]] if own else [trials]:
-            for level in range(len(LEVELS)):
-                if found := self._verified(pin, self._level(some, level)):
-                    return level, found
-                if level == 0 and (some is own or not own) and (found := self._moves(pin)):
-                    return 0, found
-                if level == 0 and (found := self._verified(pin, self._together(trials if some is not own else own))):
-                    return 1, found
+        level, found = self._simplest(pin, own or trials)
+        if own and (not found or not found[0].repaired >= set(self.blame.wrong)):
+            other = self._simplest(pin, [trial for trial in trials if trial not in own], moved=False)
+            if other[1] and (not found or other[1][0].repaired > found[0].repaired):
+                return other
+        return level, found
+
+    def _simplest(self, pin: Pin, trials: Sequence[Trial], *, moved: bool = True) -> tuple[int, list[Fix]]:
+        """Return the rewrites at some places of the first level that has any."""
+        for level in range(len(LEVELS)):
+            if found := self._verified(pin, self._level(trials, level)):
+                return level, found
+            if level == 0 and moved and (found := self._moves(pin)):
+                return 0, found
+            if level == 0 and (found := self._verified(pin, self._together(trials))):
+                return 1, found
         return 0, []
 
     def _level(self, trials: Sequence[Trial], level: int) -> Iterator[Fix]:
@@ -203,7 +211,7 @@ class Search:
         return Cause(mistake, tuple(sorted(fix.repaired)), self._line(fix), stands, rewrite.should, cost)
 
     def _line(self, fix: Fix) -> Line | None:
-        """Return the line of a rewrite: if what was handed over is wrong, not what is done with it, where that is made."""
+        """Return the line of a rewrite: where what was handed over is made, if that is wrong and not what is done."""
         node = self.run.nodes[fix.place.first]
         made = self._made(node, fix.rewrite) if fix.rewrite.operand >= 0 and node.kind == "op" else None
         return made or line_of(self.blame, node.id)

@@ -54,7 +54,7 @@ def placed(op: Operation) -> Iterator[Rewrite]:
                 if new != (1,) * (len(shape) - old.ndim) + old.shape:
                     make = of(place, functools.partial(np.reshape, shape=new))
                     yield Rewrite("B4", f"{op.said(place)} along axis {axis}", make, op.said(place), place)
-    if op.name in ROWS and isinstance(op.args[0], list | tuple) and len(op.args[0]) == 2:  # noqa: PLR2004  (a pair)
+    if op.name in ROWS and isinstance(op.args[0], list | tuple) and len(op.args[0]) == 2:
         yield Rewrite("B5", "of its two parts in the other order", of(0, lambda parts: parts[::-1]))
 
 
