@@ -1,4 +1,4 @@
-"""Another array of indices, or another mask, in the place of the one that is used.
+"""Another index or mask in the place of one: what is gathered, scattered or let through. Level 3.
 
 Undoes B6 (what is gathered or scattered at the wrong indices), E5 and C3 (a mask the wrong way round, or another one).
 """
