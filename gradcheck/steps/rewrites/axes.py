@@ -54,8 +54,16 @@ def placed(op: Operation) -> Iterator[Rewrite]:
                 if new != (1,) * (len(shape) - old.ndim) + old.shape:
                     make = of(place, functools.partial(np.reshape, shape=new))
                     yield Rewrite("B4", f"{op.said(place)} along axis {axis}", make, op.said(place), place)
-    if op.name in ROWS and isinstance(op.args[0], list | tuple) and len(op.args[0]) == 2:
-        yield Rewrite("B5", "of its two parts in the other order", of(0, lambda parts: parts[::-1]))
+    parts = op.args[0] if op.name in ROWS and isinstance(op.args[0], list | tuple) else ()
+    for i, j in itertools.combinations(range(len(parts)), 2) if len(parts) <= AXES else ():
+        make = of(0, functools.partial(_exchange, i, j))
+        yield Rewrite("B5", f"of its parts {i + 1} and {j + 1} in each other's place", make)
+
+
+def _exchange(i: int, j: int, parts: Sequence[Array]) -> list[Array]:
+    found = list(parts)
+    found[i], found[j] = found[j], found[i]
+    return found
 
 
 def entries(op: Operation) -> Iterator[Rewrite]:

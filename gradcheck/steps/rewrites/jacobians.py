@@ -31,7 +31,7 @@ def jacobians(op: Operation, values: Values) -> Iterator[Rewrite]:
         for axis in range(p.ndim):
             for form, what in ((np.asarray, "softmax"), (np.exp, "logarithm of a softmax")):
                 q = form(p)
-                if q.min() > 0 and np.abs(q.sum(axis) - 1).max() < SUM and p.shape[axis] > 1:
+                if q.min() >= 0 and np.abs(q.sum(axis) - 1).max() < SUM and p.shape[axis] > 1:
                     for vector, stands in _vectors(op, values):
                         make = _pulled(each.take, form, axis, vector)
                         yield Rewrite("C6", f"the whole Jacobian of the {what} {said}", make, stands)

@@ -250,7 +250,7 @@ def overwritten(op: Operation) -> Iterator[Rewrite]:
     for k, p in enumerate(op.node.parents):
         for before in (1, 2) if p >= 0 and op.facts.run.nodes[p].name != "setitem" else ():
             said = f"{op.facts.called(p)} before it was overwritten"
-            yield Rewrite("E3", said, functools.partial(_as_before, k, before), strange=1)
+            yield Rewrite("E3", said, functools.partial(_as_before, k, before))
 
 
 def _as_before(k: int, before: int, node: Any, values: Sequence[Array], at: Any) -> Array:
