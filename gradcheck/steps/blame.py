@@ -15,18 +15,22 @@ from collections.abc import Iterable
 import numpy as np
 
 from gradcheck.steps.helpers import Helpers
-from gradcheck.steps.journey import Line, loops
+from gradcheck.steps.journey import Line
 from gradcheck.steps.lines import Lines, ordered
-from gradcheck.steps.match import Sight
+from gradcheck.steps.loops import Loops
+from gradcheck.steps.match import Sight, same
 from gradcheck.steps.pins import Pin, Pins
 from gradcheck.steps.pulls import MOVES
 from gradcheck.steps.replay import At, Replay
+from gradcheck.steps.thrown import Thrown
 from gradcheck.steps.ways import Way, Ways
 
 __all__ = ["At", "Blame", "Line", "Pin", "Replay"]
 
 PATIENCE = 2.0  # seconds for the pins
 WRITES = frozenset({"setitem", "add", "subtract", "multiply", "add.at", "subtract.at", "divide"})
+INDICES = 3  # lines of indices that are blamed beside what they are used for
+SLIGHT = 1e-6  # from 1: no factor
 SHORT = 2  # lines of a segment that are blamed although a step may be missing before it
 
 
@@ -39,6 +43,7 @@ class Blame:
         self.until = patience if until is None else min(until, patience)
         self._lines = Lines(sight)
         self.ways, self.helpers = Ways(self.replay, self._lines), Helpers(self._lines)
+        self.thrown, self.loops = Thrown(self.replay), Loops(self._lines)
         run = self.run
         claimed = {path: run.value(i) if i >= 0 else run.claimed[path] for path, i in run.results.items()}
         self.wrong = [path for path, g in claimed.items() if not sight.is_right(path, g)]
@@ -73,35 +78,9 @@ class Blame:
     def blamed(self, pin: Pin) -> tuple[list[Line], list[Line]]:
         """Return the lines to blame, and those that could hold the mistake although they compute nothing."""
         segment, early = self.segment(pin), self.early(pin)
-        main = self.short_loop or self.to_blame(pin, segment, early)
+        main = self.to_blame(pin, segment, early)
         near = self.near(pin, segment, early, main)
         return ordered(main), ordered(near - main)
-
-    @functools.cached_property
-    def short_loop(self) -> set[Line]:
-        """The line of a loop that is a turn too short: several gradients lack the same turn of the forward."""
-        turns, found = set[bool](), set[Line]()
-        for pin in self.pins:
-            lacking = self.lacking(pin)
-            if lacking is None:
-                continue
-            turns.add(lacking)
-            for line in self.ways.of(pin).maker | set(self.lines([pin.first])):
-                first = loops(line.code).get(line.number)
-                found |= {Line(line.code, first)} if first is not None and first != line.number else set()
-        return found if len(turns) == 1 and len(found) == 1 and len(self.pins) > 1 else set()
-
-    def lacking(self, pin: Pin) -> bool | None:
-        """Return whether a gradient lacks the last turn of its uses alone (False: the first); else None."""
-        match = self.sight.verified.get(pin.first)
-        if match is None or match.kind not in ("use", "uses") or match.nodes[0] != pin.goal:
-            return None
-        uses = self.sight.uses[pin.goal]
-        left = [self.run.nodes[i] for i, _ in uses if i not in match.nodes[1:]]
-        if len(left) != 1 or len(uses) <= SHORT:
-            return None
-        last = self.run.tape.turns[left[0].site]
-        return left[0].turn == last if last and left[0].turn in (0, last) else None
 
     def early(self, pin: Pin) -> Pin | None:
         """Return the right value after which a step may be missing; None where there is none."""
@@ -112,6 +91,8 @@ class Blame:
 
     def to_blame(self, pin: Pin, segment: list[int], early: Pin | None) -> set[Line]:
         """Return the lines to blame: of the segment, of the way of a right value, or of both."""
+        if short := self.loops.to_blame(pin):
+            return short
         match = self.sight.verified.get(pin.first)
         partial = match is not None and match.nodes[0] == pin.goal
         if early is pin and not partial:
@@ -123,7 +104,64 @@ class Blame:
         misshapen = np.shape(self.run.value(pin.first)) != pin.truth.shape
         if pin.first in self.run.results.values() and (misshapen or self.sight.ignores_cotangent):
             main = main | set(self._lines.returned)
-        return main | self.coarse(segment, main)
+        if main and main.isdisjoint(self._lines.making_any):  # they only hand on what is right
+            return main
+        lost = self.thrown.to_blame(pin, main) or self.loops.around(pin, segment)
+        return lost or self.surplus(pin) or main | self.coarse(segment, main) | self.beside(pin, segment)
+
+    def beside(self, pin: Pin, segment: list[int]) -> set[Line]:
+        """Return the lines of what is as likely: the indices, the same factor before, the step from an inner value."""
+        nodes = self.run.nodes
+        moved = self.lines(i for i in segment if nodes[i].name in ("gather", "setitem", "add.at", "subtract.at"))
+        indices = set().union(*(self._lines.indices(line) for line in moved))
+        return (indices if len(indices) <= INDICES else set()) | self.scaled(pin) | self.inner(pin, segment)
+
+    def scaled(self, pin: Pin) -> set[Line]:
+        """Return the lines that scale by the number by which a value differs from what it ought to be."""
+        value, truth = np.ravel(self.run.value(pin.first)), np.ravel(pin.truth)
+        factor = float(value @ truth) / float(truth @ truth) if value.size == truth.size > 1 else 1.0
+        if abs(factor - 1) < SLIGHT or not same(value, factor * truth):
+            return set()
+        found = set[int]()
+        for i in self.replay.above([pin.first]):
+            node = self.run.nodes[i]
+            if node.kind == "op" and any(
+                p >= 0 and np.size(self.run.value(p)) > 1 and same(node.value, factor * self.run.value(p))
+                for p in node.parents
+            ):
+                found.add(i)
+        return set(self.lines(found))
+
+    def surplus(self, pin: Pin) -> set[Line]:
+        """Return the lines of what is added although it belongs to no cotangent, and is all that is too much."""
+        value = self.run.value(pin.first)
+        if np.shape(value) != pin.truth.shape or pin.first in self.sight.verified:
+            return set()
+        excess = value - pin.truth
+        return set(
+            self.lines(
+                i
+                for i in self.replay.above([pin.first]) - {pin.first}
+                if self.run.nodes[i].kind == "op" and i not in self.sight.verified and same(self.run.value(i), excess)
+            )
+        )
+
+    def inner(self, pin: Pin, segment: list[int]) -> set[Line]:
+        """Return the lines of the cotangents of inner values, without a name, that are made of the one at the pin."""
+        nodes, verified = self.run.nodes, self.sight.verified
+        before = {p for i in segment for p in nodes[i].parents if p >= self.run.start and p not in segment}
+        return set(
+            self.lines(
+                p
+                for p in before
+                if (match := verified.get(p)) is not None
+                and match.kind == "cotangent"
+                and not nodes[match.nodes[0]].site.variable
+                and match.nodes[0] != pin.goal
+                and (pin.goal, match.nodes[0]) in self.sight.derivatives
+                and nodes[p].site.variable
+            )
+        )
 
     def weighed(self, pin: Pin, segment: list[int], main: set[Line], way: Way, *, partial: bool) -> set[Line]:
         """Return the lines to blame where a step may be missing before a segment, or a part in what is a part.
@@ -154,8 +192,11 @@ class Blame:
     def near(self, pin: Pin, segment: list[int], early: Pin | None, main: set[Line]) -> set[Line]:
         """Return the lines that feed those to blame, call them, or return what they make."""
         lines = self._lines
-        found = lines.feeding(main) | set(self.lines(segment))
-        found |= {Line.at(frame) for i in segment for frame in self.run.nodes[i].site.frames[:-1]}
+        idle = self.lines(self.replay.above(segment) - self.sight.carrying)
+        calls = {Line.at(frame) for i in segment for frame in self.run.nodes[i].site.frames[:-1]}
+        given = {*idle, *self.lines(segment), *calls}
+        found = given | lines.feeding(main) | (lines.feeding(given) - lines.calling)
+        found |= set(lines.returned)
         if early is not None:
             uses = self.lines(self.replay.children.get(early.first, ()))
             found |= {*self.lines([early.first]), *uses[:1], *lines.feeding(uses)}

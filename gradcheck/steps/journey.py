@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gradcheck.steps.places import Frames, Site
 
-__all__ = ["Line", "bindings", "chooses", "loops", "passing", "returning", "storing"]
+__all__ = ["Line", "bindings", "blocks", "chooses", "headed", "is_dropped", "names", "passing", "returning", "storing"]
 
 READS = ("LOAD_FAST", "LOAD_DEREF", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLOSURE")
 BINDS = ("STORE_FAST", "STORE_DEREF", "STORE_NAME")
@@ -146,19 +146,6 @@ def passing(code: CodeType, start: int | None, end: int, allowed: set[int]) -> s
 
 
 @functools.lru_cache(maxsize=256)
-def loops(code: CodeType) -> dict[int, int]:
-    """Return for each line of a loop the line on which the innermost loop begins."""
-    steps = [(i.offset, i.positions.lineno, i) for i in dis.get_instructions(code) if i.positions]
-    spans = [(at, i.argval, line) for at, line, i in steps if i.opname == "FOR_ITER" and line]
-    found: dict[int, tuple[int, int]] = {}
-    for at, line, _ in steps:
-        for start, end, first in spans:
-            if start < at < end and line and (line not in found or end - start < found[line][0]):
-                found[line] = end - start, first
-    return {line: first for line, (_, first) in found.items()}
-
-
-@functools.lru_cache(maxsize=256)
 def _on(code: CodeType, *opnames: str) -> frozenset[int]:
     return frozenset(
         i.positions.lineno
@@ -180,3 +167,31 @@ def returning(code: CodeType) -> list[Line]:
 def storing(code: CodeType) -> set[Line]:
     """Return the lines that store something in an object or a container."""
     return {Line(code, n) for n in _on(code, "STORE_ATTR", "STORE_SUBSCR")}
+
+
+@functools.lru_cache(maxsize=4096)
+def is_dropped(code: CodeType, at: int) -> bool:
+    """Whether what an instruction makes is dropped at once."""
+    after = (i for i in dis.get_instructions(code) if i.offset > at)
+    return next((i.opname for i in after if i.opname not in ("CACHE", "COPY")), "") == "POP_TOP"
+
+
+@functools.lru_cache(maxsize=256)
+def blocks(code: CodeType) -> list[tuple[int, frozenset[int], bool]]:
+    """Return the loops and branches of a function: the line that heads each, the lines in it, whether it loops."""
+    found = []
+    instructions = [(i, i.positions.lineno or 0 if i.positions else 0) for i in dis.get_instructions(code)]
+    for head, line in instructions:
+        loops = head.opname == "FOR_ITER"
+        if (loops or head.opname.startswith("POP_JUMP")) and isinstance(head.argval, int) and head.argval > head.offset:
+            within = frozenset(n for i, n in instructions if head.offset < i.offset < head.argval and n > line)
+            found.append((line, within, loops))
+    return [block for block in found if block[1]]
+
+
+def headed(code: CodeType, line: int, *, loops: bool = False) -> list[int]:
+    """Return the lines that head the loops and the branches around a line, the innermost first; or the loops alone."""
+    around = [
+        (len(within), head) for head, within, is_loop in blocks(code) if line in within and (is_loop or not loops)
+    ]
+    return [head for _, head in sorted(around)]

@@ -47,6 +47,8 @@ class Letters:
         node = self.sight.written(i)
         if node.kind == "leaf":
             return str(node.name)
+        if not node.site.frames:  # an adapter made it
+            return f"({node.name})"
         node = min([node, *self.alike(i)], key=lambda node: self.named(node.site, depth).rank)
         variable, line, _ = self.named(node.site, depth)
         if not variable:
@@ -58,7 +60,7 @@ class Letters:
         bar = self.sight.bars.nodes[i]
         for match, _ in self.sight.cotangents.find(bar):
             node = self.run.nodes[match.nodes[0]]
-            if match.kind == "cotangent" and node.kind != "leaf" and node.value.shape == bar.shape:
+            if match.kind == "cotangent" and node.site.frames and node.value.shape == bar.shape:
                 yield node
 
     def named(self, site: Site, depth: int) -> Name:

@@ -6,14 +6,12 @@ import functools
 from collections.abc import Iterable
 from types import CodeType
 
-from gradcheck.steps.journey import Line, bindings, returning, storing
+from gradcheck.steps.journey import Line, bindings, blocks, headed, returning, storing
 from gradcheck.steps.match import Sight
 from gradcheck.steps.nodes import Node
 from gradcheck.steps.places import Frames
 
 __all__ = ["Lines", "ordered"]
-
-DEEP = 2  # steps back from a line over lines that compute nothing
 
 
 def ordered(lines: Iterable[Line]) -> list[Line]:
@@ -44,6 +42,11 @@ class Lines:
         return set(self.of(n.id for n in self.nodes if n.kind == "op" and n.is_float))
 
     @functools.cached_property
+    def making_any(self) -> set[Line]:
+        """The lines on which there is any number made, or chosen from an array."""
+        return set(self.of(n.id for n in self.nodes))
+
+    @functools.cached_property
     def calling(self) -> set[Line]:
         """The lines on which something is computed, or a function called that computes."""
         frames = {node.site.frames for node in self.nodes if node.kind == "op" and node.is_float}
@@ -56,23 +59,54 @@ class Lines:
 
     def silent(self, code: CodeType) -> set[int]:
         """Return the lines of a function that only hand on what they read, under another name or in a container."""
-        lines = (Line(code, number) for number in bindings(code))
-        return {line.number for line in lines if line not in self.calling and line not in self.making}
+        heads = {head for head, *_ in blocks(code)}
+        lines = (Line(code, number) for number in bindings(code).keys() - heads)
+        return {line.number for line in lines if self.is_idle(line)}
 
     def beside(self, line: Line) -> set[Line]:
         """Return the silent lines that bind what a line reads."""
         return {Line(line.code, n) for n in bindings(line.code).get(line.number, ()) if n in self.silent(line.code)}
 
-    def feeding(self, lines: Iterable[Line], deep: int = DEEP) -> set[Line]:
-        """Return the lines that compute nothing but bind what ``lines`` read: numbers, views, other names, loops."""
-        lines = set(lines)
-        found = {
-            other
-            for line in lines
-            for number in bindings(line.code).get(line.number, ())
-            if (other := Line(line.code, number)) not in self.busy
-        }
-        return (found | self.feeding(found, deep - 1) if deep > 1 and found else found) - lines
+    def feeding(self, lines: Iterable[Line]) -> set[Line]:
+        """Return the lines that compute nothing but bind what ``lines`` read, or head the loops and branches around."""
+        given, found = set(lines), set[Line]()
+        waiting = list(given)
+        while waiting:
+            code, number = waiting.pop()
+            for other in {*bindings(code).get(number, ()), *headed(code, number)}:
+                line = Line(code, other)
+                if line not in found and line not in self.busy:
+                    found.add(line)
+                    waiting.append(line)
+        return found - given
+
+    def indices(self, line: Line) -> set[Line]:
+        """Return the lines within the loops around a line that make of numbers alone what it reads."""
+        code, heads = line.code, headed(line.code, line.number, loops=True)
+        bodies = [within for head, within, loops in blocks(code) if loops and head in heads]
+        within = set().union(*bodies) - {head for head, *_ in blocks(code)}
+
+        def before(number: int) -> set[int]:
+            others = bindings(code).get(number, ())
+            return {
+                n for n in others if (n in within or Line(code, n) in self.choosing) and self.is_idle(Line(code, n))
+            }
+
+        found, waiting = set[int](), [line.number]
+        while waiting:
+            for other in before(waiting.pop()) - found:
+                found.add(other)
+                waiting.append(other)
+        return {Line(code, number) for number in found if not before(number) - {number}}
+
+    def is_idle(self, line: Line) -> bool:
+        """Whether a line computes nothing, makes no buffer and calls nothing that does."""
+        return line not in self.calling and line not in self.making
+
+    @functools.cached_property
+    def choosing(self) -> set[Line]:
+        """The lines that compute what is no float: an index, a mask."""
+        return set(self.of(n.id for n in self.nodes if n.kind == "op" and not n.is_float))
 
     @functools.cached_property
     def returning(self) -> list[Line]:

@@ -158,6 +158,16 @@ class Sight:
                 found.add(node.id)
         return found
 
+    @functools.cache  # noqa: B019  (it lives as long as the run)
+    def sources(self, i: int) -> set[int]:
+        """Return the nodes that a node of the forward is computed from, itself included."""
+        found, waiting = set[int](), [i]
+        while waiting:
+            if (i := waiting.pop()) not in found and i >= 0:
+                found.add(i)
+                waiting.extend(self.run.nodes[i].parents)
+        return found
+
     @functools.cached_property
     def cotangents(self) -> Index:
         """The cotangents of what moves: of nodes, of single uses, of several uses together, of all turns of a loop."""
