@@ -77,10 +77,10 @@ def _asked(row: Callable[[Gradient], Says | None], case: Case, path: str) -> Say
 
 
 def exchanged(gradient: Gradient) -> Says | None:
-    """Say for which argument the gradient was returned."""
+    """Say for which argument the gradient was returned, if what is returned for that one is wrong as well."""
     case, path, came, truth = gradient
     for other, array in case.returned.items():
-        if other != path and truth.holds(array):
+        if other in case.wrong and other != path and truth.holds(array):
             if other in case.truth and case.truth[other].holds(came):
                 return "B5", f"the gradient of {other}"
             return "B5", f"something else: its gradient is returned for {other}"
