@@ -192,18 +192,18 @@ class Trial:
                 first = np.asarray(make(self.node, values, self.world), dtype=float)
             except BAD:
                 return False
-            if not self._is_new(first):
+            key = first.shape, first.tobytes()
+            if key in self.met or not self._is_another(first):
+                return False
+            if not self._is_true(0, make, places, first):
+                self.met.add(key)  # what is alike at the first turn alone may be right at others
                 return False
         return all(self._is_true(k, make, places, first) for k in range(len(self.place.turns)))
 
-    def _is_new(self, made: Array) -> bool:
-        """Whether a value at the first turn is another than what stands there, and than what was tried."""
-        key = made.shape, made.tobytes()
+    def _is_another(self, made: Array) -> bool:
+        """Whether a value at the first turn is another than what stands there."""
         unchanged = made.shape == self.node.value.shape and same(made, self.node.value, 1e-12)
-        if key in self.met or unchanged or not np.isfinite(made).all():
-            return False
-        self.met.add(key)
-        return True
+        return not unchanged and bool(np.isfinite(made).all())
 
     def _is_true(self, k: int, make: Make, places: Sequence[Place], first: Array | None) -> bool:
         goal, truth, ids = self.place.turns[k]
