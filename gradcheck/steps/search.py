@@ -202,13 +202,19 @@ class Search:
     def _told(self, fix: Fix, pin: Pin, cost: tuple[int, int, int]) -> Cause:
         node, rewrite, mistake = self.run.nodes[fix.place.first], fix.rewrite, fix.rewrite.id
         of = self.run.nodes[pin.of[pin.nodes.index(pin.first)]]
-        scaled = mistake[0] == "A" and of.kind == "leaf" and of.value.size > 1
-        if scaled and any(proportional(np.asarray(part), of.value, 1e-7) for part in (pin.truths[0], node.value)):
-            mistake = "D1"  # what is scaled wrongly is all of it the regulariser's
+        alone = (pin.truths[0], node.value) if mistake[0] == "A" and of.kind == "leaf" and of.value.size > 1 else ()
+        if self._regularises(pin, of) or any(proportional(np.asarray(part), of.value, 1e-7) for part in alone):
+            mistake = "D1"  # what is wrong is all of it the regulariser's
         stands = rewrite.stands
         if rewrite.operand < 0 and stands.removeprefix("the ") in ("", node.name):
             stands = quoted(node.site).text or f"the {node.name}"
         return Cause(mistake, tuple(sorted(fix.repaired)), self._line(fix), stands, rewrite.should, cost)
+
+    def _regularises(self, pin: Pin, of: Any) -> bool:
+        """Whether a pin is the part of a cotangent that comes back through a regulariser."""
+        edges, uses = self.sight.bars.edges, self.sight.uses.get(of.id, ()) if pin.use and of.kind == "leaf" else ()
+        some = uses if self.facts.joint else ()
+        return any(same(edges[use], pin.truths[0]) and self.facts.penalty(use[0]) for use in some if use in edges)
 
     def _line(self, fix: Fix) -> Line | None:
         """Return the line of a rewrite: where what was handed over is made, if that is wrong and not what is done."""

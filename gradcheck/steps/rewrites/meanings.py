@@ -182,13 +182,14 @@ class Meanings(Numbers):
         return any(p.name in powers and p.value.shape == of.value.shape for p in parents)
 
     def penalty(self, i: int) -> bool:
-        """Whether a node is made of one argument alone, and what it is summed up to is added to the loss."""
-        for node in self.along(i):
-            if len(self._made_of[node.id]) > 1 and not (
-                np.size(node.value) == 1 and node.name in (*LINEAR, "array", "sum")
-            ):
-                return False
-        return True
+        """Whether a node is made of one argument alone, and summed up and added to the loss."""
+        small = (*LINEAR, "array", "sum")
+        return all(len(self._made_of[n.id]) < 2 or (n.value.size == 1 and n.name in small) for n in self.along(i))
+
+    @property
+    def joint(self) -> bool:
+        """Whether an output is made of several arguments."""
+        return any(len(self._made_of[i]) > 1 for i in self.run.outs if i >= 0)
 
     @functools.cached_property
     def _made_of(self) -> list[frozenset[int]]:
