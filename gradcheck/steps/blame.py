@@ -19,6 +19,7 @@ from gradcheck.steps.journey import Line
 from gradcheck.steps.lines import Lines, ordered
 from gradcheck.steps.loops import Loops
 from gradcheck.steps.match import Sight, same
+from gradcheck.steps.nodes import Node
 from gradcheck.steps.pins import Pin, Pins
 from gradcheck.steps.pulls import MOVES
 from gradcheck.steps.replay import At, Replay
@@ -30,6 +31,7 @@ __all__ = ["At", "Blame", "Line", "Pin", "Replay"]
 PATIENCE = 2.0  # seconds for the pins
 WRITES = frozenset({"setitem", "add", "subtract", "multiply", "add.at", "subtract.at", "divide"})
 INDICES = 3  # lines of indices that are blamed beside what they are used for
+PLACED = frozenset({"gather", "setitem", "add.at", "subtract.at"})
 SLIGHT = 1e-6  # from 1: no factor
 SHORT = 2  # lines of a segment that are blamed although a step may be missing before it
 
@@ -106,15 +108,23 @@ class Blame:
             main = main | set(self._lines.returned)
         if main and main.isdisjoint(self._lines.making_any):  # they only hand on what is right
             return main
+        if (
+            match is not None and partial and match.kind in ("use", "uses") and main == set(self.lines([pin.first]))
+        ):  # the line that would add the rest may have vanished after it
+            main = main | self.ways.of(pin).end
         lost = self.thrown.to_blame(pin, main) or self.loops.around(pin, segment)
         return lost or self.surplus(pin) or main | self.coarse(segment, main) | self.beside(pin, segment)
 
     def beside(self, pin: Pin, segment: list[int]) -> set[Line]:
         """Return the lines of what is as likely: the indices, the same factor before, the step from an inner value."""
         nodes = self.run.nodes
-        moved = self.lines(i for i in segment if nodes[i].name in ("gather", "setitem", "add.at", "subtract.at"))
+        moved = self.lines(i for i in segment if nodes[i].name in PLACED or self.is_part(nodes[i]))
         indices = set().union(*(self._lines.indices(line) for line in moved))
         return (indices if len(indices) <= INDICES else set()) | self.scaled(pin) | self.inner(pin, segment)
+
+    def is_part(self, node: Node) -> bool:
+        """Whether a node is read from some cells of a buffer, or written into them."""
+        return node.memory is not None and node.memory[1] is not None
 
     def scaled(self, pin: Pin) -> set[Line]:
         """Return the lines that scale by the number by which a value differs from what it ought to be."""

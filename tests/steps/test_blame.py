@@ -232,3 +232,82 @@ def test_the_search_ends_when_the_time_is_over():
     blame = blame_of(layers, no_derivative, ARGS)
     pins = Pins(blame.replay, blame.wrong, until=0.0).found()
     assert {path for pin in pins for path in pin.paths} == set(blame.wrong)  # the gradients themselves
+
+
+def tied(x, w):
+    h = np.tanh(x @ w)
+    return h @ w.T, (x, w, h)
+
+
+def lost_by_name(dout, cache):
+    x, w, h = cache
+    dw = dout.T @ h
+    dz = (dout @ w) * (1 - h**2)
+    dw = x.T @ dz  # here
+    return dz @ w.T, dw
+
+
+def dropped(dout, cache):
+    x, w, h = cache
+    dz = dout @ w
+    np.multiply(dz, 1 - h**2)  # here
+    return dz @ w.T, x.T @ dz + dout.T @ h
+
+
+def decayed(dout, cache):
+    x, w, h = cache
+    dz = (dout @ w) * (1 - h**2)
+    dw = 0.1 * w  # here
+    dw += x.T @ dz
+    dw += dout.T @ h
+    return dz @ w.T, dw
+
+
+def sums(x):
+    total = np.zeros(2)
+    for t in range(4):
+        total = np.tanh(total + x[t])
+    return total, x
+
+
+def sums_backward(dout, x):
+    states, dx = [np.zeros(2)], np.zeros((4, 2))
+    for t in range(4):
+        states.append(np.tanh(states[-1] + x[t]))
+    for t in range(3, 0, -1):  # here
+        dout = dout * (1 - states[t + 1] ** 2)
+        dx[t] = dout
+    return dx
+
+
+def windows(x):
+    return np.stack([x[2 * i : 2 * i + 3].sum() for i in range(3)]), x
+
+
+def windows_backward(dout, x):
+    dx = np.zeros(len(x))
+    for i in range(3):
+        start = i  # here
+        dx[start : start + 3] += dout[i]
+    return dx
+
+
+DRAWN = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "args"),
+    [
+        (tied, lost_by_name, (DRAWN.standard_normal((4, 3)), DRAWN.standard_normal((3, 2)))),
+        (tied, dropped, (DRAWN.standard_normal((4, 3)), DRAWN.standard_normal((3, 2)))),
+        (tied, decayed, (DRAWN.standard_normal((4, 3)), DRAWN.standard_normal((3, 2)))),
+        (sums, sums_backward, (DRAWN.standard_normal((4, 2)),)),
+        (windows, windows_backward, (DRAWN.standard_normal(7),)),
+    ],
+    ids=lambda thing: getattr(thing, "__name__", ""),
+)
+def test_what_a_right_value_is_lost_by_is_blamed(forward, backward, args):
+    blame = blame_of(forward, backward, args)
+    blamed = {line.number for pin in blame.pins for line in blame.blamed(pin)[0]}
+    assert numbers(backward) & blamed
+    assert len(blamed) <= 3
