@@ -57,8 +57,8 @@ class Thrown:
         back = set(returning(code))
         reading = {Line(code, n) for n, read in names(code).reads.items() if name in read and n != here.number}
         if not reading:
-            again = bool(headed(code, here.number, loops=True))
-            instead = any(line.code is code and (again or line.number > here.number) for line in main)
+            turns = bool(headed(code, here.number, loops=True))
+            instead = any(line.code is code and (turns or line.number > here.number) for line in main)
             return set() if instead else back  # unless another value is used in its place
         for other in self.run.nodes[node.id + 1 :]:
             if other.site.variable == name and [c for c, _ in other.site.frames] == [c for c, _ in node.site.frames]:
