@@ -109,7 +109,7 @@ def test_what_would_be_green_is_an_error_in_an_oracle(said):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, pytest.fail.Exception])
-@pytest.mark.parametrize("after", [0, 1, 5, 20])
+@pytest.mark.parametrize("after", [0, 1, 5, 15])
 @pytest.mark.parametrize("timeout", [None, 60])
 def test_an_interrupt_and_a_time_limit_of_pytest_stop_at_once(error, after, timeout):
     calls = []
@@ -125,7 +125,7 @@ def test_an_interrupt_and_a_time_limit_of_pytest_stop_at_once(error, after, time
     assert len(calls) == after + 1
 
 
-@pytest.mark.parametrize("after", [1, 5, 20])
+@pytest.mark.parametrize("after", [1, 5, 15])
 def test_what_progress_raises_stops_at_once(after):
     told = []
 

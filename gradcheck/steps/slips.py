@@ -72,6 +72,7 @@ class Slip(NamedTuple):
     change: Change
 
 
+@np.errstate(all="ignore")
 def slipped(run: Run, pulls: dict[Any, Any], slip: Slip) -> Bars | None:
     """Return the cotangents that the sweep back gives with a slip in it; None if it gives none of the right shapes."""
 

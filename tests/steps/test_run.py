@@ -156,3 +156,19 @@ def test_a_setting_and_an_object_among_the_arguments_are_copied():
     run = run_of(forward, backward, X, config, "train")
     assert run.claimed["x"].tolist() == (2 * run.cotangent[0]).tolist()
     assert config.used is False
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_a_destructor_swallows_is_raised_again():
+    class Swallowing:
+        def __del__(self):
+            end = time.perf_counter() + 0.6
+            while time.perf_counter() < end:
+                pass
+
+    def forever():
+        while True:
+            Swallowing()
+
+    with pytest.raises(Exceeded), guarded(time.perf_counter() + 0.1):
+        forever()

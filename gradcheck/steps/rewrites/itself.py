@@ -44,7 +44,7 @@ FORMS = (
 
 def signs(op: Operation) -> Iterator[Rewrite]:
     """Another of the four operations, another order, another sign."""
-    yield Rewrite("A1", "with the other sign", then(np.negative), several=True)
+    yield Rewrite("A1", "of the other sign", then(np.negative), several=True)
     if op.name not in FOUR or len(op.args) != 2:
         return
     numbers, (one, two) = [i for i in op.operands if np.ndim(op.args[i]) == 0], (op.said(0), op.said(1))
