@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,6 +133,8 @@ def _list_like(tree: Any, _keys: Sequence[Any], children: Sequence[Any]) -> Any:
 
 def _registered_with_jax(tree: Any) -> Opened | None:
     """Open an instance of a class that JAX was told about; JAX is never imported for that."""
+    if isinstance(tree, Iterator):  # of which JAX warns that it is a leaf
+        return None
     registry = getattr(sys.modules.get("jax"), "tree_util", None)
     if registry is None:
         return None
