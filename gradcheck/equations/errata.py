@@ -152,5 +152,5 @@ def _cell(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Return ``text`` with ``<lambda>`` and the like as text: Markdown would take them for tags, and drop them."""
-    return text.replace("<", "\\<")
+    """Return ``text`` with ``<lambda>`` and ``F[3](z)`` as text: Markdown would take them for a tag and a link."""
+    return text.replace("<", "\\<").replace("](", "]\\(")

@@ -116,12 +116,12 @@ def test_the_ledger_as_a_page_has_its_formulas_between_dollar_signs():
     assert "| [B-1](#b-1) | untypable | the formula has shape (2,), and x has shape (4,) | fail |" in page
 
 
-def test_what_was_found_in_a_lambda_is_no_tag_of_the_page():
-    told = Ruling("fail", "line 3 of <lambda> | line 4 is wrong.")
+def test_what_was_found_in_a_lambda_is_no_tag_and_no_link_of_the_page():
+    told = Ruling("fail", "line 3 of <lambda> | line 4 is F[3](z).")
     record = Equation("A-1", "A", "1", "The gradient.", "x", Claim(lambda rng: (True, "")))
     page = errata.markdown([Judgement(record, told, told)], "gradcheck equations")
-    assert r"| fail | line 3 of \<lambda> \| line 4 is wrong. | fail |" in page
-    assert r"As printed: **fail**: line 3 of \<lambda> | line 4 is wrong." in page
+    assert r"| fail | line 3 of \<lambda> \| line 4 is F[3]\(z). | fail |" in page
+    assert r"As printed: **fail**: line 3 of \<lambda> | line 4 is F[3]\(z)." in page
 
 
 def test_a_ledger_that_was_interrupted_says_so(capsys):
