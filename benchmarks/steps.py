@@ -2,7 +2,7 @@
 
     python -m benchmarks.steps                      backwards with a mistake as strangers write them (tests/strangers)
     python -m benchmarks.steps --set planted        planted mistakes in the derivations
-    python -m benchmarks.steps --set PATH.py        the ``CASES`` of a file
+    python -m benchmarks.steps --set PATH.py        the ``CASES`` of a file, such as those of first contacts in contact/
     python -m benchmarks.steps --only "conv*" -v    some of them, each with what was said
     python -m benchmarks.steps --strip              no source text can be found of any
 
