@@ -124,9 +124,9 @@ def examine_backward(
             behaviour, being linear alone knows it.
         seed: of the cotangent and the tangents; the report has the one that was drawn.
         strict: whether remarks fail: a gradient that is right and inexact, or memory that is shared.
-        hints: whether a failure is explained, and a pass that looks wrong, when the report is read. For graded work
-            False says what is wrong and where, and no repair; ``"places"`` moreover gives no number that was measured
-            of a gradient that is not right.
+        hints: whether a failure is explained, and the lines of the backward are marked, when the report is read. For
+            graded work False says what is wrong and where, and no repair; ``"places"`` moreover gives no number that
+            was measured of a gradient that is not right.
         timeout: for how many seconds one call of the pair may last; by default for ever. If one lasts longer, the
             report is inconclusive and says what it was called for. The check is made in a thread of its own then, in
             a copy of the context. A thread cannot be ended from outside: the one that is left goes on until that call

@@ -253,8 +253,12 @@ class Report:
         return (*self.remarks, *(f"d{path}: {each.remark}" for path, each in right.items() if each.remark))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle keeps: the answers instead of the functions that would find them."""
-        return {**vars(self), "_answers": self._answers, "inquiry": Answers}
+        """Return what a pickle keeps: the answers instead of the functions that would find them.
+
+        Of what is no failure, those that somebody has asked for.
+        """
+        asked = self.verdict is Verdict.FAIL or "_answers" in vars(self)
+        return {**vars(self), "_answers": self._answers if asked else Answers(), "inquiry": Answers}
 
     @property
     def verdict(self) -> Verdict:

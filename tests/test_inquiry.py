@@ -1,7 +1,9 @@
+import pickle
+
 import numpy as np
 import pytest
 
-from gradcheck import Verdict, examine_backward
+from gradcheck import Verdict, examine_backward, inquiry
 from gradcheck.inquiry import replay
 
 RNG = np.random.default_rng(0)
@@ -17,18 +19,51 @@ def wrong(dout, cache):
     return dout @ w.T, -(x.T @ dout)
 
 
-def test_nobody_is_asked_why_before_somebody_reads_it():
-    calls = []
+def right(dout, cache):
+    x, w = cache
+    return dout @ w.T, x.T @ dout
 
-    def counting(dout, cache):
-        calls.append(1)
-        return wrong(dout, cache)
 
-    report = examine_backward(affine, counting, (X, W), seed=0)
+@pytest.fixture
+def asked(monkeypatch):
+    """What is explained, a pair each time."""
+    pairs = []
+
+    def explained(forward, backward, *rest):
+        pairs.append((forward, backward))
+        return inquiry.Answers(silence="nobody knows")
+
+    monkeypatch.setattr(inquiry, "explain", explained)
+    return pairs
+
+
+def test_nobody_is_asked_why_before_somebody_reads_it_and_then_once(asked):
+    report = examine_backward(affine, wrong, (X, W), seed=0)
     assert report.verdict is Verdict.FAIL
-    checked = len(calls)
-    assert [why.mistake for why in report.explanations] == ["A1"]
-    assert report.explanations is report.explanations or len(calls) >= checked
+    assert len(asked) == 0
+    assert report.silence == report.silence == "nobody knows"
+    assert len(asked) == 1
+
+
+def test_a_pass_is_asked_for_its_lines_only_where_somebody_wants_them(asked):
+    report = examine_backward(affine, right, (X, W), seed=0)
+    assert "PASS" in str(report) + report._repr_html_()
+    assert pickle.loads(pickle.dumps(report)).verdict is Verdict.PASS  # noqa: S301  (our own)
+    assert len(asked) == 0
+    assert report.steps == ()
+    assert len(asked) == 1
+
+
+def test_of_a_large_pair_that_passed_no_copy_is_kept(asked, monkeypatch):
+    monkeypatch.setattr(inquiry, "LARGE", X.size + W.size)
+    small = examine_backward(affine, right, (X, W), seed=0)
+    monkeypatch.setattr(inquiry, "LARGE", X.size + W.size - 1)
+    large, failed = (examine_backward(affine, backward, (X, W), seed=0) for backward in (right, wrong))
+    assert (small.verdict, large.verdict, failed.verdict) == (Verdict.PASS, Verdict.PASS, Verdict.FAIL)
+    assert large.inquiry is inquiry.Answers
+    assert large.steps == ()
+    assert len(asked) == 0
+    assert [each.silence for each in (small.answers, failed.answers)] == ["nobody knows"] * 2
 
 
 def test_the_inquiry_is_of_the_arguments_as_they_were():

@@ -66,18 +66,24 @@ def explain(
     """
     inquest = Inquest(forward, backward, arguments, cotangent, tuple(wrong), seed, time.perf_counter() + seconds)
     recording = inquest.attempt(lambda: Recording(inquest, None))
+    steps = _marked(inquest, recording)  # before anything that calls the user's code again, which may take the time
     causes: list[Cause] = []
     if wrong:
-        facts = inquest.attempt(lambda: inquest.facts(recording)) or []
-        if recording and recording.scalar and any(fact.mistake == "C5" for fact in facts):
+        causes += inquest.attempt(lambda: inquest.facts(recording)) or []
+        if recording and recording.scalar and any(fact.mistake == "C5" for fact in causes):
             recording = inquest.attempt(lambda: Recording(inquest, inquest.bars)) or recording
-        causes += facts
-    steps = inquest.attempt(lambda: listing(recording.blame, recording.pins())) if recording else None
+            steps = _marked(inquest, recording) or steps
     if wrong and recording:
         causes += inquest.attempt(recording.causes) or []
     chosen = ranked(causes, inquest.wrong)
     silence = None if chosen or not wrong else "; ".join([UNLIKE, *inquest.notes])
-    return Answers(tuple(explanations(chosen, steps or Steps())), silence, steps or Steps())
+    return Answers(tuple(explanations(chosen, steps)), silence, steps)
+
+
+def _marked(inquest: Inquest, recording: Recording | None) -> Steps:
+    """Return the lines with their marks; none where nothing was recorded, or the time is over."""
+    found = inquest.attempt(lambda: listing(recording.blame, recording.pins())) if recording else None
+    return found or Steps()
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import NamedTuple
 __all__ = ["Budget", "Exceeded", "guarded"]
 
 GRACE = 0.25  # seconds after the end: what looks at the clock itself comes to its end in better order
-TURNS = 16
+TURNS = 16  # of a loop, for what is on its way
 TIMES = 40  # that it is told to end: a destructor swallows what is raised in it
 
 
@@ -49,10 +49,8 @@ def guarded(until: float) -> Iterator[None]:
         yield
     finally:
         while watch is not None:
-            with contextlib.suppress(
-                Exceeded
-            ):  # which may have been raised and not arrived: it does at a turn of a loop
-                watch.stop()
+            with contextlib.suppress(Exceeded):
+                watch.stop()  # what was raised before and has not arrived does so at a turn of a loop
                 for _ in range(TURNS):
                     pass
                 watch = None

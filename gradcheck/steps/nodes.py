@@ -57,16 +57,6 @@ class Node:
         return func(*filled(args, values), **{**filled(self.kwargs, values), **changed})
 
     @property
-    def number(self) -> int:
-        """The number of the node."""
-        return self.id
-
-    @property
-    def result(self) -> Array:
-        """The value, an empty array if it is none."""
-        return self.value if isinstance(self.value, np.ndarray) else np.zeros(0, dtype=bool)
-
-    @property
     def is_float(self) -> bool:
         """Whether the value is an array of floats."""
         return isinstance(self.value, np.ndarray) and self.value.dtype.kind == "f"

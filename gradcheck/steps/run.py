@@ -14,7 +14,7 @@ from gradcheck.errors import told
 from gradcheck.steps.guard import Budget, Exceeded, guarded
 from gradcheck.steps.makers import changed, recorded
 from gradcheck.steps.memory import Array
-from gradcheck.steps.nodes import Node
+from gradcheck.steps.nodes import TRACED, Node
 from gradcheck.steps.tape import Tape
 from gradcheck.steps.traced import plain
 from gradcheck.steps.twin import Twins
@@ -134,7 +134,7 @@ def _given(tape: Tape, twins: Twins, arguments: Arguments) -> tuple[list[Any], d
 
     def taken(path: str, each: Any) -> Any:
         if is_float(each) or path in arguments.layout.paths or (isinstance(each, np.ndarray) and each.ndim):
-            if isinstance(each, np.ndarray) and each.dtype.kind not in "fbiu":
+            if isinstance(each, np.ndarray) and each.dtype.kind not in TRACED:
                 return twins.of(each)
             leaf[path] = len(tape.nodes)
             return tape.leaf(each, path)

@@ -45,10 +45,19 @@ def test_a_step_that_is_taken_for_the_identity_is_found_with_its_line_of_the_for
 
 def test_the_line_that_is_to_blame_is_named_where_there_is_one_alone():
     def backward(dout, cache):
-        return jacobian(dout, cache, np.ones_like, slope)
+        x, w1, w2, h = cache
+        da = dout * slope(h @ w2)
+        dz = da @ w2.T * slope(np.tanh(x @ w1))
+        return dz @ w1.T, x.T @ dz, h.T @ da
 
     (cause, *_) = found(backward)
-    assert cause.line is None or cause.line.code in (backward.__code__, jacobian.__code__)
+    assert cause.mistake == "C2"
+    assert (cause.line.code, cause.line.number) == (backward.__code__, backward.__code__.co_firstlineno + 3)
+
+
+def test_no_line_is_named_where_several_are_to_blame():
+    (cause, *_) = found(lambda dout, cache: jacobian(dout, cache, np.ones_like, slope))
+    assert cause.line is None
 
 
 def test_a_derivative_at_the_result_is_found():
