@@ -120,13 +120,7 @@ class Lines:
 
     def above(self, i: int) -> set[int]:
         """Return the nodes of the backward that a node is computed from, itself included."""
-        found, waiting = set[int](), [i]
-        while waiting:
-            i = waiting.pop()
-            if i not in found and i >= self.run.start:
-                found.add(i)
-                waiting.extend(self.run.nodes[i].parents)
-        return found
+        return self.run.above([i], self.run.start)
 
     # ------------------------------------------------------------------ the function that is the backward
 

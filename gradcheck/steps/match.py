@@ -161,12 +161,7 @@ class Sight:
     @functools.cache  # noqa: B019  (it lives as long as the run)
     def sources(self, i: int) -> set[int]:
         """Return the nodes that a node of the forward is computed from, itself included."""
-        found, waiting = set[int](), [i]
-        while waiting:
-            if (i := waiting.pop()) not in found and i >= 0:
-                found.add(i)
-                waiting.extend(self.run.nodes[i].parents)
-        return found
+        return self.run.above([i])
 
     @functools.cached_property
     def cotangents(self) -> Index:
@@ -274,14 +269,7 @@ class Sight:
     @functools.cached_property
     def needed(self) -> set[int]:
         """The nodes of the backward that the gradients are computed from."""
-        found: set[int] = set()
-        waiting = [i for i in self.run.results.values() if i >= 0]
-        while waiting:
-            i = waiting.pop()
-            if i not in found and i >= self.run.start:
-                found.add(i)
-                waiting.extend(self.run.nodes[i].parents)
-        return found
+        return self.run.above(self.run.results.values(), self.run.start)
 
     @functools.cached_property
     def primal(self) -> set[int]:

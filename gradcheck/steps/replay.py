@@ -72,14 +72,7 @@ class Replay:
 
     def above(self, ids: Iterable[int]) -> set[int]:
         """Return the nodes of the backward that some nodes are computed from, themselves included."""
-        found: set[int] = set()
-        waiting = list(ids)
-        while waiting:
-            i = waiting.pop()
-            if i >= self.run.start and i not in found:
-                found.add(i)
-                waiting.extend(self.run.nodes[i].parents)
-        return found
+        return self.run.above(ids, self.run.start)
 
     def again(
         self,

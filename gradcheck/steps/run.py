@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +57,16 @@ class Run(NamedTuple):
     def value(self, node: int) -> Array:
         """Return what a node holds."""
         return self.tape.nodes[node].value  # type: ignore[no-any-return]
+
+    def above(self, ids: Iterable[int], first: int = 0) -> set[int]:
+        """Return the nodes from ``first`` on that some nodes are computed from, themselves included."""
+        found, waiting = set[int](), list(ids)
+        while waiting:
+            i = waiting.pop()
+            if i >= first and i not in found:
+                found.add(i)
+                waiting.extend(self.nodes[i].parents)
+        return found
 
 
 def traced(

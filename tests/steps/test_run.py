@@ -173,3 +173,11 @@ def test_what_a_destructor_swallows_is_raised_again():
 
     with pytest.raises(Exceeded), guarded(time.perf_counter() + 0.1):
         forever()
+
+
+def test_what_a_value_is_computed_from_is_told_from_some_node_on():
+    run = traced(lambda x: (2 * x + x**2, None), None, Arguments.of(lambda x: x, (np.arange(1.0, 4.0),)))
+    leaf, out = run.leaf["x"], run.outs[0]
+    assert run.above([out]) == set(range(leaf, out + 1))
+    assert run.above([out], leaf + 1) == set(range(leaf + 1, out + 1))
+    assert run.above([-1]) == set()
