@@ -7,6 +7,7 @@ by an exception that is raised in its thread from outside. What waits in C code 
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import threading
 import time
@@ -18,10 +19,15 @@ __all__ = ["Budget", "Exceeded", "guarded"]
 GRACE = 0.25  # seconds after the end: what looks at the clock itself comes to its end in better order
 TURNS = 16  # of a loop, for what is on its way
 TIMES = 40  # that it is told to end: a destructor swallows what is raised in it
+PATIENCE = 20  # of these times, the moments that a destructor is left to come to its own end,
+MOMENT = 0.05  # seconds each: what it swallows is printed
 
 
 class Exceeded(BaseException):
     """The code took more time or memory than it may; no ``except Exception`` of the user's ends it."""
+
+    def __init__(self, why: str = "too long") -> None:
+        super().__init__(why)
 
 
 class Budget(NamedTuple):
@@ -74,12 +80,14 @@ class _Watch:
 
     def _wait(self) -> None:
         ended = self._stopped.wait(max(0.0, self._until - time.perf_counter()) + GRACE)
-        for _ in range(0 if ended else TIMES):
+        for turn in range(0 if ended else TIMES):
+            swallowed = turn < PATIENCE and _is_swallowed(self._watched)
             with self._lock:
                 if self._stopped.is_set():
                     return
-                _raise_in(self._watched, Exceeded)
-            if self._stopped.wait(GRACE):
+                if not swallowed:
+                    _raise_in(self._watched, Exceeded)
+            if self._stopped.wait(MOMENT if swallowed else GRACE):
                 return
 
     def stop(self) -> None:
@@ -87,6 +95,17 @@ class _Watch:
         self._stopped.set()
         with self._lock:
             pass  # who holds it has raised by now
+
+
+def _is_swallowed(thread: int) -> bool:
+    """Whether what is raised in a thread now ends in a destructor, or in what the collector of garbage calls."""
+    called = {getattr(each, "__code__", None) for each in gc.callbacks}
+    frame = sys._current_frames().get(thread)  # noqa: SLF001 documented, and the one way to see another thread
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code in called:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _raise_in(thread: int, kind: type[BaseException]) -> None:

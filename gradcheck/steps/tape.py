@@ -199,7 +199,7 @@ class Tape:
         if self.bytes > self.budget.bytes:
             raise Exceeded(f"more than {self.budget.bytes >> 20} MB")
         if time.perf_counter() > self.budget.until:
-            raise Exceeded("too long")
+            raise Exceeded
         site = self.places.site(frames, f"{name} {k}" if k else name)  # two operands at one instruction are two places
         turn = self.turns[site] = self.turns.get(site, -1) + 1
         node = Node(len(self.nodes), kind, name, func, args, kwargs, parents, site, turn, value, data)

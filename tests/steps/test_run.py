@@ -1,6 +1,8 @@
 """A recording is one call of forward and backward; what it cannot be is said."""
 
 import contextlib
+import gc
+import sys
 import time
 
 import numpy as np
@@ -110,7 +112,7 @@ def test_code_that_never_looks_up_is_ended_from_outside():
         while True:
             pass
 
-    with pytest.raises(Exceeded), guarded(time.perf_counter() - 1):
+    with pytest.raises(Exceeded, match="too long"), guarded(time.perf_counter() - 1):
         spin()
     with guarded(time.perf_counter() + 60):
         pass
@@ -158,16 +160,50 @@ def test_a_setting_and_an_object_among_the_arguments_are_copied():
     assert config.used is False
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_what_a_destructor_swallows_is_raised_again():
-    class Swallowing:
+def busy(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+@pytest.mark.parametrize("where", ["destructor", "collector"])
+def test_nothing_is_raised_where_it_would_be_swallowed_and_printed(where, monkeypatch):
+    class Slow:
         def __del__(self):
-            end = time.perf_counter() + 0.6
-            while time.perf_counter() < end:
+            busy(0.6)
+
+    def slow(phase, info):
+        if phase == "start" and where == "collector":
+            busy(0.6)
+
+    def forever():
+        if where == "destructor":
+            Slow()
+        else:
+            gc.collect()
+        while True:
+            pass
+
+    swallowed = []
+    monkeypatch.setattr(sys, "unraisablehook", swallowed.append)
+    gc.callbacks.append(slow)
+    try:
+        with pytest.raises(Exceeded), guarded(time.perf_counter() + 0.1):
+            forever()
+    finally:
+        gc.callbacks.remove(slow)
+    assert not swallowed
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_destructor_that_does_not_come_to_its_end_is_ended_and_then_what_called_it():
+    class Endless:
+        def __del__(self):
+            while True:
                 pass
 
     def forever():
-        Swallowing()
+        Endless()
         while True:
             pass
 
