@@ -99,8 +99,8 @@ class Values:
         """Yield measured derivatives of the forward, each place once, at the turn that goes with the place's."""
         nodes, derivatives, met = self.run.nodes, self.sight.derivatives, set()
         if self.node.id in self.of:
-            for depth, (b, slope) in enumerate(self.facts.after(self.sight, self.of[self.node.id])):
-                yield (self.of[self.node.id], b), slope, functools.partial(self._after, depth)
+            for depth, (a, b, slope) in enumerate(self.facts.after(self.sight, self.of[self.node.id])):
+                yield (a, b), slope, functools.partial(self._after, depth)
         ofs = set(self.of.values())
         for (a, b), slope in sorted(
             derivatives.items(),
@@ -134,7 +134,7 @@ class Values:
         found = self.facts.after(at.sight, self.of[node.id]) if node.id in self.of else []
         if len(found) <= depth:
             raise Refused
-        return found[depth][1]
+        return found[depth][2]
 
     @functools.cached_property
     def seen(self) -> list[Seen]:
