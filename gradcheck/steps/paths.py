@@ -15,12 +15,13 @@ import numpy as np
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.match import Sight, same
 from gradcheck.steps.rewrites.meanings import Meanings
-from gradcheck.steps.rewrites.table import NUMBERS, Array, proportional
+from gradcheck.steps.rewrites.table import NUMBERS, PRODUCTS, Array, proportional
 from gradcheck.steps.words import Cause, multiplied_by
 
 CHOICES = {"where", "maximum", "minimum", "clip"}
 ROWS = {"array", "stack", "vstack", "concatenate"}
 SUMMING = {"add", "subtract", "add.at", "subtract.at", "setitem", "copy", "gather"}
+BEHIND = (2.4,)  # the cost of what a rewrite may tell more simply
 TWICE = 2.0  # what is added again
 FEW = 2  # operands that are no row
 PARTS = 8  # paths for which shares are solved
@@ -81,6 +82,28 @@ class Composition:
             ):
                 yield self._told(pin, off[0], [part for part, share in found[0] or () if share == 1], line)
                 return
+        if way := self._undone(self.sight, pin, wrong):
+            node = next(each for each in way if each.kind == "op")
+            if self.second is None or self._undone(self.second, pin, wrong):
+                words = (
+                    f"is the cotangent of {self.facts.called(way[-1].id)}, and does not go back through the {node.name}"
+                )
+                mistake = "B6" if any(each.name in PRODUCTS for each in way) else "C8"
+                yield Cause(mistake, pin.paths, line, "", f"{words} in line {node.site.line} of the forward", BEHIND)
+
+    def _undone(self, sight: Sight, pin: Pin, wrong: Sequence[int]) -> list[Any]:
+        """Return what is done to the goal of a pin, and nothing else, up to the value whose cotangent stands there."""
+        ways = []
+        for j in wrong:
+            value, way = sight.run.value(pin.nodes[j]), list[Any]()
+            for node in self.facts.chain(sight.run.nodes[pin.of[j]]):
+                way.append(node)
+                if len(sight.uses.get(pin.of[j], ())) == 1 and same(value, sight.bars.nodes.get(node.id, 0.0)):
+                    break
+            else:
+                return []
+            ways.append(way)
+        return ways[0] if any(each.kind == "op" for each in ways[0]) else []
 
     def _again(self, pin: Pin, j: int, split: int, found: list[tuple[Part, float]]) -> bool:
         """Whether a turn is made of the same parts at the second point."""
@@ -157,6 +180,8 @@ class Composition:
             else:
                 return []
         parts = [Part(path, self._along(sight, path)) for path in paths]
+        outs = zip(sight.run.outs, sight.run.cotangent, strict=True)
+        parts += [Part((), np.asarray(bar, dtype=float)) for out, bar in outs if out == of and paths]
         largest = max((float(np.linalg.norm(part.value)) for part in parts), default=0.0)
         return self._joined([part for part in parts if np.linalg.norm(part.value) > NOTHING * largest])
 
@@ -184,8 +209,12 @@ class Composition:
         (part, share), run, mistake = off[0], self.run, ""
         of = run.nodes[pin.of[pin.nodes.index(pin.first)]]
         there = {use for other in present for use in other.uses}
-        node = run.nodes[next((use for use in part.uses if use not in there), part.uses[0])[0]]
-        through = f"the path through {self.facts.called(node.id)}"
+        node = run.nodes[next((use for use in part.uses if use not in there), part.uses[0])[0]] if part.uses else of
+        through = (
+            f"the path through {self.facts.called(node.id)}"
+            if part.uses
+            else f"what is given for {self.facts.called(of.id)}"
+        )
         regular = self._regular(part, of) if present or len(off) == 1 else ""
         if not share:
             mistake, words = regular or self._missing(pin, [p for p, _ in off], present, node, of), f"lacks {through}"
@@ -208,13 +237,15 @@ class Composition:
 
     def _written(self, pin: Pin, part: Part, c: float) -> bool:
         """Whether a number stands in what computes a blamed value, or on the way of a part through the forward."""
-        way = [*(self.run.nodes[i] for i, _ in part.uses), *self.facts.chain(self.run.nodes[part.uses[-1][0]])]
+        way = [n for i, _ in part.uses for n in self.facts.along(i)]
         nodes = [*way, *(self.run.nodes[i] for i in self.blame.segment(pin))]
         return any(isinstance(each, NUMBERS) and each in (c, 1 / c) for node in nodes for each in node.args)
 
     def _missing(self, pin: Pin, off: list[Part], present: list[Part], node: Any, of: Any) -> str:
         """Return the mistake of leaving out parts, the first of which comes back through a node."""
         run, part = self.run, off[0]
+        if not part.uses:
+            return "C8"
         last, some = run.tape.turns[node.site] > 0, self._sometimes(off, node)
         unused = self._beside(part, self.blame.replay.needed) or (some and self._beside(part, self._summed(pin)))
         overwritten = unused or (len(present) == 1 and len(off) > 1 and (some or not last))
@@ -233,7 +264,7 @@ class Composition:
         if some:
             return "E1"
         other = {i for p in present for i, _ in p.uses} | {
-            n.id for p in present for n in self.facts.chain(run.nodes[p.uses[-1][0]])
+            n.id for p in present if p.uses for n in self.facts.chain(run.nodes[p.uses[-1][0]])
         }
         meeting = next((n for n in (node, *self.facts.chain(node)) if n.id in other), None)
         if meeting is not None and meeting.name in CHOICES:
@@ -286,7 +317,9 @@ class Composition:
 
     def _regular(self, part: Part, node: Any) -> str:
         """Return D1 for a part that is so many times the parameter itself and a term of the loss, "" for another."""
-        scaled = node.kind == "leaf" and part.value.size > 1 and proportional(part.value, node.value, 1e-7)
+        scaled = (
+            part.uses and node.kind == "leaf" and part.value.size > 1 and proportional(part.value, node.value, 1e-7)
+        )
         return "D1" if scaled and self.facts.penalty(part.uses[0][0]) else ""
 
     def _local(self, part: Part, share: float) -> str:

@@ -146,3 +146,36 @@ def test_the_parts_of_a_cotangent_sum_up_to_it_however_far_the_paths_are_split()
     for split in range(4):
         if found := parts.parts(sight, sight.run.leaf["x"], split):
             assert np.allclose(sum(part.value for part in found), sight.truth("x"))
+
+
+def test_a_step_of_the_forward_that_is_not_gone_back_through_is_told():
+    def mixed(h, w):
+        return np.tanh(S @ h @ w), (h, w, np.tanh(S @ h @ w))
+
+    def backward(g, c):
+        h, w, y = c
+        dz = g * (1 - y**2)
+        return dz @ w.T, (S @ h).T @ dz
+
+    (cause,) = composed(mixed, backward, (X[:4], W))
+    assert (cause.mistake, cause.paths) == ("B6", ("h",))
+    assert "does not go back through the matmul" in cause.should
+
+
+def test_what_is_given_for_a_state_that_is_returned_as_well_is_a_part_of_its_cotangent():
+    def cell(x, c):
+        state = x * c
+        return np.tanh(state), state, (x, c, state)
+
+    def forward(x, c):
+        *outs, cache = cell(x, c)
+        return tuple(outs), cache
+
+    def backward(g, cache):
+        x, c, state = cache
+        d = g[0] * (1 - np.tanh(state) ** 2)
+        return d * c, d * x
+
+    (cause,) = composed(forward, backward, (S, S + 1))
+    assert cause.mistake == "C8"
+    assert "lacks what is given for" in cause.should
