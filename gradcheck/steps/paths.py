@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.match import Sight, same
+from gradcheck.steps.pulls import is_by_element
 from gradcheck.steps.rewrites.meanings import Meanings
 from gradcheck.steps.rewrites.table import NUMBERS, PRODUCTS, Array, proportional
 from gradcheck.steps.words import Cause, multiplied_by
@@ -83,7 +84,7 @@ class Composition:
                 yield self._told(pin, off[0], [part for part, share in found[0] or () if share == 1], line)
                 return
         if way := self._undone(self.sight, pin, wrong):
-            node = next(each for each in way if each.kind == "op")
+            node = next(filter(_mixes, way))
             if self.second is None or self._undone(self.second, pin, wrong):
                 words = (
                     f"is the cotangent of {self.facts.called(way[-1].id)}, and does not go back through the {node.name}"
@@ -103,7 +104,7 @@ class Composition:
             else:
                 return []
             ways.append(way)
-        return ways[0] if any(each.kind == "op" for each in ways[0]) else []
+        return ways[0] if any(_mixes(each) for each in ways[0]) else []
 
     def _again(self, pin: Pin, j: int, split: int, found: list[tuple[Part, float]]) -> bool:
         """Whether a turn is made of the same parts at the second point."""
@@ -329,6 +330,11 @@ class Composition:
                 if any(math.isclose(abs(c), abs(s), rel_tol=1e-5) for s in (share, 1 / share)):
                     return "C3" if node.name == "power" else "A4" if node.name == "multiply" else ""
         return ""
+
+
+def _mixes(node: Any) -> bool:
+    """Whether an operation is no function by the entry, whose derivative would be a factor."""
+    return node.kind == "op" and not is_by_element(node)
 
 
 def line_of(blame: Blame, i: int) -> Line | None:
