@@ -129,7 +129,7 @@ class Blame:
     def scaled(self, pin: Pin) -> set[Line]:
         """Return the lines that scale by the number by which a value differs from what it ought to be."""
         value, truth = np.ravel(self.run.value(pin.first)), np.ravel(pin.truth)
-        factor = float(value @ truth) / float(truth @ truth) if value.size == truth.size > 1 else 1.0
+        factor = float(value @ truth) / float(truth @ truth) if truth.any() and value.size == truth.size > 1 else 1.0
         if abs(factor - 1) < SLIGHT or not same(value, factor * truth):
             return set()
         found = set[int]()

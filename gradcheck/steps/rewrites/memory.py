@@ -246,23 +246,29 @@ def reads(op: Operation) -> Iterator[Rewrite]:
 
 
 def overwritten(op: Operation) -> Iterator[Rewrite]:
-    """An operand as it was before something else was written into its memory."""
+    """An operand as it was before something else was written into its memory: at first, or before the last writings."""
     for k, p in enumerate(op.node.parents):
-        for before in (1, 2) if p >= 0 and op.facts.run.nodes[p].name != "setitem" else ():
-            said = f"{op.facts.called(p)} before it was overwritten"
-            yield Rewrite("E3", said, functools.partial(_as_before, k, before))
+        for which in (0, -1, -2) if p >= 0 and op.facts.run.nodes[p].name != "setitem" else ():
+            stands = next((op.said(i) for i in range(len(op.args)) if op.parent(i) == p), op.facts.called(p))
+            said = f"{stands} before it was overwritten"
+            yield Rewrite("E3", said, functools.partial(_as_before, k, which), strange=-1)
 
 
-def _as_before(k: int, before: int, node: Any, values: Sequence[Array], at: Any) -> Array:
+def _as_before(k: int, which: int, node: Any, values: Sequence[Array], at: Any) -> Array:
     nodes, p = at.sight.run.nodes, node.parents[k]
-    buffer = nodes[p].memory[0] if nodes[p].memory is not None else None
-    if nodes[p].kind == "gather" or buffer is None:
+    buffer, cells = nodes[p].memory or (None, None)
+    if buffer is None:
         raise Refused
-    writes = [n.id for n in nodes[:p] if n.memory is not None and n.memory[0] is buffer and n.kind != "gather"]
-    old = at.value(writes[-before])
-    if old.shape != values[k].shape:
+    cells = np.arange(values[k].size).reshape(values[k].shape) if cells is None else cells
+    contents, held = _Contents(), list[Held]()
+    for n in nodes[: p + 1]:
+        if n.memory is not None and n.memory[0] is buffer and n.kind != "gather":
+            contents.write(buffer, n.memory[1], n.id)
+            held += filter(None, [contents.held(buffer, cells)])
+    before = [each for each, after in itertools.pairwise(held) if not _alike(each, after)]
+    if not before or any(nodes[i].kind == "const" for i in before[which][2]):  # what it begins with is no value
         raise Refused
-    return np.asarray(node.compute([*values[:k], old, *values[k + 1 :]]))
+    return np.asarray(node.compute([*values[:k], _read(before[which], (), at), *values[k + 1 :]]))
 
 
 def _source(run: Any, i: int) -> int:
