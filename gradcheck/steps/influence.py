@@ -53,6 +53,13 @@ class Influence:
         """The derivatives by each value alone."""
         return self.holding(())
 
+    @functools.cached_property
+    def counting(self) -> set[int]:
+        """The values that count for something."""
+        whole = sum(float(np.abs(u * self.run.value(i)).sum()) for i, u in self.seeds.items())
+        size = {i: float(np.abs(w * self.run.value(i)).sum()) for i, w in self.free.items()}
+        return {i for i, terms in size.items() if terms > ROUNDING * whole}
+
     def holding(self, held: Collection[int]) -> Mapping[int, Array]:
         """Return the derivatives by each value while those ``held`` stay as they are, whatever they are made of."""
         return self._swept(frozenset(held), {})
