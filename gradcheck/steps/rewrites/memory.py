@@ -366,9 +366,11 @@ class _Contents:
         which, place = node.data
         if (owner := self.owner.get(id(buffer))) is None:
             return True
-        return np.array_equal(self.place[id(buffer)][at], place) and np.array_equal(
-            owner[at], np.take(node.parents, which)
-        )
+        return _alike((owner[at], self.place[id(buffer)][at], ()), (np.take(node.parents, which), place, ()))
+
+
+def _alike(one: Held, two: Held) -> bool:
+    return one[2] == two[2] and np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1])
 
 
 def _accumulates(run: Any, node: Any, before: Held) -> bool:
