@@ -8,6 +8,7 @@ than the one that it was given, it does the right thing with the wrong value.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,8 +35,11 @@ class Helpers:
 
     def to_blame(self, pin: Pin, segment: list[int]) -> set[Line]:
         """Return the lines of a segment, or where it is handed the wrong values."""
-        mishanded = self.mishanded(pin, segment) if 0 < len(segment) <= LONGEST else set[Line]()
-        return mishanded or {line for i in segment for line in self.corrected(i)}
+        if not 0 < len(segment) <= LONGEST:
+            return {line for i in segment for line in self.corrected(i)}
+        return self.mishanded(pin, segment) or {
+            line for i in self.miscomputed(pin, segment) for line in self.corrected(i)
+        }
 
     def corrected(self, i: int) -> Iterable[Line]:
         """Yield the line of a node; of a helper that is right in another call, the line that calls it."""
@@ -103,6 +107,18 @@ class Helpers:
                     if p in nodes[i].parents and (line := self.handing(nodes[i], nodes[p])) is not None:
                         found |= {line, *self.lines.beside(line)}
         return found
+
+    def miscomputed(self, pin: Pin, segment: list[int]) -> list[int]:
+        """Return the part of a segment that makes a factor where another one is right; all of it without one."""
+        nodes = self.run.nodes
+        for i in segment:
+            if i == pin.first or self.carries(nodes[i]) or not nodes[i].is_float or nodes[i].value.size < 2:
+                continue
+            slopes = (d for d in self.sight.derivatives.values() if d.shape == nodes[i].value.shape)
+            if any(self.becomes(pin, segment, {i: other}) for other in itertools.chain(slopes, self.others(i))):
+                before = self.lines.above(i)
+                return [j for j in segment if j in before]
+        return segment
 
     def is_given(self, p: int, segment: list[int]) -> bool:
         """Whether a value is one of the forward that a segment is given."""

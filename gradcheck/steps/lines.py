@@ -118,6 +118,10 @@ class Lines:
         """The lines that store something in an object or a container and compute nothing."""
         return {line for code in self.codes for line in storing(code)} - self.busy
 
+    def above(self, i: int) -> set[int]:
+        """Return the nodes of the backward that a node is computed from, itself included."""
+        return self.run.above([i], self.run.start)
+
     # ------------------------------------------------------------------ the function that is the backward
 
     @functools.cached_property
