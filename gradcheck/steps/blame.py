@@ -44,7 +44,7 @@ class Blame:
         self.sight, self.run, self.replay = sight, sight.run, Replay(sight)
         patience = time.perf_counter() + PATIENCE
         self.until = patience if until is None else min(until, patience)
-        self._lines = Lines(sight)
+        self._lines, self._blamed = Lines(sight), dict[tuple[int, ...], tuple[list[Line], list[Line]]]()
         self.ways, self.helpers = Ways(self.replay, self._lines), Helpers(self._lines)
         self.thrown, self.loops = Thrown(self.replay), Loops(self._lines)
         run = self.run
@@ -99,10 +99,12 @@ class Blame:
 
     def blamed(self, pin: Pin) -> tuple[list[Line], list[Line]]:
         """Return the lines to blame, and those that could hold the mistake although they compute nothing."""
-        segment, early = self.segment(pin), self.early(pin)
-        main = self.to_blame(pin, segment, early)
-        near = self.near(pin, segment, early, main)
-        return ordered(main), ordered(near - main)
+        if (key := (*pin.nodes, -1, *pin.of, -1, *pin.users)) not in self._blamed:  # asked at many a stage
+            segment, early = self.segment(pin), self.early(pin)
+            main = self.to_blame(pin, segment, early)
+            near = self.near(pin, segment, early, main)
+            self._blamed[key] = ordered(main), ordered(near - main)
+        return self._blamed[key]
 
     def early(self, pin: Pin) -> Pin | None:
         """Return the right value after which a step may be missing; None where there is none."""

@@ -6,6 +6,7 @@ part is what comes back along a path; the paths are split where a value is used 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -70,8 +71,9 @@ class Composition:
             )
             return
         for split in range(SPLITS):
-            found = [self._shares(self.sight, pin, j, split) for j in wrong]
-            if any(each is None for each in found):
+            shares = (self._shares(self.sight, pin, j, split) for j in wrong)
+            found = list(itertools.takewhile(lambda each: each is not None, shares))
+            if len(found) < len(wrong):
                 continue
             off = [[(part, share) for part, share in each or () if share != 1] for each in found]
             kinds = {tuple(sorted((self._place(part), share) for part, share in some)) for some in off}

@@ -196,15 +196,14 @@ class Search:
         """Return the gradients that are right when a move is made in a run: none unless those of a pin are."""
         try:
             patches = memory.replayed(move, replay.run)
-            at = At(replay.sight, new := dict[int, Any]())
-            for node in replay.run.nodes[min(patches) :] if patches else ():
-                if node.id in patches:
-                    new[node.id] = patches[node.id]([at.value(p) for p in node.parents], at)
-                elif not new.keys().isdisjoint(node.parents):
-                    new[node.id] = node.compute([at.value(p) for p in node.parents])
         except BAD:
             return frozenset()
-        return self._rights(replay, new, pin) if patches else frozenset()
+
+        def patch(node: Any, values: list[Any], at: At) -> Array:
+            return patches[node.id](values, at)
+
+        everything = range(len(replay.run.nodes))  # what was overwritten may be read now
+        return self._rights(replay, replay.again(patch=patch, patched=patches, only=everything), pin)
 
     # -- what is said
 

@@ -99,6 +99,15 @@ def two_mistakes(dout, cache):
     return dz @ w.T, dw, db, h.T @ dout
 
 
+def test_what_is_to_blame_for_a_pin_is_found_once(monkeypatch):
+    blame, asked = blame_of(layers, wrong_derivative, ARGS), []
+    segment = blame.segment
+    monkeypatch.setattr(blame, "segment", lambda pin: asked.append(pin) or segment(pin))
+    (pin,) = blame.pins
+    assert blame.blamed(pin) == blame.blamed(pin)
+    assert len(asked) == 1
+
+
 LAYERS = (
     no_derivative,
     copied,

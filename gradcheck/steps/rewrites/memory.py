@@ -333,15 +333,16 @@ def replayed(move: Move, run: Any) -> dict[int, Callable[[Sequence[Array], Any],
         buffer, was = node.memory
         at = cells.get(node.id, was)
         if node.kind == "gather":
-            held = new.held(buffer, at)
-            if held is not None and (adds or not _alike(held, (*node.data, node.parents))):
+            if (adds or not new.is_read(buffer, at, node)) and (held := new.held(buffer, at)) is not None:
                 found[node.id] = functools.partial(_read, held)
             continue
-        before, there = old.held(buffer, was), new.held(buffer, at)
-        if before is not None and there is not None:
-            if node.id in adds:
+        if node.id in adds or node.id in cells:
+            before, there = old.held(buffer, was), new.held(buffer, at)
+            if before is None or there is None:
+                pass
+            elif node.id in adds:
                 found[node.id] = functools.partial(_added, node, at, there)
-            elif node.id in cells and _accumulates(run, node, before):
+            elif _accumulates(run, node, before):
                 found[node.id] = functools.partial(_moved_term, node, there, before)
         new.write(buffer, at, node.id)
         old.write(buffer, was, node.id)
@@ -365,6 +366,13 @@ class _Contents:
     def held(self, buffer: Any, at: Cells | None) -> Held | None:
         key = id(buffer)
         return None if at is None or key not in self.owner else _held(self.owner[key], self.place[key], at)
+
+    def is_read(self, buffer: Any, at: Cells, node: Any) -> bool:
+        """Whether some cells hold what a gather has read."""
+        which, place = node.data
+        if (owner := self.owner.get(id(buffer))) is None:
+            return True
+        return _alike((owner[at], self.place[id(buffer)][at], ()), (np.take(node.parents, which), place, ()))
 
 
 def _alike(one: Held, two: Held) -> bool:
