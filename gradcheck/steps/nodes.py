@@ -54,7 +54,8 @@ class Node:
         if func is None:
             return self.value
         args = self.args if args is None else args
-        return func(*filled(args, values), **{**filled(self.kwargs, values), **changed})
+        made = func(*filled(args, values), **{**filled(self.kwargs, values), **changed})
+        return np.asarray(made) if isinstance(made, np.generic) else made  # what comes after was given an array
 
     @property
     def is_float(self) -> bool:

@@ -33,6 +33,16 @@ def test_nothing_is_done_again_but_what_follows():
     assert set(replay.again({dv: np.zeros((3, 2))})) == {dv}
 
 
+def test_a_single_number_is_done_again_as_the_array_that_it_was():
+    def backward(g, x):
+        half = g * x
+        return (np.array(half / 2),)
+
+    replay = Replay(sight_of(lambda x: (x**2, x), backward, (np.array(1.5),)))
+    half = node_of(replay.run, "half", backward=True)
+    assert replay.rights(replay.again({half.id: 4 * half.value})) == {"x"}
+
+
 def test_an_operation_can_be_done_otherwise():
     replay = replay_of(layers_backward)
     db = node_of(replay.run, "db", backward=True)
