@@ -226,6 +226,9 @@ class Recording:
         for pin in self.pins():
             for source in (parts.causes, search.causes):
                 found += inquest.attempt(functools.partial(_listed, source, pin)) or []
+        for pin in self.pins():
+            if not {path for cause in found for path in cause.paths} >= set(pin.paths):
+                found += inquest.attempt(functools.partial(_listed, search.anywhere, pin)) or []
         if not {path for cause in found for path in cause.paths} >= set(self.blame.wrong):
             until = min(time.perf_counter() + SWEPT, inquest.until)
             found += inquest.attempt(lambda: list(lapses(self.blame, second, until))) or []

@@ -62,8 +62,32 @@ class Search:
             return []
         with np.errstate(all="ignore"):
             level, fixes = self.found(pin)
+        return self._causes(pin, level, fixes)
+
+    def _causes(self, pin: Pin, level: int, fixes: Sequence[Fix]) -> list[Cause]:
         self.repaired |= set().union(*(fix.repaired for fix in fixes))
         return [self._told(fix, pin, (level + 1, fix.rewrite.strange, n)) for n, fix in enumerate(fixes)]
+
+    def anywhere(self, pin: Pin) -> list[Cause]:
+        """Return what makes the gradients of a pin right at any place of the backward, with its own operands.
+
+        What is made of the arguments alone may be equal to a value of the forward and still not be the one that is
+        meant, and what is written into a part of a buffer is no cotangent by itself. So the returned gradients judge.
+        """
+        if set(pin.paths) <= self.repaired:
+            return []
+        places: dict[Any, Place] = {}
+        for i in sorted(self.replay.needed, reverse=True):
+            node = self.run.nodes[i]
+            if node.kind in ("op", "gather") and isinstance(node.value, np.ndarray) and node.site.frames:
+                places.setdefault(spot(node), Place(node.site, spot(node), i, (), node.value.shape, 0))
+        self.until = min(self.until, time.perf_counter())  # there is no more time than the grace
+        as_is = At(self.sight, {})
+        with np.errstate(all="ignore"):
+            trials = (Trial(self.ground, self.blame, self.facts, pin, place, as_is) for place in places.values())
+            own = ((trial.place, rewrite) for trial in trials for rewrite in trial.rewrites(0))
+            fixes = self._verified(pin, (Fix(place, rewrite, frozenset({place.spot})) for place, rewrite in own))
+        return self._causes(pin, len(LEVELS), fixes)
 
     def found(self, pin: Pin) -> tuple[int, list[Fix]]:
         """Return the rewrites of the first level that has any."""

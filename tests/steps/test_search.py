@@ -1,3 +1,4 @@
+import itertools
 import time
 
 import numpy as np
@@ -145,3 +146,46 @@ def test_an_axis_of_size_one_that_is_lost_is_told_from_a_sum_over_another_axis()
 
     found = rewritten(lambda x, s: (x * s, (x, s)), backward, (S, S[:, :1] + 1))
     assert "B2" in {cause.mistake for cause in found}
+
+
+def test_what_changes_nothing_at_a_first_turn_is_tried_at_the_others():
+    def forward(x):
+        total = 0.0
+        for i, j in itertools.combinations(range(3), 2):
+            total = total + np.sin(x[i] - x[j]).sum()
+        return total, x
+
+    def backward(g, x):
+        dx = np.zeros_like(x)
+        for i, j in itertools.combinations(range(3), 2):
+            d = g * np.cos(x[i] - x[j])
+            dx[i] += d
+            dx[j] += d
+        return (dx,)
+
+    (cause, *_) = rewritten(forward, backward, (X,))
+    assert cause.mistake == "A1"
+    assert cause.line.number == backward.__code__.co_firstlineno + 5
+
+
+def test_the_wrong_sign_of_what_is_equal_to_a_value_of_the_forward_is_found_anywhere():
+    def forward(x, b):
+        y = x
+        for _ in range(3):
+            y = y + 0.1 * np.array([y[0] - b * y[0] * y[1], b * y[0] * y[1] - y[1]])
+        return y, (x, b)
+
+    def backward(g, c):
+        x, b = c
+        path = [x]
+        for _ in range(2):
+            y = path[-1]
+            path.append(y + 0.1 * np.array([y[0] - b * y[0] * y[1], b * y[0] * y[1] - y[1]]))
+        for y in reversed(path):
+            g = g + 0.1 * np.array([[1 - b * y[1], b * y[0]], [b * y[1], b * y[0] - 1]]).T @ g
+        return (g,)
+
+    search, blame, _ = searched(forward, backward, (1 + X[0, :2] ** 2, 0.6))
+    (cause, *_) = search.anywhere(blame.pins[0])
+    assert cause.mistake == "A1"
+    assert cause.line.number == backward.__code__.co_firstlineno + 7
