@@ -81,13 +81,19 @@ class Search:
             node = self.run.nodes[i]
             if node.kind in ("op", "gather") and isinstance(node.value, np.ndarray) and node.site.frames:
                 places.setdefault(spot(node), Place(node.site, spot(node), i, (), node.value.shape, 0))
-        self.until = min(self.until, time.perf_counter())  # there is no more time than the grace
-        as_is = At(self.sight, {})
+        self.until = min(self.until, time.perf_counter())  # there is no more time than the grace, for all pins
         with np.errstate(all="ignore"):
-            trials = (Trial(self.ground, self.blame, self.facts, pin, place, as_is) for place in places.values())
-            own = ((trial.place, rewrite) for trial in trials for rewrite in trial.rewrites(0))
-            fixes = self._verified(pin, (Fix(place, rewrite, frozenset({place.spot})) for place, rewrite in own))
+            fixes = self._verified(pin, self._own(pin, places.values()))
         return self._causes(pin, len(LEVELS), fixes)
+
+    def _own(self, pin: Pin, places: Iterable[Place]) -> Iterator[Fix]:
+        """Yield the rewrites of some places with their own operands."""
+        as_is = At(self.sight, {})
+        for place in places:
+            for rewrite in Trial(self.ground, self.blame, self.facts, pin, place, as_is).rewrites(0):
+                if time.perf_counter() > self.until + GRACE:
+                    return
+                yield Fix(place, rewrite, frozenset({place.spot}))
 
     def found(self, pin: Pin) -> tuple[int, list[Fix]]:
         """Return the rewrites of the first level that has any."""
