@@ -14,7 +14,20 @@ from typing import Any
 import numpy as np
 
 from gradcheck.steps.rewrites.meanings import COMPARED
-from gradcheck.steps.rewrites.table import FOUR, NUMBERS, Array, Operation, Rewrite, alone, by, fixed, of, then
+from gradcheck.steps.rewrites.table import (
+    FOUR,
+    NUMBERS,
+    PRODUCTS,
+    Array,
+    Operation,
+    Refused,
+    Rewrite,
+    alone,
+    by,
+    fixed,
+    of,
+    then,
+)
 
 FUNCTIONS = ("sin", "cos", "exp", "tanh", "log", "sqrt", "absolute", "sign", "square")
 ORDERS = ("greater", "less", "greater_equal", "less_equal")
@@ -39,6 +52,12 @@ FORMS = (
     ("(1 - {})", lambda x: 1 - x),
     ("|{}|", np.abs),
     ("exp({})", np.exp),
+    ("sin({})", np.sin),
+    ("cos({})", np.cos),
+    ("tanh({})", np.tanh),
+    ("log({})", np.log),
+    ("({0} + {0}.T)", lambda x: _both_ways(x)),
+    ("half of ({0} + {0}.T)", lambda x: _both_ways(x) / 2),
 )
 
 
@@ -98,9 +117,17 @@ def functions(op: Operation) -> Iterator[Rewrite]:
             exponent = float(op.args[1])
             make = of(1, functools.partial(np.add, step))
             yield Rewrite("C3", f"the exponent {exponent + step:g}", make, f"{exponent:g}", 1, several=True)
-    if op.name in FOUR and len(op.args) == 2:
-        for place, (said, f) in itertools.product(op.arrays, FORMS):
-            yield Rewrite("C3", said.format(op.said(place)), of(place, f), op.said(place), place, strange=1)
+    places = [i for i in op.operands[:2] if i in op.arrays or op.parent(i) >= 0] if len(op.args) == 2 else []
+    for place, (said, f) in itertools.product(places if op.name in (*FOUR, *PRODUCTS) else (), FORMS):
+        mistake = "C8" if said.endswith("T)") else "B6" if op.name in PRODUCTS[:-1] else "C3"
+        yield Rewrite(mistake, said.format(op.said(place)), of(place, f), op.said(place), place, strange=1)
+
+
+def _both_ways(x: Array) -> Array:
+    """Return a matrix and its transpose together, as a quadratic form has them."""
+    if x.ndim != 2:
+        raise Refused
+    return np.asarray(x + x.T)
 
 
 def dropped(op: Operation) -> Iterator[Rewrite]:

@@ -238,9 +238,8 @@ def reads(op: Operation) -> Iterator[Rewrite]:
             yield Rewrite(
                 mistake, said, _from(place, functools.partial(_rolled, axis, by)), op.said(place), place, strange=1
             )
-    source = _source(run, op.node.id)
-    shape = np.shape(run.value(source)) if source >= 0 else ()
-    if source >= 0 and np.prod(shape) == op.result.size and 2 <= len(shape) <= FEW:
+    shape, cells = _whole(op.node)
+    if np.prod(shape) == op.result.size == np.unique(cells).size and 2 <= len(shape) <= FEW:
         for order in list(itertools.permutations(range(len(shape))))[1:]:
             yield Rewrite("B1", f"with its axes in the order {order} first", functools.partial(_ordered, order))
 
@@ -277,8 +276,17 @@ def _source(run: Any, i: int) -> int:
     return int(node.parents[0]) if node.kind == "gather" and len(node.parents) == 1 else -1
 
 
+def _whole(node: Any) -> tuple[tuple[int, ...], Cells]:
+    """Return the shape of the buffer that a gather reads, and the cells that it reads of it."""
+    buffer, cells = node.memory if node.kind == "gather" and node.memory else (None, None)
+    return ((), np.zeros(0)) if buffer is None or cells is None else (buffer.root.shape, cells)
+
+
 def _ordered(order: tuple[int, ...], node: Any, values: Sequence[Array], at: Any) -> Array:
-    return np.asarray(values[0].transpose(order).reshape(node.value.shape))
+    shape, cells = _whole(node)
+    whole = np.empty(cells.size)
+    whole[np.ravel(cells)] = np.ravel(node.compute(values))
+    return np.asarray(whole.reshape(shape).transpose(order).reshape(node.value.shape))
 
 
 def _steps(shape: tuple[int, ...], whole: tuple[int, ...]) -> list[int]:

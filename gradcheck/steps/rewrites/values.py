@@ -295,11 +295,18 @@ def factors(op: Operation, values: Values) -> Iterator[Rewrite]:
             if each.value.all():
                 root = op.facts.run.nodes[op.facts.origin(each.node)].name in ROOTS  # whose derivative divides by it
                 yield Rewrite("C3" if root else mistake, f"divided by {said}", over(each.take), strange=2)
-        for place in op.arrays[:3] if op.name in (*PRODUCTS[:5], "sum") else ():
+        for place in _terms(op):
             shape = np.shape(op.args[place])
             if fits(each.value.shape, shape):
                 make = with_taken(place, each.take, np.multiply)
                 yield Rewrite(mistake, f"{op.said(place)} * {said}", make, op.said(place), place, strange=2)
+
+
+def _terms(op: Operation) -> list[int]:
+    """Return the operands that a factor can be missing from, and not from the result: of a product, or a sum."""
+    if op.name in ("add", "subtract"):
+        return [i for i in op.operands[:2] if op.parent(i) >= op.facts.start]
+    return op.arrays[:3] if op.name in (*PRODUCTS[:5], "sum") else []
 
 
 def _kept(op: Operation, some: Sequence[Seen]) -> Iterator[Seen]:
@@ -328,4 +335,4 @@ def _factor(op: Operation, each: Seen, values: Values) -> str:
         return "F5" if link else "E5" if given else "C1"
     if op.facts.derivative(value):
         return "C1"
-    return "A5" if value.size < op.result.size else "B6"
+    return "A5" if value.size < op.result.size or value.size == 1 else "B6"

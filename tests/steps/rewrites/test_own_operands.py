@@ -38,6 +38,21 @@ def kernels(x, k):
     return (x * k).sum(axis=(2, 3)), (x, k)
 
 
+def filtered(x, w):
+    h = np.maximum(x, 0)
+    rows = h.transpose(0, 2, 3, 1).reshape(-1, 3)
+    return rows @ w, (x, w)
+
+
+def as_it_lies(g, c):
+    x, w = c
+    dx = (g @ w.T).reshape(2, 4, 6, 3).transpose(0, 3, 1, 2).copy()
+    dx[x <= 0] = 0
+    h = x.copy()
+    h[x <= 0] = 0
+    return dx, h.reshape(-1, 3).T @ g
+
+
 # fmt: off
 ROWS = [  # mistake, words of what should stand there, forward, wrong backward, arguments
     ("A1", "the other sign", scaled, lambda g, _: (-3.0 * g,), (X,)),
@@ -55,6 +70,12 @@ ROWS = [  # mistake, words of what should stand there, forward, wrong backward, 
     ("C3", "the two choices exchanged", lambda x: (np.where(x > 0, x, 0.1 * x), x),
      lambda g, x: (np.where(x > 0, 0.1, 1.0) * g,), (X,)),
     ("C3", "cos of", lambda x: (np.sin(x), x), lambda g, x: (np.tanh(x) * g,), (X,)),
+    ("C3", "the square of h", lambda x: (np.tanh(x), np.tanh(x)), lambda g, h: (g * (1 - h),), (np.array(0.7),)),
+    ("B6", "sin(x)", lambda a, x: (a @ np.sin(x), (a, x)),
+     lambda g, c: (np.outer(g, c[1]), np.cos(c[1]) * (c[0].T @ g)), (W.T, X[0, :4])),
+    ("C8", "half of (", lambda j, m: (0.5 * m @ j @ m, (j, m)),
+     lambda g, c: (0.5 * g * np.outer(c[1], c[1]), g * (c[0] @ c[1])), (S, S[0])),
+    ("B1", "in the order (1, 0, 2, 3) first", filtered, as_it_lies, (IMAGE, W[:3])),
     ("C2", "as it is", tanh, lambda g, h: (g * (1 - np.tanh(h) ** 2),), (X,)),
     ("C8", "alone", squared, lambda g, x: (2 * x * g + 7.0 * g * x**2,), (X,)),
     ("G4", "as it is", scaled, lambda g, _: (np.clip(3.0 * g, -1, 1),), (X,)),

@@ -118,6 +118,21 @@ def recurrent_backward(g, c, shift=0):
     return np.array(dx), dw, dh
 
 
+def filtered(x, a):
+    y = np.zeros(len(x) + 1)
+    for t in range(len(x)):
+        y[t + 1] = a * y[t] + x[t]
+    return y[1:], (a, y)
+
+
+def adjoint(g, c):
+    _, y = c
+    back = np.zeros(len(g) + 1)
+    for t in range(len(g) - 1, -1, -1):
+        back[t] = g[t] + back[t + 1]
+    return back[:-1], np.asarray(back[:-1] @ y[:-1])
+
+
 # fmt: off
 ROWS = [  # mistake, words of what should stand there, forward, wrong backward, arguments
     ("C1", "times the derivative of the tanh", tanh, lambda g, x: (g * 1.0,), (X,)),
@@ -130,6 +145,7 @@ ROWS = [  # mistake, words of what should stand there, forward, wrong backward, 
     ("E5", "times", dropout, lambda g, _: (g * 1.0,), (X,)),
     ("C6", "", logistic_loss, lambda g, p: (g * (p - 1) * p * (1 - p),), (X,)),
     ("C6", "the whole Jacobian of the softmax", softmax, lambda g, p: (g * p * (1 - p),), (X,)),
+    ("A5", "* a", filtered, adjoint, (X[0], np.array(0.7))),
     ("C4", "the derivative", lambda x, s: (np.tanh(np.tanh(x @ s) @ s), (x, s)),
      lambda g, c: second_layers_slope(g, *c), (X, 0.3 * S)),
     ("B6", "y", lambda x, y: (x * y, (x, y)), lambda g, c: (g * c[0], g * c[0]), (X, X[::-1] + 1)),
