@@ -45,6 +45,15 @@ SOFTENED = {
     "tanh": "C2",
     "exp": "C2",
 } | dict.fromkeys(COMPARED, "C3")
+
+
+def _both_ways(x: Array) -> Array:
+    """Return a matrix and its transpose together, as a quadratic form has them."""
+    if x.ndim != 2:
+        raise Refused
+    return np.asarray(x + x.T)
+
+
 FORMS = (
     ("the square of {}", np.square),
     ("{} without its square", lambda x: np.sqrt(np.abs(x)) * np.sign(x)),
@@ -56,7 +65,7 @@ FORMS = (
     ("cos({})", np.cos),
     ("tanh({})", np.tanh),
     ("log({})", np.log),
-    ("({0} + {0}.T)", lambda x: _both_ways(x)),
+    ("({0} + {0}.T)", _both_ways),
     ("half of ({0} + {0}.T)", lambda x: _both_ways(x) / 2),
 )
 
@@ -121,13 +130,6 @@ def functions(op: Operation) -> Iterator[Rewrite]:
     for place, (said, f) in itertools.product(places if op.name in (*FOUR, *PRODUCTS) else (), FORMS):
         mistake = "C8" if said.endswith("T)") else "B6" if op.name in PRODUCTS[:-1] else "C3"
         yield Rewrite(mistake, said.format(op.said(place)), of(place, f), op.said(place), place, strange=1)
-
-
-def _both_ways(x: Array) -> Array:
-    """Return a matrix and its transpose together, as a quadratic form has them."""
-    if x.ndim != 2:
-        raise Refused
-    return np.asarray(x + x.T)
 
 
 def dropped(op: Operation) -> Iterator[Rewrite]:
