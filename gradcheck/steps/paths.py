@@ -23,6 +23,7 @@ from gradcheck.steps.words import Cause, multiplied_by
 CHOICES = {"where", "maximum", "minimum", "clip"}
 ROWS = {"array", "stack", "vstack", "concatenate"}
 SUMMING = {"add", "subtract", "add.at", "subtract.at", "setitem", "copy", "gather"}
+POWERS = {"square": 2.0, "sqrt": 0.5}  # whose derivatives have this number as a factor
 BEHIND = (2.4,)  # the cost of what a rewrite may tell more simply
 TWICE = 2.0  # what is added again
 FEW = 2  # operands that are no row
@@ -55,7 +56,8 @@ class Composition:
         line = line_of(self.blame, pin.first)
         if not any(np.any(self.run.value(pin.nodes[j])) for j in wrong):
             of = self.run.nodes[pin.of[wrong[0]]]
-            uses = self.sight.uses.get(of.id, ())
+            uses, blamed = self.sight.uses.get(of.id, ()), self.blame.blamed(pin)[0]
+            line = blamed[0] if len(blamed) == 1 else line  # not where the zeros are made, but who does not fill them
             state = (
                 of.kind != "leaf"
                 and self.facts.over_time
@@ -242,7 +244,8 @@ class Composition:
         """Whether a number stands in what computes a blamed value, or on the way of a part through the forward."""
         way = [n for i, _ in part.uses for n in self.facts.along(i)]
         nodes = [*way, *(self.run.nodes[i] for i in self.blame.segment(pin))]
-        return any(isinstance(each, NUMBERS) and each in (c, 1 / c) for node in nodes for each in node.args)
+        numbers = [each for node in nodes for each in (*node.args, POWERS.get(node.name)) if isinstance(each, NUMBERS)]
+        return c in numbers or 1 / c in numbers
 
     def _missing(self, pin: Pin, off: list[Part], present: list[Part], node: Any, of: Any) -> str:
         """Return the mistake of leaving out parts, the first of which comes back through a node."""

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gradcheck.steps.journey import Line
 from gradcheck.steps.paths import Composition
 from tests.steps.rewrites.rows import arrays, composed, searched
 
@@ -179,3 +180,17 @@ def test_what_is_given_for_a_state_that_is_returned_as_well_is_a_part_of_its_cot
     (cause,) = composed(forward, backward, (S, S + 1))
     assert cause.mistake == "C8"
     assert "lacks what is given for" in cause.should
+
+
+def test_the_number_that_a_power_has_in_its_derivative_is_a_factor_and_no_path_twice():
+    (cause, *_) = composed(lambda x: (x + np.square(x), x), lambda g, x: (g * (1 + 4 * x),), (X,))
+    assert cause.mistake != "E2"
+    assert cause.should.endswith("divided by 2")
+
+
+def test_what_stays_zero_is_said_of_the_only_line_to_blame():
+    search, blame, second = searched(lambda x, s: (x + s, None), lambda g, _: (g * 1.0, np.zeros((4, 4))), (S, S + 1))
+    (pin,), line = blame.pins, Line(searched.__code__, 1)
+    blame.blamed = lambda _: ([line], [])
+    (cause,) = Composition(blame, search.facts, second).causes(pin)
+    assert cause.line == line
