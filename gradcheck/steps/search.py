@@ -19,6 +19,7 @@ from gradcheck.steps.match import same
 from gradcheck.steps.paths import line_of
 from gradcheck.steps.quotes import quoted
 from gradcheck.steps.rewrites import memory
+from gradcheck.steps.rewrites.factors import OVERWRITTEN
 from gradcheck.steps.rewrites.meanings import Meanings
 from gradcheck.steps.rewrites.table import Array, Make, Refused, Rewrite, proportional
 from gradcheck.steps.trial import BAD, LEVELS, Ground, Place, Trial, spot
@@ -257,6 +258,8 @@ class Search:
     def _line(self, fix: Fix) -> Line | None:
         """Return the line of a rewrite: where what was handed over is made, if that is wrong and not what is done."""
         node = self.run.nodes[fix.place.first]
+        if fix.rewrite.stands == OVERWRITTEN:
+            return line_of(self.blame, max(p for p in node.parents if self.run.nodes[p].name == "setitem"))
         made = self._made(node, fix.rewrite) if fix.rewrite.operand >= 0 and node.kind == "op" else None
         return made or line_of(self.blame, node.id)
 

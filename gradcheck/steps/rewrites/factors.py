@@ -36,6 +36,7 @@ from gradcheck.steps.words import multiplied_by
 CHAIN = 8  # steps by element before a value
 DEEP = 5  # factors in a row that may be too many at once
 MOST = 80  # numbers that are put in the place of another
+OVERWRITTEN = "what is overwritten"
 OTHERS = "its other factors"
 NOTHING = 1e-9  # of the largest entry: what rounding made
 CHOICES = {"maximum", "minimum", "max", "min", "clip", "where"}
@@ -48,9 +49,10 @@ def derivatives(op: Operation, values: Values) -> Iterator[Rewrite]:
     whole = _overwritten(op)
     for (a, b), slope, take in values.slopes():
         name, mistake = f"the derivative of {_function(op, a, b)}", op.facts.missing(a, b, slope)
-        for k in whole if slope.shape == op.result.shape else ():
-            instead = mistake if mistake in ("E5", "F5") else "C2"
-            yield Rewrite(instead, f"times {name}", _of_parent(k, take), "what is overwritten", strange=1)
+        for k in whole:
+            if slope.shape == op.facts.run.value(op.node.parents[k]).shape:
+                instead = mistake if mistake in ("E5", "F5") else "C2"
+                yield Rewrite(instead, f"times {name}", _of_parent(k, take), OVERWRITTEN, strange=1)
         if slope.shape in (op.result.shape, op.wanted) or slope.size == 1:
             yield Rewrite(mistake, f"times {name}", times(take))
         for place in op.arrays[:3] if op.name in TAKING else ():
@@ -67,18 +69,15 @@ def derivatives(op: Operation, values: Values) -> Iterator[Rewrite]:
 
 
 def _overwritten(op: Operation) -> list[int]:
-    """The operands of a gather that are as large as it is and were partly overwritten, as by a mask."""
-    parents = op.node.parents if op.node.kind == "gather" else ()
+    """The operands of a gather of which parts were overwritten, as by a mask."""
+    parents = op.node.parents if op.node.kind == "gather" and op.node.memory else ()
     writes = [p for p in parents if op.facts.run.nodes[p].name == "setitem"]
-    return [
-        k
-        for k, p in enumerate(parents)
-        if writes and p not in writes and op.facts.run.value(p).shape == op.result.shape
-    ]
+    whole = op.node.memory[0].root.shape if writes else ()
+    return [k for k, p in enumerate(parents) if p not in writes and op.facts.run.value(p).shape == whole]
 
 
 def _of_parent(k: int, take: Take) -> Make:
-    return lambda node, values, at: values[k] * take(node, at)
+    return lambda node, values, at: np.ravel(values[k] * take(node, at))[node.memory[1]].reshape(node.value.shape)
 
 
 def _function(op: Operation, a: int, b: int) -> str:

@@ -118,6 +118,16 @@ def recurrent_backward(g, c, shift=0):
     return np.array(dx), dw, dh
 
 
+def leaky(x):
+    return np.where(x > 0, x, 0.1 * x).transpose(0, 2, 3, 1), x
+
+
+def never_open(g, x):
+    dx = g.transpose(0, 3, 1, 2).copy()
+    dx[x <= 0] = 0
+    return (dx.transpose(0, 1, 2, 3) * 1.0,)
+
+
 def filtered(x, a):
     y = np.zeros(len(x) + 1)
     for t in range(len(x)):
@@ -145,6 +155,7 @@ ROWS = [  # mistake, words of what should stand there, forward, wrong backward, 
     ("E5", "times", dropout, lambda g, _: (g * 1.0,), (X,)),
     ("C6", "", logistic_loss, lambda g, p: (g * (p - 1) * p * (1 - p),), (X,)),
     ("C6", "the whole Jacobian of the softmax", softmax, lambda g, p: (g * p * (1 - p),), (X,)),
+    ("C2", "times the derivative of the where", leaky, never_open, (IMAGE,)),
     ("A5", "* a", filtered, adjoint, (X[0], np.array(0.7))),
     ("C4", "the derivative", lambda x, s: (np.tanh(np.tanh(x @ s) @ s), (x, s)),
      lambda g, c: second_layers_slope(g, *c), (X, 0.3 * S)),
@@ -185,3 +196,14 @@ def test_a_row_undoes_its_mistake_at_two_points(mistake, words, forward, backwar
 )
 def test_what_is_right_has_no_cause(forward, backward, args):
     assert rewritten(forward, backward, args) == []
+
+
+def test_a_mask_that_is_wrong_is_said_of_the_line_that_writes_it():
+    def backward(g, x):
+        dx = g.transpose(0, 3, 1, 2).copy()
+        dx[x <= 0] = 0
+        scaled = dx * 1.0
+        return (scaled,)
+
+    (cause, *_) = rewritten(leaky, backward, (IMAGE,))
+    assert cause.line.number == backward.__code__.co_firstlineno + 2
