@@ -62,6 +62,13 @@ class Blame:
         right = self.run.results.keys() - set(self.wrong)
         return Influence(self.replay, (), right).counting
 
+    @functools.cached_property
+    def shared(self) -> set[Line]:
+        """The lines that give a name to what is read wherever something is wrong: one mistake, and not several."""
+        several = self.pins if len(self.pins) > 1 else []
+        fed = [self._lines.renamed(self.lines(self.segment(pin))) for pin in several]
+        return set.intersection(*fed) if fed else set()
+
     def lines(self, ids: Iterable[int]) -> list[Line]:
         """Return the lines on which some nodes are made."""
         return self._lines.of(ids)
@@ -115,7 +122,7 @@ class Blame:
 
     def to_blame(self, pin: Pin, segment: list[int], early: Pin | None) -> set[Line]:
         """Return the lines to blame: of the segment, of the way of a right value, or of both."""
-        if short := self.loops.to_blame(pin):
+        if short := self.loops.to_blame(pin) or self.shared:
             return short
         match = self.sight.verified.get(pin.first)
         partial = match is not None and match.nodes[0] == pin.goal
@@ -138,14 +145,25 @@ class Blame:
         ):  # the line that would add the rest may have vanished after it
             main = main | self.ways.of(pin).end
         lost = self.thrown.to_blame(pin, main) or self.loops.around(pin, segment)
+        lost = lost or (self.unfinished(segment) if partial else set())
         return lost or self.surplus(pin) or main | self.coarse(segment, main) | self.beside(pin, segment)
+
+    def unfinished(self, segment: list[int]) -> set[Line]:
+        """Return the last line that adds to zeros what is right, and the line before which more would be added."""
+        nodes = self.run.nodes
+        writes = [i for i in segment if nodes[i].name in WRITES and nodes[i].kind == "op"]
+        others = {nodes[i].kind for i in segment} - {"op", "gather"}
+        if others != {"const"} or not writes or any(i not in writes for i in segment if nodes[i].kind == "op"):
+            return set()
+        return {near for line in self.lines(writes[-1:]) for near in (line, *self._lines.following(line))}
 
     def beside(self, pin: Pin, segment: list[int]) -> set[Line]:
         """Return the lines of what is as likely: the indices, the same factor before, the step from an inner value."""
         nodes = self.run.nodes
         moved = self.lines(i for i in segment if nodes[i].name in PLACED or self.is_part(nodes[i]))
         indices = set().union(*(self._lines.indices(line) for line in moved))
-        return (indices if len(indices) <= INDICES else set()) | self.scaled(pin) | self.inner(pin, segment)
+        named = self._lines.renamed(self.lines(segment))
+        return (indices if len(indices) <= INDICES else set()) | named | self.scaled(pin) | self.inner(pin, segment)
 
     def is_part(self, node: Node) -> bool:
         """Whether a node is read from some cells of a buffer, or written into them."""
@@ -206,10 +224,21 @@ class Blame:
         way = self.ways.of(early)
         moves = all(self.run.nodes[i].name in MOVES or self.run.nodes[i].kind != "op" for i in segment)
         if partial:
-            return way.silent or (way.maker | way.end if way.helped else main)
+            return self.overwriting(segment) or way.silent or (way.maker | way.end if way.helped else main)
         if len(main) <= SHORT and not moves and not self.began_right(pin):
             return way.silent or (self.is_astray(early) and way.maker) or main
         return way.likely
+
+    def overwriting(self, segment: list[int]) -> set[Line]:
+        """Return the lines that write into a cotangent what is made of none: there a part of it is lost."""
+        return set(
+            self.lines(
+                i
+                for i in segment
+                if self.run.nodes[i].name == "setitem"
+                and self.sight.carrying.isdisjoint((i, *self.run.nodes[i].parents))
+            )
+        )
 
     def is_astray(self, early: Pin) -> bool:
         """Whether an early value is the cotangent of something that is not made of what it ought to be that of."""

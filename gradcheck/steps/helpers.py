@@ -139,7 +139,7 @@ class Helpers:
     def handing(self, user: Node, given: Node) -> Line | None:
         """Return the line that chose a value: where it is used, or the call of the helper that was given no other."""
         frames: Frames = user.site.frames
-        while len(frames) > self.lines.entry + 1 and not chooses(frames[-1][0]):
+        while len(frames) > self.lines.entry + 1 and not (chooses(frames[-1][0]) or frames[-1][0].co_freevars):
             if given.site.frames[: len(frames) - 1] == frames[:-1]:  # it made the value itself
                 break
             frames = frames[:-1]

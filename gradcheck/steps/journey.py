@@ -14,7 +14,19 @@ from typing import NamedTuple
 
 from gradcheck.steps.places import Frames, Site
 
-__all__ = ["Line", "bindings", "blocks", "chooses", "headed", "is_dropped", "names", "passing", "returning", "storing"]
+__all__ = [
+    "Line",
+    "bindings",
+    "blocks",
+    "chooses",
+    "headed",
+    "is_dropped",
+    "names",
+    "passing",
+    "renaming",
+    "returning",
+    "storing",
+]
 
 READS = ("LOAD_FAST", "LOAD_DEREF", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_CLOSURE")
 BINDS = ("STORE_FAST", "STORE_DEREF", "STORE_NAME")
@@ -111,6 +123,20 @@ def bindings(code: CodeType) -> dict[int, set[int]]:
     """Return for each line of a function the lines that bind the names that it reads."""
     reads, binds, *_ = names(code)
     return {line: set().union(*(binds.get(name, ()) for name in found)) - {line} for line, found in reads.items()}
+
+
+@functools.lru_cache(maxsize=256)
+def renaming(code: CodeType) -> frozenset[int]:
+    """Return the lines of a function that do nothing but give another name to what a name holds."""
+    found: dict[int, list[str]] = {}
+    for i in dis.get_instructions(code):
+        if i.positions and i.positions.lineno:
+            found.setdefault(i.positions.lineno, []).append(i.opname)
+    return frozenset(
+        line
+        for line, done in found.items()
+        if len(done) == 2 and done[0].startswith(READS) and done[1].startswith(BINDS)
+    )
 
 
 def chooses(code: CodeType) -> bool:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable
 from types import CodeType
 
-from gradcheck.steps.journey import Line, bindings, blocks, headed, returning, storing
+from gradcheck.steps.journey import Line, bindings, blocks, headed, renaming, returning, storing
 from gradcheck.steps.match import Sight
 from gradcheck.steps.nodes import Node
 from gradcheck.steps.places import Frames
@@ -66,6 +66,20 @@ class Lines:
     def beside(self, line: Line) -> set[Line]:
         """Return the silent lines that bind what a line reads."""
         return {Line(line.code, n) for n in bindings(line.code).get(line.number, ()) if n in self.silent(line.code)}
+
+    def following(self, line: Line) -> list[Line]:
+        """Return the line of the code after one, if there is any."""
+        after = [n for *_, n in line.code.co_lines() if n is not None and n > line.number]
+        return [Line(line.code, min(after))] if after else []
+
+    def renamed(self, lines: Iterable[Line]) -> set[Line]:
+        """Return the lines that give another name to what some lines read, and do nothing else."""
+        return {
+            Line(line.code, n)
+            for line in lines
+            for n in bindings(line.code).get(line.number, ())
+            if n in renaming(line.code)
+        }
 
     def feeding(self, lines: Iterable[Line]) -> set[Line]:
         """Return the lines that compute nothing but bind what ``lines`` read, or head the loops and branches around."""
