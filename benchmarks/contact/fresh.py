@@ -1,0 +1,1062 @@
+"""Wrong passes by strangers, written without sight of the explanations: notes, notebooks, science, C and R people."""
+
+import math
+
+import numpy as np
+
+from tests.strangers.case import Case, from_cost, from_layers, normal, planted, planted_case
+
+_CASES = []
+
+
+def add(*args, **rest):
+    _CASES.append(planted_case(*args, **rest))
+
+
+HIDDEN = {"source": False}
+
+
+# ---------------------------------------------------------------- autoencoder with tied weights (lecture notes)
+
+
+def tied_forward(X, W, b, c):
+    lam = 0.3
+    H = 1 / (1 + np.exp(-(X @ W + b)))
+    R = H @ W.T + c
+    J = 0.5 * np.sum((R - X) ** 2) / X.shape[0] + 0.5 * lam * np.sum(W**2)
+    return J, (X, W, H, R, lam)
+
+
+def tied_backward(dJ, cache):
+    X, W, H, R, lam = cache
+    E = dJ * (R - X) / X.shape[0]
+    c_grad = E.sum(0)
+    dH = E @ W
+    delta = dH * H * (1 - H)
+    W_grad = X.T @ delta
+    W_grad = W_grad + E.T @ H
+    W_grad = W_grad + dJ * lam * W
+    b_grad = delta.sum(0)
+    X_grad = delta @ W.T - E
+    return X_grad, W_grad, b_grad, c_grad
+
+
+tied_args = normal((6, 5), (5, 3), 3, 5)
+add("tied autoencoder: decoder's use of W forgotten", tied_forward, tied_backward, tied_args, "C8", "W",
+    ("    W_grad = W_grad + E.T @ H\n", ""), also=("E1",))
+add("tied autoencoder: weight decay forgotten", tied_forward, tied_backward, tied_args, "D1", "W",
+    ("    W_grad = W_grad + dJ * lam * W\n", ""), also=("C8",), **HIDDEN)
+add("tied autoencoder: X as target forgotten", tied_forward, tied_backward, tied_args, "C8", "X",
+    ("delta @ W.T - E", "delta @ W.T"))
+add("tied autoencoder: sigmoid' of its own output", tied_forward, tied_backward, tied_args, "C3", "X W b",
+    ("dH * H * (1 - H)", "dH * (1 - H)"), also=("C1",))
+
+
+# ---------------------------------------------------------------- variational autoencoder, the latent part (PyTorch people)
+
+_EPS = np.random.default_rng(5).standard_normal((4, 3))
+
+
+def vae_forward(mu, logvar, D, x):
+    std = np.exp(0.5 * logvar)
+    z = mu + std * _EPS
+    xhat = np.tanh(z @ D)
+    rec = ((xhat - x) ** 2).sum()
+    kl = -0.5 * (1 + logvar - mu**2 - np.exp(logvar)).sum()
+    return (rec + kl) / len(x), dict(mu=mu, logvar=logvar, std=std, z=z, D=D, xhat=xhat, x=x)
+
+
+def vae_backward(g, c):
+    g = g / len(c["x"])
+    dxhat = 2 * g * (c["xhat"] - c["x"])
+    dx = -dxhat
+    dpre = dxhat * (1 - c["xhat"] ** 2)
+    dD = c["z"].T @ dpre
+    dz = dpre @ c["D"].T
+    dmu = dz.copy()
+    dlogvar = dz * _EPS * 0.5 * c["std"]
+    dmu += g * c["mu"]
+    dlogvar += g * 0.5 * (np.exp(c["logvar"]) - 1)
+    return dmu, dlogvar, dD, dx
+
+
+vae_args = normal((4, 3), (4, 3), (3, 5), (4, 5))
+add("vae: half of the log variance", vae_forward, vae_backward, vae_args, "A4", "logvar",
+    ("_EPS * 0.5 * c", "_EPS * c"))
+add("vae: KL of the mean forgotten", vae_forward, vae_backward, vae_args, "C8", "mu",
+    ('    dmu += g * c["mu"]\n', ""), also=("D1",), **HIDDEN)
+add("vae: sign of the KL", vae_forward, vae_backward, vae_args, "A1", "logvar",
+    ('0.5 * (np.exp(c["logvar"]) - 1)', '0.5 * (1 - np.exp(c["logvar"]))'))
+add("vae: noise forgotten in the std", vae_forward, vae_backward, vae_args, "C8", "logvar",
+    ('dz * _EPS * 0.5', 'dz * 0.5'), also=("A5", "B6", "C3"))
+
+
+# ---------------------------------------------------------------- SimCLR-like contrastive loss
+
+
+def nce_forward(u, v, tau=0.5):
+    nu = np.linalg.norm(u, axis=1, keepdims=True)
+    nv = np.linalg.norm(v, axis=1, keepdims=True)
+    a, b = u / nu, v / nv
+    s = a @ b.T / tau
+    pr = np.exp(s - s.max(1, keepdims=True))
+    pr /= pr.sum(1, keepdims=True)
+    pc = np.exp(s - s.max(0, keepdims=True))
+    pc /= pc.sum(0, keepdims=True)
+    i = np.arange(len(u))
+    loss = -0.5 * (np.log(pr[i, i]).mean() + np.log(pc[i, i]).mean())
+    return loss, (a, b, nu, nv, pr, pc, tau)
+
+
+def nce_backward(up, cache):
+    a, b, nu, nv, pr, pc, tau = cache
+    n = a.shape[0]
+    eye = np.eye(n)
+    ds = (pr - eye) / n
+    ds = ds + (pc - eye) / n
+    ds = 0.5 * up * ds
+    da = ds @ b / tau
+    db = ds.T @ a / tau
+    du = (da - a * (a * da).sum(1, keepdims=True)) / nu
+    dv = (db - b * (b * db).sum(1, keepdims=True)) / nv
+    return du, dv
+
+
+nce_args = normal((5, 3), (5, 3))
+add("contrastive: temperature forgotten", nce_forward, nce_backward, nce_args, "A4", "u",
+    ("ds @ b / tau", "ds @ b"), also=("A5",))
+add("contrastive: one direction only", nce_forward, nce_backward, nce_args, "C8", "u v",
+    ("    ds = ds + (pc - eye) / n\n", ""), also=("E1",), **HIDDEN)
+add("contrastive: norm taken for a constant", nce_forward, nce_backward, nce_args, "C8", "v",
+    ("(db - b * (b * db).sum(1, keepdims=True)) / nv", "db / nv"), also=("C7",))
+add("contrastive: similarity not transposed", nce_forward, nce_backward, nce_args, "B1", "v",
+    ("ds.T @ a", "ds @ a"), **HIDDEN)
+
+
+# ---------------------------------------------------------------- triplet loss (Kaggle notebook)
+
+
+def triplet_forward(anc, pos, neg):
+    margin = 1.0
+    dp = ((anc - pos) ** 2).sum(axis=1)
+    dn = ((anc - neg) ** 2).sum(axis=1)
+    h = np.maximum(0, dp - dn + margin)
+    return h.mean(), (anc, pos, neg, h)
+
+
+def triplet_backward(grad_loss, cache):
+    anc, pos, neg, h = cache
+    n = len(h)
+    active = (h > 0).astype(float)[:, None]
+    scale = grad_loss * active / n
+    g_pos = -2 * scale * (anc - pos)
+    g_neg = 2 * scale * (anc - neg)
+    g_anc = -g_pos - g_neg
+    return g_anc, g_pos, g_neg
+
+
+triplet_args = normal((8, 4), (8, 4), (8, 4))
+add("triplet: inactive triplets count", triplet_forward, triplet_backward, triplet_args, "C1", "anc pos neg",
+    ("grad_loss * active / n", "grad_loss / n"))
+add("triplet: anchor sees the positive only", triplet_forward, triplet_backward, triplet_args, "C8", "anc",
+    ("-g_pos - g_neg", "-g_pos"))
+add("triplet: sign of the negative", triplet_forward, triplet_backward, triplet_args, "A1", "neg anc",
+    ("g_neg = 2 * scale", "g_neg = -2 * scale"), **HIDDEN)
+add("triplet: divided by the active ones", triplet_forward, triplet_backward, triplet_args, "A2", "anc pos neg",
+    ("n = len(h)", "n = (h > 0).sum()"), also=("A4",))
+
+
+# ---------------------------------------------------------------- focal loss on logits
+
+
+def focal_forward(logit, t):
+    gamma, alpha = 2.0, 0.25
+    p = 1 / (1 + np.exp(-logit))
+    pt = np.where(t == 1, p, 1 - p)
+    at = np.where(t == 1, alpha, 1 - alpha)
+    loss = -at * (1 - pt) ** gamma * np.log(pt)
+    return loss.sum() / t.size, (p, pt, at, t, gamma)
+
+
+def focal_backward(dl, cache):
+    p, pt, at, t, gamma = cache
+    dl = dl / t.size
+    d_log = -at * (1 - pt) ** gamma / pt
+    d_mod = at * gamma * (1 - pt) ** (gamma - 1) * np.log(pt)
+    dpt = dl * (d_log + d_mod)
+    sign = np.where(t == 1, 1.0, -1.0)
+    dp = dpt * sign
+    return dp * p * (1 - p)
+
+
+def focal_args(rng):
+    return rng.standard_normal((4, 3)), (np.arange(12).reshape(4, 3) % 3 == 0).astype(int)
+
+
+add("focal: modulating factor taken for a constant", focal_forward, focal_backward, focal_args, "C8", "logit",
+    ("dl * (d_log + d_mod)", "dl * d_log"))
+add("focal: class of the negatives", focal_forward, focal_backward, focal_args, "A1", "logit",
+    ("dp = dpt * sign", "dp = dpt"), also=("C8", "C3"), **HIDDEN)
+add("focal: exponent not lowered", focal_forward, focal_backward, focal_args, "C3", "logit",
+    ("(gamma - 1)", "gamma"))
+add("focal: sigmoid' at the logit's class", focal_forward, focal_backward, focal_args, "C1", "logit",
+    ("return dp * p * (1 - p)", "return dp"))
+
+
+# ---------------------------------------------------------------- linear-chain CRF, in log space
+
+
+def _lse(x, axis):
+    m = x.max(axis=axis, keepdims=True)
+    return np.squeeze(m, axis) + np.log(np.exp(x - m).sum(axis=axis))
+
+
+def crf_forward(emit, trans, tags):
+    T, K = emit.shape
+    alpha = np.zeros((T, K))
+    alpha[0] = emit[0]
+    for t in range(1, T):
+        alpha[t] = emit[t] + _lse(alpha[t - 1][:, None] + trans, 0)
+    logZ = _lse(alpha[-1], 0)
+    gold = emit[np.arange(T), tags].sum() + trans[tags[:-1], tags[1:]].sum()
+    return logZ - gold, (emit, trans, tags, alpha, logZ)
+
+
+def crf_backward(d, cache):
+    emit, trans, tags, alpha, logZ = cache
+    T, K = emit.shape
+    beta = np.zeros((T, K))
+    for t in range(T - 2, -1, -1):
+        beta[t] = _lse(trans + emit[t + 1] + beta[t + 1], 1)
+    d_emit = np.exp(alpha + beta - logZ)
+    d_trans = np.zeros((K, K))
+    for t in range(1, T):
+        pair = alpha[t - 1][:, None] + trans + emit[t] + beta[t]
+        d_trans += np.exp(pair - logZ)
+    for t in range(T):
+        d_emit[t, tags[t]] -= 1
+    for t in range(T - 1):
+        d_trans[tags[t], tags[t + 1]] -= 1
+    return d * d_emit, d * d_trans
+
+
+def crf_args(rng):
+    return rng.standard_normal((6, 3)), rng.standard_normal((3, 3)), np.array([0, 2, 2, 1, 0, 2])
+
+
+add("crf: beta of the step before", crf_forward, crf_backward, crf_args, "G3", "trans",
+    ("emit[t] + beta[t]", "emit[t] + beta[t - 1]"))
+add("crf: transitions transposed", crf_forward, crf_backward, crf_args, "B1", "emit trans",
+    ("_lse(trans + emit[t + 1]", "_lse(trans.T + emit[t + 1]"))
+add("crf: gold transitions transposed", crf_forward, crf_backward, crf_args, "B1", "trans",
+    ("d_trans[tags[t], tags[t + 1]] -= 1", "d_trans[tags[t + 1], tags[t]] -= 1"), also=("F5", "B6"), **HIDDEN)
+add("crf: last pair only", crf_forward, crf_backward, crf_args, "E1", "trans",
+    ("d_trans += np.exp(pair - logZ)", "d_trans = np.exp(pair - logZ)"))
+add("crf: gold path forgotten", crf_forward, crf_backward, crf_args, "C8", "trans",
+    ("    for t in range(T - 1):\n        d_trans[tags[t], tags[t + 1]] -= 1\n", ""))
+
+
+# ---------------------------------------------------------------- soft-DTW (C programmer)
+
+
+def sdtw_forward(x, y):
+    gamma = 0.7
+    n, m = len(x), len(y)
+    D = np.zeros((n + 2, m + 2))
+    for i in range(n):
+        for j in range(m):
+            D[i + 1, j + 1] = ((x[i] - y[j]) ** 2).sum()
+    R = np.full((n + 2, m + 2), 1e10)
+    R[0, 0] = 0
+    for i in range(1, n + 1):
+        for j in range(1, m + 1):
+            v = np.array([R[i - 1, j - 1], R[i - 1, j], R[i, j - 1]]) / -gamma
+            k = v.max()
+            R[i, j] = D[i, j] - gamma * (k + math.log(np.exp(v - k).sum()))
+    return R[n, m], (x, y, D, R, gamma)
+
+
+def sdtw_backward(dout, cache):
+    x, y, D, R, gamma = cache
+    n, m = len(x), len(y)
+    R = R.copy()
+    E = np.zeros((n + 2, m + 2))
+    E[n + 1, m + 1] = 1
+    R[:, m + 1] = R[n + 1, :] = -1e10
+    R[n + 1, m + 1] = R[n, m]
+    for i in range(n, 0, -1):
+        for j in range(m, 0, -1):
+            a = np.exp((R[i + 1, j] - R[i, j] - D[i + 1, j]) / gamma)
+            b = np.exp((R[i, j + 1] - R[i, j] - D[i, j + 1]) / gamma)
+            c = np.exp((R[i + 1, j + 1] - R[i, j] - D[i + 1, j + 1]) / gamma)
+            E[i, j] = a * E[i + 1, j] + b * E[i, j + 1] + c * E[i + 1, j + 1]
+    dx = np.zeros_like(x)
+    dy = np.zeros_like(y)
+    for i in range(n):
+        for j in range(m):
+            g = 2 * dout * E[i + 1, j + 1] * (x[i] - y[j])
+            dx[i] += g
+            dy[j] -= g
+    return dx, dy
+
+
+sdtw_args = normal((4, 2), (5, 2))
+add("soft-dtw: diagonal step forgotten", sdtw_forward, sdtw_backward, sdtw_args, "C8", "x y",
+    (" + c * E[i + 1, j + 1]", " + c * E[i + 1, j]"), also=("G3", "B6"))
+add("soft-dtw: padding of E is read", sdtw_forward, sdtw_backward, sdtw_args, "G3", "x y",
+    ("g = 2 * dout * E[i + 1, j + 1]", "g = 2 * dout * E[i, j]"), also=("F3", "B6"), **HIDDEN)
+add("soft-dtw: dy assigned", sdtw_forward, sdtw_backward, sdtw_args, "E1", "y",
+    ("dy[j] -= g", "dy[j] = -g"))
+add("soft-dtw: gamma forgotten", sdtw_forward, sdtw_backward, sdtw_args, "A4", "x y",
+    ("a = np.exp((R[i + 1, j] - R[i, j] - D[i + 1, j]) / gamma)", "a = np.exp(R[i + 1, j] - R[i, j] - D[i + 1, j])"),
+    also=("C3", "C2", "A5"))
+
+
+# ---------------------------------------------------------------- Gaussian process: log marginal likelihood
+
+_GP_X = np.linspace(-1.0, 2.0, 7)
+
+
+def gp_forward(theta, y):
+    # theta = log lengthscale, log signal std, log noise std
+    ell, sf, sn = np.exp(theta)
+    d2 = (_GP_X[:, None] - _GP_X[None, :]) ** 2
+    Kf = sf**2 * np.exp(-0.5 * d2 / ell**2)
+    K = Kf + sn**2 * np.eye(len(y))
+    L = np.linalg.cholesky(K)
+    alpha = np.linalg.solve(K, y)
+    nll = 0.5 * y @ alpha + np.log(np.diag(L)).sum()
+    return nll, (d2, Kf, K, alpha, ell, sf, sn)
+
+
+def gp_backward(dnll, cache):
+    d2, Kf, K, alpha, ell, sf, sn = cache
+    Kinv = np.linalg.inv(K)
+    dK = 0.5 * (Kinv - np.outer(alpha, alpha))
+    dtheta = np.zeros(3)
+    dtheta[0] = np.sum(dK * Kf * d2) / ell**2
+    dtheta[1] = 2 * np.sum(dK * Kf)
+    dtheta[2] = 2 * sn**2 * np.trace(dK)
+    return dnll * dtheta, dnll * alpha
+
+
+def gp_args(rng):
+    return np.array([-0.3, 0.2, -0.7]) + 0.1 * rng.standard_normal(3), rng.standard_normal(7)
+
+
+add("gp: half forgotten", gp_forward, gp_backward, gp_args, "A4", "theta",
+    ("dK = 0.5 * (Kinv", "dK = (Kinv"))
+add("gp: determinant's term forgotten", gp_forward, gp_backward, gp_args, "C8", "theta",
+    ("0.5 * (Kinv - np.outer(alpha, alpha))", "-0.5 * np.outer(alpha, alpha)"), **HIDDEN)
+add("gp: sign between the two terms", gp_forward, gp_backward, gp_args, "A1", "theta",
+    ("Kinv - np.outer", "Kinv + np.outer"))
+add("gp: derivative for the lengthscale, not its logarithm", gp_forward, gp_backward, gp_args, "C3", "theta",
+    ("np.sum(dK * Kf * d2) / ell**2", "np.sum(dK * Kf * d2) / ell**3"), also=("A4", "A5", "C1"))
+
+
+# ---------------------------------------------------------------- Kalman filter, scalar state, in reverse
+
+_KF_Y = np.array([0.3, -0.8, 1.1, 0.9, -0.2])
+
+
+def kf_forward(p, x0):
+    a, q, r = p
+    x, P = x0[0], 1.0
+    tape, nll = [], 0.0
+    for y in _KF_Y:
+        xp, Pp = a * x, a * a * P + q
+        v, S = y - xp, Pp + r
+        K = Pp / S
+        tape.append((x, P, Pp, v, S, K))
+        nll += 0.5 * (np.log(S) + v * v / S)
+        x, P = xp + K * v, (1 - K) * Pp
+    return nll, (tape, a)
+
+
+def kf_backward(bar, cache):
+    tape, a = cache
+    da = dq = dr = 0.0
+    dx = dP = 0.0
+    for x, P, Pp, v, S, K in reversed(tape):
+        dxp = dx
+        dK = dx * v - dP * Pp
+        dv = dx * K + bar * v / S
+        dPp = dP * (1 - K) + dK / S
+        dS = bar * 0.5 * (1 / S - v * v / S**2) - dK * Pp / S**2
+        dPp += dS
+        dr += dS
+        dxp -= dv
+        da += dxp * x + dPp * 2 * a * P
+        dq += dPp
+        dx = dxp * a
+        dP = dPp * a * a
+    return np.array([da, dq, dr]), np.array([dx])
+
+
+def kf_args(rng):
+    return np.array([0.8, 0.4, 0.6]) + 0.1 * rng.random(3), rng.standard_normal(1)
+
+
+add("kalman: gain taken for a constant in P", kf_forward, kf_backward, kf_args, "C8", "p",
+    ("dK = dx * v - dP * Pp", "dK = dx * v"))
+add("kalman: square of a", kf_forward, kf_backward, kf_args, "A4", "p",
+    ("dPp * 2 * a * P", "dPp * a * P"), also=("C3",))
+add("kalman: covariance does not flow back", kf_forward, kf_backward, kf_args, "G1", "p",
+    ("        dP = dPp * a * a\n", ""), also=("C8",), **HIDDEN)
+add("kalman: innovation's sign", kf_forward, kf_backward, kf_args, "A1", "p x0",
+    ("dxp -= dv", "dxp += dv"), **HIDDEN)
+
+
+# ---------------------------------------------------------------- one RK4 step of a neural ODE
+
+
+def rk4_forward(x, W, b):
+    h = 0.2
+    f = lambda s: np.tanh(W @ s + b)
+    s1 = x
+    k1 = f(s1)
+    s2 = x + h / 2 * k1
+    k2 = f(s2)
+    s3 = x + h / 2 * k2
+    k3 = f(s3)
+    s4 = x + h * k3
+    k4 = f(s4)
+    return x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), (W, h, [s1, s2, s3, s4], [k1, k2, k3, k4])
+
+
+def rk4_backward(lam, cache):
+    W, h, s, k = cache
+    gW, gb = np.zeros_like(W), np.zeros(len(lam))
+    gx = lam.copy()
+
+    def vjp(i, gk):
+        nonlocal gW, gb, gx
+        pre = gk * (1 - k[i] ** 2)
+        gW += np.outer(pre, s[i])
+        gb += pre
+        gs = W.T @ pre
+        gx += gs
+        return gs
+
+    g4 = vjp(3, h / 6 * lam)
+    g3 = vjp(2, h / 3 * lam + h * g4)
+    g2 = vjp(1, h / 3 * lam + h / 2 * g3)
+    vjp(0, h / 6 * lam + h / 2 * g2)
+    return gx, gW, gb
+
+
+rk4_args = normal(3, (3, 3), 3)
+add("rk4: full step in the middle", rk4_forward, rk4_backward, rk4_args, "A4", "x W b",
+    ("h / 2 * g3", "h * g3"))
+add("rk4: stages take x for constant", rk4_forward, rk4_backward, rk4_args, "C8", "x",
+    ("        gx += gs\n", ""), also=("E1",))
+add("rk4: stage of another index", rk4_forward, rk4_backward, rk4_args, "G3", "W",
+    ("np.outer(pre, s[i])", "np.outer(pre, s[0])"), also=("B6", "C4"), **HIDDEN)
+add("rk4: W not transposed", rk4_forward, rk4_backward, rk4_args, "B1", "x W b",
+    ("W.T @ pre", "W @ pre"))
+
+
+# ---------------------------------------------------------------- Burgers' equation, finite volumes, periodic
+
+
+def burgers_forward(u):
+    c = 0.1
+    hist = [u]
+    for _ in range(3):
+        f = 0.5 * u * u
+        F = 0.5 * (f + np.roll(f, -1)) - 0.5 * (np.roll(u, -1) - u)
+        u = u - c * (F - np.roll(F, 1))
+        hist.append(u)
+    return u, (hist, c)
+
+
+def burgers_backward(ubar, cache):
+    hist, c = cache
+    for u in hist[-2::-1]:
+        Fbar = -c * (ubar - np.roll(ubar, -1))
+        fbar = 0.5 * (Fbar + np.roll(Fbar, 1))
+        new = ubar + 0.5 * Fbar
+        new = new - 0.5 * np.roll(Fbar, 1)
+        new = new + fbar * u
+        ubar = new
+    return ubar
+
+
+burgers_args = normal(8)
+add("burgers: rolled the forward's way", burgers_forward, burgers_backward, burgers_args, "F1", "u",
+    ("ubar - np.roll(ubar, -1)", "ubar - np.roll(ubar, 1)"), also=("B1", "A1", "G3"))
+add("burgers: flux' forgotten", burgers_forward, burgers_backward, burgers_args, "C1", "u",
+    ("fbar * u", "fbar"), also=("C3",))
+add("burgers: identity path forgotten", burgers_forward, burgers_backward, burgers_args, "C8", "u",
+    ("new = ubar + 0.5 * Fbar", "new = 0.5 * Fbar"), **HIDDEN)
+add("burgers: state after the step", burgers_forward, burgers_backward, burgers_args, "G3", "u",
+    ("hist[-2::-1]", "hist[-1:0:-1]"), also=("C2", "G2"))
+
+
+# ---------------------------------------------------------------- multiclass SVM, two loops (a course)
+
+
+
+
+def svm_loss(W, X, y, reg=0.2):
+    dW = np.zeros(W.shape)
+    dX = np.zeros(X.shape)
+    num_classes = W.shape[1]
+    num_train = X.shape[0]
+    loss = 0.0
+    for i in range(num_train):
+        scores = X[i].dot(W)
+        correct = scores[y[i]]
+        for j in range(num_classes):
+            if j == y[i]:
+                continue
+            margin = scores[j] - correct + 1
+            if margin > 0:
+                loss += margin
+                dW[:, j] += X[i]
+                dW[:, y[i]] -= X[i]
+                dX[i] += W[:, j] - W[:, y[i]]
+    loss = loss / num_train + reg * np.sum(W * W)
+    dW = dW / num_train + 2 * reg * W
+    dX = dX / num_train
+    return loss, dW, dX
+
+
+def svm_args(rng):
+    return rng.standard_normal((4, 5)), rng.standard_normal((6, 4)), np.array([0, 3, 1, 2, 4, 4])
+
+
+def add_cost(name, right, args, mistake, wrong, *edits, **rest):
+    bad = planted(right, *edits, source=rest.get("source", True))
+    _CASES.append(Case(name, *from_cost(right, bad), args, mistake, tuple(wrong.split()), **rest))
+
+
+add_cost("svm loops: true class only once", svm_loss, svm_args, "E1", "W",
+    ("dW[:, y[i]] -= X[i]", "dW[:, y[i]] = -X[i]"))
+add_cost("svm loops: N forgotten in dW", svm_loss, svm_args, "A2", "W",
+    ("dW = dW / num_train + 2", "dW = dW + 2"))
+add_cost("svm loops: 2 of the regulariser", svm_loss, svm_args, "D1", "W",
+    ("+ 2 * reg * W", "+ reg * W"), also=("A4",), **HIDDEN)
+add_cost("svm loops: true class in X forgotten", svm_loss, svm_args, "C8", "X",
+    ("dX[i] += W[:, j] - W[:, y[i]]", "dX[i] += W[:, j]"))
+
+
+# ---------------------------------------------------------------- regularised logistic regression (MATLAB people)
+
+
+def cost_function_reg(theta, X, y, lam=0.7):
+    m = y.shape[0]
+    h = 1.0 / (1.0 + np.exp(-np.dot(X, theta)))
+    J = (-1.0 / m) * np.sum(y * np.log(h) + (1 - y) * np.log(1 - h))
+    J = J + lam / (2.0 * m) * np.sum(theta[1:] ** 2)
+    error = h - y
+    grad = np.dot(X.T, error) / m
+    grad[1:] = grad[1:] + lam / m * theta[1:]
+    X_grad = np.outer(error, theta) / m
+    return J, grad, X_grad
+
+
+def logreg_args(rng):
+    return rng.standard_normal(4), rng.standard_normal((7, 4)), np.array([0, 1, 1, 0, 1, 0, 0])
+
+
+add_cost("logreg matlab: theta_0 regularised", cost_function_reg, logreg_args, "D2", "theta",
+    ("grad[1:] = grad[1:] + lam / m * theta[1:]", "grad = grad + lam / m * theta"), also=("D1",))
+add_cost("logreg matlab: m of the regulariser", cost_function_reg, logreg_args, "D1", "theta",
+    ("+ lam / m * theta[1:]", "+ lam * theta[1:]"), also=("A2",), **HIDDEN)
+add_cost("logreg matlab: y - h", cost_function_reg, logreg_args, "A1", "theta X",
+    ("error = h - y", "error = y - h"))
+add_cost("logreg matlab: regulariser overwrites", cost_function_reg, logreg_args, "E1", "theta",
+    ("grad[1:] = grad[1:] + lam / m * theta[1:]", "grad[1:] = lam / m * theta[1:]"), also=("C8",))
+
+
+# ---------------------------------------------------------------- matrix factorisation with biases (recommender)
+
+_R_USER = np.array([0, 0, 1, 2, 2, 3, 3, 3])
+_R_ITEM = np.array([1, 2, 2, 0, 4, 1, 3, 4])
+_R = np.array([4.0, 3.0, 5.0, 1.0, 2.0, 4.0, 4.0, 3.0])
+
+
+def mf_forward(P, Q, bu, bi):
+    reg = 0.1
+    pred = 3.2 + bu[_R_USER] + bi[_R_ITEM] + np.einsum("nk,nk->n", P[_R_USER], Q[_R_ITEM])
+    err = _R - pred
+    loss = 0.5 * np.dot(err, err) + 0.5 * reg * (np.sum(P**2) + np.sum(Q**2))
+    return loss, {"P": P, "Q": Q, "err": err, "bu": bu, "bi": bi, "reg": reg}
+
+
+def mf_backward(gloss, cache):
+    P, Q, err, reg = cache["P"], cache["Q"], gloss * cache["err"], cache["reg"]
+    gP = gloss * reg * P
+    gQ = gloss * reg * Q
+    gbu, gbi = np.zeros_like(cache["bu"]), np.zeros_like(cache["bi"])
+    np.add.at(gP, _R_USER, -err[:, None] * Q[_R_ITEM])
+    np.add.at(gQ, _R_ITEM, -err[:, None] * P[_R_USER])
+    np.add.at(gbu, _R_USER, -err)
+    np.add.at(gbi, _R_ITEM, -err)
+    return gP, gQ, gbu, gbi
+
+
+mf_args = normal((4, 3), (5, 3), 4, 5)
+add("recommender: repeated users", mf_forward, mf_backward, mf_args, "E1", "bu",
+    ("np.add.at(gbu, _R_USER, -err)", "gbu[_R_USER] += -err"))
+add("recommender: repeated items overwritten", mf_forward, mf_backward, mf_args, "E1", "Q",
+    ("np.add.at(gQ, _R_ITEM, -err[:, None] * P[_R_USER])", "gQ[_R_ITEM] += -err[:, None] * P[_R_USER]"), **HIDDEN)
+add("recommender: gP of its own factors", mf_forward, mf_backward, mf_args, "B6", "P",
+    ("-err[:, None] * Q[_R_ITEM]", "-err[:, None] * P[_R_USER]"))
+add("recommender: sign of the error in the bias", mf_forward, mf_backward, mf_args, "A1", "bi",
+    ("np.add.at(gbi, _R_ITEM, -err)", "np.add.at(gbi, _R_ITEM, err)"))
+add("recommender: factors of items not decayed", mf_forward, mf_backward, mf_args, "D1", "Q",
+    ("gQ = gloss * reg * Q", "gQ = np.zeros_like(Q)"), also=("C8",), **HIDDEN)
+
+
+# ---------------------------------------------------------------- graph convolution, two layers
+
+_ADJ = np.array([[1, 1, 0, 0, 1], [1, 1, 1, 0, 0], [0, 1, 1, 1, 1], [0, 0, 1, 1, 0], [1, 0, 1, 0, 1]], dtype=float)
+_A_HAT = _ADJ / _ADJ.sum(1, keepdims=True)
+
+
+class GCN:
+    def __init__(self, rng):
+        self.W0 = rng.standard_normal((3, 6))
+        self.W1 = rng.standard_normal((6, 2))
+        self.dW0 = np.zeros_like(self.W0)
+        self.dW1 = np.zeros_like(self.W1)
+
+    def forward(self, H):
+        self.H = H
+        self.AH = _A_HAT @ H
+        self.Z0 = self.AH @ self.W0
+        self.H1 = np.maximum(self.Z0, 0)
+        self.AH1 = _A_HAT @ self.H1
+        return self.AH1 @ self.W1
+
+    def backward(self, G):
+        self.dW1 = self.AH1.T @ G
+        dH1 = _A_HAT.T @ (G @ self.W1.T)
+        dZ0 = dH1 * (self.Z0 > 0)
+        self.dW0 = self.AH.T @ dZ0
+        return _A_HAT.T @ dZ0 @ self.W0.T
+
+
+def add_layer(name, right, args, mistake, wrong, *edits, **rest):
+    bad = planted(right, *edits, source=rest.get("source", True))
+    rng = np.random.default_rng
+    _CASES.append(Case(name, *from_layers(right(rng(3)), bad(rng(3))), args, mistake, tuple(wrong.split()), **rest))
+
+
+def gcn_args(rng):
+    r = rng.standard_normal
+    return r((5, 3)), {"W0": r((3, 6)), "W1": r((6, 2))}
+
+
+add_layer("gcn: adjacency not transposed", GCN, gcn_args, "B1", "H params['W0']",
+    ("dH1 = _A_HAT.T @", "dH1 = _A_HAT @"), also=("F5",))
+add_layer("gcn: neighbours forgotten in dW1", GCN, gcn_args, "B6", "params['W1']",
+    ("self.AH1.T @ G", "self.H1.T @ G"), also=("C4", "F5"), **HIDDEN)
+add_layer("gcn: relu of the second layer's input", GCN, gcn_args, "C2", "H params['W0']",
+    ("(self.Z0 > 0)", "(self.AH1 > 0)"), also=("C4", "C1"))
+add_layer("gcn: last aggregation forgotten", GCN, gcn_args, "C8", "H",
+    ("return _A_HAT.T @ dZ0 @ self.W0.T", "return dZ0 @ self.W0.T"), also=("F5", "B6"))
+
+
+# ---------------------------------------------------------------- edge messages, scatter and gather
+
+_SRC = np.array([0, 1, 1, 2, 3, 3, 4])
+_DST = np.array([1, 0, 2, 3, 2, 4, 0])
+
+
+def edges_forward(h, We, W):
+    diff = h[_SRC] - h[_DST]
+    msg = np.tanh(diff @ We)
+    agg = np.zeros((h.shape[0], msg.shape[1]))
+    np.add.at(agg, _DST, msg)
+    return h @ W + agg, (h, We, W, diff, msg)
+
+
+def edges_backward(dout, saved):
+    h, We, W, diff, msg = saved
+    dW = h.T @ dout
+    dh = dout @ W.T
+    dmsg = dout[_DST]
+    dpre = dmsg * (1 - msg * msg)
+    dWe = diff.T @ dpre
+    ddiff = dpre @ We.T
+    np.add.at(dh, _SRC, ddiff)
+    np.subtract.at(dh, _DST, ddiff)
+    return dh, dWe, dW
+
+
+edges_args = normal((5, 3), (3, 4), (3, 4))
+add("edges: gathered at the source", edges_forward, edges_backward, edges_args, "B6", "h We",
+    ("dmsg = dout[_DST]", "dmsg = dout[_SRC]"), also=("F5", "B1"))
+add("edges: repeated targets", edges_forward, edges_backward, edges_args, "E1", "h",
+    ("np.add.at(dh, _SRC, ddiff)", "dh[_SRC] += ddiff"))
+add("edges: both ends positive", edges_forward, edges_backward, edges_args, "A1", "h",
+    ("np.subtract.at", "np.add.at"))
+add("edges: the node's own path overwritten", edges_forward, edges_backward, edges_args, "E1", "h",
+    ("    np.add.at(dh, _SRC, ddiff)", "    dh = np.zeros_like(h)\n    np.add.at(dh, _SRC, ddiff)"), also=("C8",), **HIDDEN)
+
+
+# ---------------------------------------------------------------- warping an image bilinearly along a flow
+
+
+def warp_forward(img, flow):
+    h, w = img.shape
+    out = np.zeros((h - 2, w - 2))
+    for r in range(1, h - 1):
+        for c in range(1, w - 1):
+            y = r + 0.9 * np.tanh(flow[0, r - 1, c - 1])
+            x = c + 0.9 * np.tanh(flow[1, r - 1, c - 1])
+            y0, x0 = int(np.floor(y)), int(np.floor(x))
+            fy, fx = y - y0, x - x0
+            top = (1 - fx) * img[y0, x0] + fx * img[y0, x0 + 1]
+            bot = (1 - fx) * img[y0 + 1, x0] + fx * img[y0 + 1, x0 + 1]
+            out[r - 1, c - 1] = (1 - fy) * top + fy * bot
+    return out, (img, flow)
+
+
+def warp_backward(dout, cache):
+    img, flow = cache
+    h, w = img.shape
+    dimg = np.zeros_like(img)
+    dflow = np.zeros_like(flow)
+    for r in range(1, h - 1):
+        for c in range(1, w - 1):
+            sy, sx = np.tanh(flow[:, r - 1, c - 1])
+            y, x = r + 0.9 * sy, c + 0.9 * sx
+            y0, x0 = int(np.floor(y)), int(np.floor(x))
+            fy, fx = y - y0, x - x0
+            g = dout[r - 1, c - 1]
+            dimg[y0, x0] += g * (1 - fy) * (1 - fx)
+            dimg[y0, x0 + 1] += g * (1 - fy) * fx
+            dimg[y0 + 1, x0] += g * fy * (1 - fx)
+            dimg[y0 + 1, x0 + 1] += g * fy * fx
+            top = (1 - fx) * img[y0, x0] + fx * img[y0, x0 + 1]
+            bot = (1 - fx) * img[y0 + 1, x0] + fx * img[y0 + 1, x0 + 1]
+            left = (1 - fy) * img[y0, x0] + fy * img[y0 + 1, x0]
+            right = (1 - fy) * img[y0, x0 + 1] + fy * img[y0 + 1, x0 + 1]
+            dflow[0, r - 1, c - 1] = g * (bot - top) * 0.9 * (1 - sy**2)
+            dflow[1, r - 1, c - 1] = g * (right - left) * 0.9 * (1 - sx**2)
+    return dimg, dflow
+
+
+warp_args = normal((4, 6), (2, 2, 4))
+add("warp: last writer wins", warp_forward, warp_backward, warp_args, "E1", "img",
+    ("dimg[y0 + 1, x0] += g", "dimg[y0 + 1, x0] = g"))
+add("warp: flow's components exchanged", warp_forward, warp_backward, warp_args, "F4", "flow",
+    ("g * (bot - top) * 0.9 * (1 - sy**2)", "g * (right - left) * 0.9 * (1 - sy**2)"), also=("B6", "B5"))
+add("warp: weights of two corners exchanged", warp_forward, warp_backward, warp_args, "F4", "img",
+    ("g * (1 - fy) * fx", "g * fy * (1 - fx)"), also=("B6", "B1", "A5"), **HIDDEN)
+add("warp: squashing of the flow forgotten", warp_forward, warp_backward, warp_args, "C1", "flow",
+    ("(right - left) * 0.9 * (1 - sx**2)", "(right - left) * 0.9"))
+
+
+# ---------------------------------------------------------------- rotating points by a quaternion that is normalised
+
+
+def quat_matrix(q):
+    w, x, y, z = q
+    return np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ])
+
+
+def quat_forward(q, t, pts):
+    n = np.sqrt(q @ q)
+    u = q / n
+    R = quat_matrix(u)
+    return pts @ R.T + t, (u, n, R, pts)
+
+
+def quat_backward(dout, cache):
+    u, n, R, pts = cache
+    w, x, y, z = u
+    G = dout.T @ pts
+    dw = 2 * (x * (G[2, 1] - G[1, 2]) + y * (G[0, 2] - G[2, 0]) + z * (G[1, 0] - G[0, 1]))
+    dx = 2 * (-2 * x * (G[1, 1] + G[2, 2]) + y * (G[0, 1] + G[1, 0]) + z * (G[0, 2] + G[2, 0]) + w * (G[2, 1] - G[1, 2]))
+    dy = 2 * (-2 * y * (G[0, 0] + G[2, 2]) + x * (G[0, 1] + G[1, 0]) + z * (G[1, 2] + G[2, 1]) + w * (G[0, 2] - G[2, 0]))
+    dz = 2 * (-2 * z * (G[0, 0] + G[1, 1]) + x * (G[0, 2] + G[2, 0]) + y * (G[1, 2] + G[2, 1]) + w * (G[1, 0] - G[0, 1]))
+    du = np.array([dw, dx, dy, dz])
+    dq = (du - u * (u @ du)) / n
+    return dq, dout.sum(axis=0), dout @ R
+
+
+quat_args = normal(4, 3, (6, 3))
+add("quaternion: norm taken for a constant", quat_forward, quat_backward, quat_args, "C8", "q",
+    ("dq = (du - u * (u @ du)) / n", "dq = du / n"), also=("C7",))
+add("quaternion: rotated forwards again", quat_forward, quat_backward, quat_args, "B1", "pts",
+    ("dout @ R", "dout @ R.T"))
+add("quaternion: points and gradient exchanged", quat_forward, quat_backward, quat_args, "B1", "q",
+    ("G = dout.T @ pts", "G = pts.T @ dout"), also=("B6",), **HIDDEN)
+add("quaternion: one sign in dx", quat_forward, quat_backward, quat_args, "A1", "q",
+    ("+ w * (G[2, 1] - G[1, 2]))", "+ w * (G[1, 2] - G[2, 1]))"), also=("B1",))
+
+
+# ---------------------------------------------------------------- Chamfer distance of point clouds
+
+
+def chamfer_forward(A, B):
+    d = ((A[:, None, :] - B[None, :, :]) ** 2).sum(-1)
+    nab, nba = d.argmin(1), d.argmin(0)
+    loss = d.min(1).mean() + d.min(0).mean()
+    return loss, (A, B, nab, nba)
+
+
+def chamfer_backward(s, ctx):
+    A, B, nab, nba = ctx
+    gA = np.zeros_like(A)
+    gB = np.zeros_like(B)
+    r1 = 2 * s * (A - B[nab]) / len(A)
+    gA += r1
+    np.add.at(gB, nab, -r1)
+    r2 = 2 * s * (B - A[nba]) / len(B)
+    gB += r2
+    np.add.at(gA, nba, -r2)
+    return gA, gB
+
+
+chamfer_args = normal((6, 3), (9, 3))
+add("chamfer: a point that is nearest to several", chamfer_forward, chamfer_backward, chamfer_args, "E1", "A",
+    ("np.add.at(gA, nba, -r2)", "gA[nba] -= r2"))
+add("chamfer: second cloud's own path", chamfer_forward, chamfer_backward, chamfer_args, "C8", "B",
+    ("    np.add.at(gB, nab, -r1)\n", ""), also=("E1",), **HIDDEN)
+add("chamfer: size of the other cloud", chamfer_forward, chamfer_backward, chamfer_args, "A2", "A B",
+    ("(A - B[nab]) / len(A)", "(A - B[nab]) / len(B)"), also=("A4", "B6"))
+add("chamfer: derivative of the square", chamfer_forward, chamfer_backward, chamfer_args, "A4", "A B",
+    ("2 * s * (B - A[nba])", "s * (B - A[nba])"), also=("C3",))
+
+
+# ---------------------------------------------------------------- bending energy of a clamped beam (engineer)
+
+
+def beam_forward(w, EI, load):
+    h = 0.5
+    full = np.concatenate([[0.0, 0.0], w])
+    kappa = (full[2:] - 2 * full[1:-1] + full[:-2]) / h**2
+    U = 0.5 * h * np.sum(EI * kappa**2) - h * np.dot(load, w)
+    return U, (w, EI, load, kappa, h)
+
+
+def beam_backward(dU, cache):
+    w, EI, load, kappa, h = cache
+    M = dU * h * EI * kappa
+    dfull = np.zeros(len(w) + 2)
+    dfull[2:] += M / h**2
+    dfull[1:-1] -= 2 * M / h**2
+    dfull[:-2] += M / h**2
+    dw = dfull[2:]
+    dw = dw - dU * h * load
+    dEI = 0.5 * dU * h * kappa**2
+    return dw, dEI, -dU * h * w
+
+
+def beam_args(rng):
+    return rng.standard_normal(6), 1 + rng.random(6), rng.standard_normal(6)
+
+
+add("beam: 2 of the stencil", beam_forward, beam_backward, beam_args, "A4", "w",
+    ("-= 2 * M", "-= M"), also=("A5",))
+add("beam: clamped end cut on the wrong side", beam_forward, beam_backward, beam_args, "F3", "w",
+    ("dw = dfull[2:]", "dw = dfull[:-2]"), also=("G3",), **HIDDEN)
+add("beam: work of the load forgotten", beam_forward, beam_backward, beam_args, "C8", "w",
+    ("    dw = dw - dU * h * load\n", ""))
+add("beam: curvature not squared", beam_forward, beam_backward, beam_args, "C3", "EI",
+    ("h * kappa**2", "h * kappa"), also=("B6",))
+
+
+# ---------------------------------------------------------------- a growth model simulated (economist)
+
+
+def solow_forward(s, delta, k0):
+    A, al = 1.5, 0.35
+    k, ks, W = k0[0], [], 0.0
+    for t in range(len(s)):
+        ks.append(k)
+        y = A * k**al
+        W += 0.95**t * math.log((1 - s[t]) * y)
+        k = (1 - delta[0]) * k + s[t] * y
+    return W, (s, delta, ks, A, al)
+
+
+def solow_backward(dW, cache):
+    s, delta, ks, A, al = cache
+    ds, ddelta = np.zeros_like(s), np.zeros_like(delta)
+    mu = 0.0
+    for t in reversed(range(len(s))):
+        k = ks[t]
+        y = A * k**al
+        u = dW * 0.95**t
+        ds[t] = mu * y - u / (1 - s[t])
+        ddelta[0] -= mu * k
+        dy = u / y + mu * s[t]
+        mu = mu * (1 - delta[0]) + dy * al * A * k ** (al - 1)
+    return ds, ddelta, np.array([mu])
+
+
+def solow_args(rng):
+    return 0.2 + 0.3 * rng.random(5), 0.1 + 0.1 * rng.random(1), 2 + rng.random(1)
+
+
+add("solow: consumption's own s", solow_forward, solow_backward, solow_args, "C8", "s",
+    ("mu * y - u / (1 - s[t])", "mu * y"))
+add("solow: capital that stays does not flow back", solow_forward, solow_backward, solow_args, "G1", "s delta k0",
+    ("mu = mu * (1 - delta[0]) + dy", "mu = dy"), also=("C8",))
+add("solow: last period's capital only", solow_forward, solow_backward, solow_args, "E1", "delta",
+    ("ddelta[0] -= mu * k", "ddelta[0] = -mu * k"), also=("G2",), **HIDDEN)
+add("solow: marginal product", solow_forward, solow_backward, solow_args, "C3", "s delta k0",
+    ("k ** (al - 1)", "k**al"))
+
+
+# ---------------------------------------------------------------- multinomial logit demand (econometrician, mean utilities)
+
+
+def logit_demand_forward(price, X, beta, alpha):
+    util = X @ beta - alpha[0] * price
+    eu = np.exp(util)
+    share = eu / (1 + eu.sum(axis=1, keepdims=True))
+    return share, (price, X, beta, alpha, share)
+
+
+def logit_demand_backward(g, cache):
+    price, X, beta, alpha, share = cache
+    inner = (g * share).sum(axis=1, keepdims=True)
+    du = share * (g - inner)
+    dprice = -alpha[0] * du
+    dX = du[:, :, None] * beta
+    dbeta = np.einsum("mj,mjk->k", du, X)
+    dalpha = np.array([-(du * price).sum()])
+    return dprice, dX, dbeta, dalpha
+
+
+logit_demand_args = normal((3, 4), (3, 4, 2), 2, 1)
+add("logit demand: own price only", logit_demand_forward, logit_demand_backward, logit_demand_args, "C6",
+    "price X beta alpha", ("share * (g - inner)", "share * (1 - share) * g"), also=("C8",))
+add("logit demand: over the markets", logit_demand_forward, logit_demand_backward, logit_demand_args, "B4",
+    "price X beta alpha", ("(g * share).sum(axis=1, keepdims=True)", "(g * share).sum(axis=0, keepdims=True)"), **HIDDEN)
+add("logit demand: price lowers utility", logit_demand_forward, logit_demand_backward, logit_demand_args, "A1", "price",
+    ("dprice = -alpha[0] * du", "dprice = alpha[0] * du"))
+add("logit demand: mean over the markets", logit_demand_forward, logit_demand_backward, logit_demand_args, "A2", "alpha",
+    ("-(du * price).sum()", "-(du * price).sum(axis=1).mean()"))
+
+
+# ---------------------------------------------------------------- a biquad audio filter (C programmer)
+
+
+def biquad_forward(x, b, a):
+    N = len(x)
+    y = np.zeros(N)
+    for n in range(N):
+        acc = b[0] * x[n]
+        if n >= 1:
+            acc += b[1] * x[n - 1] - a[0] * y[n - 1]
+        if n >= 2:
+            acc += b[2] * x[n - 2] - a[1] * y[n - 2]
+        y[n] = acc
+    return y, (x, b, a, y)
+
+
+def biquad_backward(dy, cache):
+    x, b, a, y = cache
+    N = len(x)
+    dx, db, da = np.zeros(N), np.zeros(3), np.zeros(2)
+    g = dy.copy()
+    for n in range(N - 1, -1, -1):
+        db[0] += g[n] * x[n]
+        dx[n] += b[0] * g[n]
+        if n >= 1:
+            db[1] += g[n] * x[n - 1]
+            da[0] -= g[n] * y[n - 1]
+            dx[n - 1] += b[1] * g[n]
+            g[n - 1] -= a[0] * g[n]
+        if n >= 2:
+            db[2] += g[n] * x[n - 2]
+            da[1] -= g[n] * y[n - 2]
+            dx[n - 2] += b[2] * g[n]
+            g[n - 2] -= a[1] * g[n]
+    return dx, db, da
+
+
+def biquad_args(rng):
+    return rng.standard_normal(9), rng.standard_normal(3), np.array([-0.6, 0.4]) + 0.1 * rng.random(2)
+
+
+add("biquad: feedback does not flow back", biquad_forward, biquad_backward, biquad_args, "G1", "x b a",
+    ("            g[n - 1] -= a[0] * g[n]\n", ""), also=("C8",))
+add("biquad: sign of the feedback", biquad_forward, biquad_backward, biquad_args, "A1", "x b a",
+    ("g[n - 2] -= a[1] * g[n]", "g[n - 2] += a[1] * g[n]"), **HIDDEN)
+add("biquad: output of this sample", biquad_forward, biquad_backward, biquad_args, "G3", "a",
+    ("da[0] -= g[n] * y[n - 1]", "da[0] -= g[n] * y[n]"))
+add("biquad: stops before the second sample", biquad_forward, biquad_backward, biquad_args, "G2", "x b",
+    ("range(N - 1, -1, -1)", "range(N - 1, 0, -1)"))
+
+
+# ---------------------------------------------------------------- volume rendering along a ray
+
+
+def ray_forward(sigma, rgb):
+    dt = 0.3
+    a = 1 - np.exp(-np.logaddexp(0, sigma) * dt)
+    T = np.concatenate([[1.0], np.cumprod(1 - a)[:-1]])
+    w = T * a
+    return w @ rgb, (sigma, rgb, a, T, w, dt)
+
+
+def ray_backward(dC, cache):
+    sigma, rgb, a, T, w, dt = cache
+    drgb = np.outer(w, dC)
+    dw = rgb @ dC
+    da = dw * T
+    behind = 0.0
+    for i in range(len(a) - 1, -1, -1):
+        da[i] -= behind / (1 - a[i])
+        behind += dw[i] * w[i]
+    dens = da * dt * (1 - a)
+    dsigma = dens / (1 + np.exp(-sigma))
+    return dsigma, drgb
+
+
+ray_args = normal(6, (6, 3))
+add("ray: what lies behind is not darkened", ray_forward, ray_backward, ray_args, "C8", "sigma",
+    ("        da[i] -= behind / (1 - a[i])\n", ""), also=("G1",))
+add("ray: sample darkens itself", ray_forward, ray_backward, ray_args, "G3", "sigma",
+    ("        da[i] -= behind / (1 - a[i])\n        behind += dw[i] * w[i]\n",
+     "        behind += dw[i] * w[i]\n        da[i] -= behind / (1 - a[i])\n"), also=("G2", "E2"))
+add("ray: softplus' forgotten", ray_forward, ray_backward, ray_args, "C1", "sigma",
+    ("dsigma = dens / (1 + np.exp(-sigma))", "dsigma = dens"), **HIDDEN)
+add("ray: step length forgotten", ray_forward, ray_backward, ray_args, "A4", "sigma",
+    ("da * dt * (1 - a)", "da * (1 - a)"), also=("A5", "C3"))
+
+
+# ---------------------------------------------------------------- deep equilibrium: gradient by the implicit function theorem
+
+
+def deq_forward(W, U, x):
+    z = np.zeros(len(W))
+    for _ in range(200):
+        z = np.tanh(0.3 * W @ z + U @ x)
+    return z, (W, U, x, z)
+
+
+def deq_backward(zbar, cache):
+    W, U, x, z = cache
+    D = np.diag(1 - z**2)
+    J = D @ (0.3 * W)
+    v = np.linalg.solve((np.eye(len(z)) - J).T, zbar)
+    p = D @ v
+    return 0.3 * np.outer(p, z), np.outer(p, x), U.T @ p
+
+
+def deq_args(rng):
+    return 0.6 * rng.standard_normal((4, 4)), rng.standard_normal((4, 3)), rng.standard_normal(3)
+
+
+add("implicit: system not transposed", deq_forward, deq_backward, deq_args, "B1", "W U x",
+    ("(np.eye(len(z)) - J).T, zbar", "np.eye(len(z)) - J, zbar"))
+add("implicit: one iteration only", deq_forward, deq_backward, deq_args, "G1", "W U x",
+    ("v = np.linalg.solve((np.eye(len(z)) - J).T, zbar)", "v = zbar"), also=("C8", "G2"), **HIDDEN)
+add("implicit: tanh' after the solve forgotten", deq_forward, deq_backward, deq_args, "C1", "W U x",
+    ("p = D @ v", "p = v"))
+CASES = tuple(_CASES)
