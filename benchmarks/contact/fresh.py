@@ -87,8 +87,8 @@ add("vae: KL of the mean forgotten", vae_forward, vae_backward, vae_args, "C8", 
     ('    dmu += g * c["mu"]\n', ""), also=("D1",), **HIDDEN)
 add("vae: sign of the KL", vae_forward, vae_backward, vae_args, "A1", "logvar",
     ('0.5 * (np.exp(c["logvar"]) - 1)', '0.5 * (1 - np.exp(c["logvar"]))'))
-add("vae: noise forgotten in the std", vae_forward, vae_backward, vae_args, "C8", "logvar",
-    ('dz * _EPS * 0.5', 'dz * 0.5'), also=("A5", "B6", "C3"))
+add("vae: noise forgotten in the std", vae_forward, vae_backward, vae_args, "A5", "logvar",
+    ('dz * _EPS * 0.5', 'dz * 0.5'), also=("B6", "C3", "C8", "E5"))
 
 
 # ---------------------------------------------------------------- SimCLR-like contrastive loss
@@ -199,7 +199,7 @@ add("focal: class of the negatives", focal_forward, focal_backward, focal_args, 
     ("dp = dpt * sign", "dp = dpt"), also=("C8", "C3"), **HIDDEN)
 add("focal: exponent not lowered", focal_forward, focal_backward, focal_args, "C3", "logit",
     ("(gamma - 1)", "gamma"))
-add("focal: sigmoid' at the logit's class", focal_forward, focal_backward, focal_args, "C1", "logit",
+add("focal: sigmoid' forgotten", focal_forward, focal_backward, focal_args, "C1", "logit",
     ("return dp * p * (1 - p)", "return dp"))
 
 
@@ -302,7 +302,7 @@ def sdtw_backward(dout, cache):
 
 sdtw_args = normal((4, 2), (5, 2))
 add("soft-dtw: diagonal step forgotten", sdtw_forward, sdtw_backward, sdtw_args, "C8", "x y",
-    (" + c * E[i + 1, j + 1]", " + c * E[i + 1, j]"), also=("G3", "B6"))
+    (" + c * E[i + 1, j + 1]", ""))
 add("soft-dtw: padding of E is read", sdtw_forward, sdtw_backward, sdtw_args, "G3", "x y",
     ("g = 2 * dout * E[i + 1, j + 1]", "g = 2 * dout * E[i, j]"), also=("F3", "B6"), **HIDDEN)
 add("soft-dtw: dy assigned", sdtw_forward, sdtw_backward, sdtw_args, "E1", "y",
@@ -656,8 +656,8 @@ add_layer("gcn: neighbours forgotten in dW1", GCN, gcn_args, "B6", "params['W1']
     ("self.AH1.T @ G", "self.H1.T @ G"), also=("C4", "F5"), **HIDDEN)
 add_layer("gcn: relu of the second layer's input", GCN, gcn_args, "C2", "H params['W0']",
     ("(self.Z0 > 0)", "(self.AH1 > 0)"), also=("C4", "C1"))
-add_layer("gcn: last aggregation forgotten", GCN, gcn_args, "C8", "H",
-    ("return _A_HAT.T @ dZ0 @ self.W0.T", "return dZ0 @ self.W0.T"), also=("F5", "B6"))
+add_layer("gcn: last aggregation forgotten", GCN, gcn_args, "F5", "H",
+    ("return _A_HAT.T @ dZ0 @ self.W0.T", "return dZ0 @ self.W0.T"), also=("C8", "B6"))
 
 
 # ---------------------------------------------------------------- edge messages, scatter and gather
@@ -690,7 +690,7 @@ def edges_backward(dout, saved):
 edges_args = normal((5, 3), (3, 4), (3, 4))
 add("edges: gathered at the source", edges_forward, edges_backward, edges_args, "B6", "h We",
     ("dmsg = dout[_DST]", "dmsg = dout[_SRC]"), also=("F5", "B1"))
-add("edges: repeated targets", edges_forward, edges_backward, edges_args, "E1", "h",
+add("edges: repeated sources", edges_forward, edges_backward, edges_args, "E1", "h",
     ("np.add.at(dh, _SRC, ddiff)", "dh[_SRC] += ddiff"))
 add("edges: both ends positive", edges_forward, edges_backward, edges_args, "A1", "h",
     ("np.subtract.at", "np.add.at"))
@@ -821,7 +821,7 @@ def chamfer_backward(s, ctx):
 chamfer_args = normal((6, 3), (9, 3))
 add("chamfer: a point that is nearest to several", chamfer_forward, chamfer_backward, chamfer_args, "E1", "A",
     ("np.add.at(gA, nba, -r2)", "gA[nba] -= r2"))
-add("chamfer: second cloud's own path", chamfer_forward, chamfer_backward, chamfer_args, "C8", "B",
+add("chamfer: path of the points that were found nearest", chamfer_forward, chamfer_backward, chamfer_args, "C8", "B",
     ("    np.add.at(gB, nab, -r1)\n", ""), also=("E1",), **HIDDEN)
 add("chamfer: size of the other cloud", chamfer_forward, chamfer_backward, chamfer_args, "A2", "A B",
     ("(A - B[nab]) / len(A)", "(A - B[nab]) / len(B)"), also=("A4", "B6"))
@@ -1059,4 +1059,446 @@ add("implicit: one iteration only", deq_forward, deq_backward, deq_args, "G1", "
     ("v = np.linalg.solve((np.eye(len(z)) - J).T, zbar)", "v = zbar"), also=("C8", "G2"), **HIDDEN)
 add("implicit: tanh' after the solve forgotten", deq_forward, deq_backward, deq_args, "C1", "W U x",
     ("p = D @ v", "p = v"))
+
+
+# ---------------------------------------------------------------- a residual block: layer norm, dropout, in place (self-study)
+
+_MASK = (np.random.default_rng(11).random((5, 6)) < 0.6) / 0.6
+
+
+def ln_stats(x, eps=1e-5):
+    mu = x.mean(-1, keepdims=True)
+    inv = 1.0 / np.sqrt(x.var(-1, keepdims=True) + eps)
+    return (x - mu) * inv, inv
+
+
+def block_forward(x, gamma, beta, W1, W2):
+    xhat, inv = ln_stats(x)
+    a = xhat * gamma + beta
+    h = a @ W1
+    r = np.where(h > 0, h, 0.1 * h)
+    d = r * _MASK
+    return x + d @ W2, (xhat, inv, gamma, a, h, d, W1, W2)
+
+
+def ln_backward(dxhat, xhat, inv):
+    m1 = dxhat.mean(axis=-1, keepdims=True)
+    m2 = (dxhat * xhat).mean(axis=-1, keepdims=True)
+    return inv * (dxhat - m1 - xhat * m2)
+
+
+def block_backward(dout, cache):
+    xhat, inv, gamma, a, h, d, W1, W2 = cache
+    dW2 = d.T @ dout
+    dr = dout @ W2.T
+    dr = dr * _MASK
+    dh = dr * np.where(h > 0, 1.0, 0.1)
+    dW1 = a.T @ dh
+    da = dh @ W1.T
+    dgamma = (da * xhat).sum(axis=0)
+    dbeta = da.sum(axis=0)
+    dx = ln_backward(da * gamma, xhat, inv)
+    dx = dx + dout
+    return dx, dgamma, dbeta, dW1, dW2
+
+
+block_args = normal((5, 4), 4, 4, (4, 6), (6, 4))
+BLOCK = (block_forward, block_backward, block_args)
+BH = {"helpers": (ln_backward,)}
+add("residual block: dropout is not applied back", *BLOCK, "E5", "x gamma beta W1",
+    ("    dr = dr * _MASK\n", ""), **BH)
+add("residual block: scale of the dropout", *BLOCK, "E5", "x gamma beta W1",
+    ("dr = dr * _MASK", "dr = dr * (_MASK > 0)"), also=("A4",), **BH, **HIDDEN)
+add("residual block: shortcut forgotten", *BLOCK, "C8", "x",
+    ("    dx = dx + dout\n", ""), also=("E1",), **BH)
+add("residual block: variance taken for a constant", *BLOCK, "C7", "x",
+    ("dxhat - m1 - xhat * m2", "dxhat - m1"), also=("C8",), **BH)
+add("residual block: mean over the batch in the norm", *BLOCK, "B4", "x",
+    ("m1 = dxhat.mean(axis=-1, keepdims=True)", "m1 = dxhat.mean(axis=0, keepdims=True)"), **BH, **HIDDEN)
+add("residual block: gamma forgotten", *BLOCK, "A5", "x",
+    ("ln_backward(da * gamma, xhat, inv)", "ln_backward(da, xhat, inv)"), also=("B6", "C8"), **BH)
+
+
+# ---------------------------------------------------------------- batch norm, a class with the chain spelled out
+
+
+class BatchNorm:
+    def __init__(self, rng, eps=1e-5):
+        self.params = {"gamma": 1 + rng.standard_normal(4), "beta": rng.standard_normal(4)}
+        self.grads = {"gamma": None, "beta": None}
+        self.eps = eps
+
+    def forward(self, x):
+        self.m = x.shape[0]
+        self.xmu = x - np.mean(x, axis=0)
+        self.var = np.mean(self.xmu**2, axis=0)
+        self.ivar = 1.0 / np.sqrt(self.var + self.eps)
+        self.xhat = self.xmu * self.ivar
+        return self.params["gamma"] * self.xhat + self.params["beta"]
+
+    def backward(self, dout):
+        self.grads["beta"] = dout.sum(axis=0)
+        self.grads["gamma"] = (dout * self.xhat).sum(axis=0)
+        dxhat = dout * self.params["gamma"]
+        divar = (dxhat * self.xmu).sum(axis=0)
+        dvar = -0.5 * divar * self.ivar**3
+        dxmu = dxhat * self.ivar
+        dxmu += 2.0 / self.m * self.xmu * dvar
+        dmu = -dxmu.sum(axis=0)
+        return dxmu + dmu / self.m
+
+
+def bn_args(rng):
+    return rng.standard_normal((6, 4)), {"gamma": 1 + rng.standard_normal(4), "beta": rng.standard_normal(4)}
+
+
+add_layer("batchnorm class: path of the mean forgotten", BatchNorm, bn_args, "C7", "x",
+    ("return dxmu + dmu / self.m", "return dxmu"), also=("C8",))
+add_layer("batchnorm class: m of the mean", BatchNorm, bn_args, "A2", "x",
+    ("dmu / self.m", "dmu"))
+add_layer("batchnorm class: exponent of ivar", BatchNorm, bn_args, "C3", "x",
+    ("self.ivar**3", "self.ivar**2"), **HIDDEN)
+add_layer("batchnorm class: gamma not summed", BatchNorm, bn_args, "B4", "params['gamma']",
+    ("(dout * self.xhat).sum(axis=0)", "dout.sum(axis=0) * self.xhat.sum(axis=0)"), also=("B6", "B3"))
+add_layer("batchnorm class: input for the normalised", BatchNorm, bn_args, "B6", "params['gamma']",
+    ("(dout * self.xhat)", "(dout * self.xmu)"), also=("C4",), **HIDDEN)
+
+
+# ---------------------------------------------------------------- group norm over images
+
+
+def gn_forward(x, g, b, groups=2):
+    n, c, h, w = x.shape
+    xr = x.reshape(n, groups, -1)
+    mean = xr.mean(axis=2, keepdims=True)
+    std = np.sqrt(xr.var(axis=2, keepdims=True) + 1e-5)
+    xn = ((xr - mean) / std).reshape(n, c, h, w)
+    return xn * g[None, :, None, None] + b[None, :, None, None], (xn, std, g, groups)
+
+
+def gn_backward(dy, cache):
+    xn, std, g, groups = cache
+    n, c, h, w = dy.shape
+    db = dy.sum(axis=(0, 2, 3))
+    dg = np.sum(dy * xn, axis=(0, 2, 3))
+    dxn = (dy * g[None, :, None, None]).reshape(n, groups, -1)
+    xr = xn.reshape(n, groups, -1)
+    m = xr.shape[2]
+    dx = m * dxn - dxn.sum(axis=2, keepdims=True) - xr * (dxn * xr).sum(axis=2, keepdims=True)
+    return (dx / (m * std)).reshape(n, c, h, w), dg, db
+
+
+gn_args = normal((2, 4, 2, 3), 4, 4)
+add("groupnorm: elements of a channel for those of a group", gn_forward, gn_backward, gn_args, "A4", "x",
+    ("m = xr.shape[2]", "m = h * w"), also=("A2", "A5"))
+add("groupnorm: std forgotten", gn_forward, gn_backward, gn_args, "C8", "x",
+    ("dx / (m * std)", "dx / m"), also=("A5", "C1", "C7"), **HIDDEN)
+add("groupnorm: sum over the groups", gn_forward, gn_backward, gn_args, "B4", "x",
+    ("dxn.sum(axis=2, keepdims=True) - xr", "dxn.sum(axis=1, keepdims=True) - xr"))
+
+
+# ---------------------------------------------------------------- RMS norm and a gated feed-forward (LLM notebook)
+
+
+def silu(v):
+    return v / (1 + np.exp(-v))
+
+
+def dsilu(v):
+    s = 1 / (1 + np.exp(-v))
+    return s + v * s * (1 - s)
+
+
+def swiglu_forward(x, scale, w):
+    r = np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + 1e-6)
+    n = x / r * scale
+    up = n @ w["up"]
+    gate = n @ w["gate"]
+    act = silu(gate) * up
+    return act @ w["down"], (x, scale, w, r, n, up, gate, act)
+
+
+def swiglu_backward(dy, cache):
+    x, scale, w, r, n, up, gate, act = cache
+    dw = {"down": act.T @ dy}
+    dact = dy @ w["down"].T
+    dup = dact * silu(gate)
+    dgate = dact * up * dsilu(gate)
+    dw["up"] = n.T @ dup
+    dw["gate"] = n.T @ dgate
+    dn = dup @ w["up"].T
+    dn += dgate @ w["gate"].T
+    dscale = np.sum(dn * x / r, axis=0)
+    dhat = dn * scale
+    dx = dhat / r - x * np.mean(dhat * x, axis=-1, keepdims=True) / r**3
+    return dx, dscale, dw
+
+
+def swiglu_args(rng):
+    r = rng.standard_normal
+    return r((4, 3)), r(3), {"up": r((3, 5)), "gate": r((3, 5)), "down": r((5, 2))}
+
+
+SW = (swiglu_forward, swiglu_backward, swiglu_args)
+add("swiglu: second path into the norm overwrites", *SW, "E1", "x scale",
+    ('dn += dgate @ w["gate"].T', 'dn = dgate @ w["gate"].T'), also=("C8",))
+add("swiglu: product of silu' forgotten", *SW, "C3", "x scale w['gate']",
+    ("    return s + v * s * (1 - s)\n", "    return s\n"), also=("C8",), helpers=(dsilu,))
+add("swiglu: silu' of the other branch", *SW, "C2", "x scale w['gate']",
+    ("up * dsilu(gate)", "up * dsilu(up)"), also=("C4", "B6"), **HIDDEN)
+add("swiglu: rms taken for a constant", *SW, "C7", "x",
+    ("dhat / r - x * np.mean(dhat * x, axis=-1, keepdims=True) / r**3", "dhat / r"), also=("C8",))
+add("swiglu: gates exchanged", *SW, "B5", "w['up'] w['gate']",
+    ('dw["up"] = n.T @ dup\n    dw["gate"] = n.T @ dgate', 'dw["up"] = n.T @ dgate\n    dw["gate"] = n.T @ dup'),
+    also=("B6",))
+
+
+# ---------------------------------------------------------------- causal attention with several heads
+
+
+def _heads(t, H):
+    n, d = t.shape
+    return t.reshape(n, H, d // H).transpose(1, 0, 2)
+
+
+def _merge(t):
+    return t.transpose(1, 0, 2).reshape(t.shape[1], -1)
+
+
+def mha_forward(x, Wq, Wk, Wv, Wo):
+    H = 2
+    q, k, v = _heads(x @ Wq, H), _heads(x @ Wk, H), _heads(x @ Wv, H)
+    s = q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1])
+    s = np.where(np.tril(np.ones(s.shape[1:], bool)), s, -1e9)
+    p = np.exp(s - s.max(-1, keepdims=True))
+    p = p / p.sum(-1, keepdims=True)
+    ctx = _merge(p @ v)
+    return ctx @ Wo, (x, Wq, Wk, Wv, Wo, q, k, v, p, ctx, H)
+
+
+def mha_backward(dout, cache):
+    x, Wq, Wk, Wv, Wo, q, k, v, p, ctx, H = cache
+    dWo = ctx.T @ dout
+    dctx = _heads(dout @ Wo.T, H)
+    dv = p.transpose(0, 2, 1) @ dctx
+    dp = dctx @ v.transpose(0, 2, 1)
+    ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
+    ds = ds / np.sqrt(q.shape[-1])
+    dq = _merge(ds @ k)
+    dk = _merge(ds.transpose(0, 2, 1) @ q)
+    dv = _merge(dv)
+    dx = dq @ Wq.T
+    dx += dk @ Wk.T
+    dx += dv @ Wv.T
+    return dx, x.T @ dq, x.T @ dk, x.T @ dv, dWo
+
+
+mha_args = normal((5, 6), (6, 8), (6, 8), (6, 8), (8, 6))
+MHA = (mha_forward, mha_backward, mha_args)
+add("causal attention: softmax diagonal", *MHA, "C6", "x Wq Wk",
+    ("ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))", "ds = p * (1 - p) * dp"))
+add("causal attention: softmax over the queries", *MHA, "B4", "x Wq Wk",
+    ("(dp * p).sum(axis=-1, keepdims=True)", "(dp * p).sum(axis=-2, keepdims=True)"), also=("C6",), **HIDDEN)
+add("causal attention: scale forgotten", *MHA, "A4", "x Wq Wk",
+    ("    ds = ds / np.sqrt(q.shape[-1])\n", ""))
+add("causal attention: values' path forgotten", *MHA, "C8", "x",
+    ("    dx += dv @ Wv.T\n", ""), also=("E1",))
+add("causal attention: probabilities not transposed", *MHA, "B1", "x Wv",
+    ("dv = p.transpose(0, 2, 1) @ dctx", "dv = p @ dctx"))
+add("causal attention: keys and queries exchanged", *MHA, "B5", "Wq Wk",
+    ("x.T @ dq, x.T @ dk", "x.T @ dk, x.T @ dq"), **HIDDEN)
+
+
+# ---------------------------------------------------------------- embeddings, masked mean, a linear head (NLP course)
+
+
+def bag_forward(E, W, b, tokens):
+    valid = (tokens != 0)[:, :, None]
+    length = valid.sum(axis=1)
+    e = E[tokens] * valid
+    mean = e.sum(axis=1) / length
+    return mean @ W + b, (E, W, tokens, valid, length, mean)
+
+
+def bag_backward(dlogits, cache):
+    E, W, tokens, valid, length, mean = cache
+    db = dlogits.sum(axis=0)
+    dW = mean.T @ dlogits
+    dmean = dlogits @ W.T
+    de = (dmean / length)[:, None, :] * valid
+    dE = np.zeros_like(E)
+    np.add.at(dE, tokens, de)
+    return dE, dW, db
+
+
+def bag_args(rng):
+    r = rng.standard_normal
+    return r((7, 3)), r((3, 2)), r(2), np.array([[1, 2, 2, 0], [3, 1, 0, 0], [5, 6, 4, 1]])
+
+
+BAG = (bag_forward, bag_backward, bag_args)
+add("bag of words: repeated words", *BAG, "E1", "E",
+    ("np.add.at(dE, tokens, de)", "dE[tokens] += de"))
+add("bag of words: padding is learned", *BAG, "E5", "E",
+    ("(dmean / length)[:, None, :] * valid", "(dmean / length)[:, None, :] * np.ones_like(valid)"), also=("C1", "F3"))
+add("bag of words: padded length", *BAG, "A4", "E",
+    ("dmean / length", "dmean / tokens.shape[1]"), also=("A2", "A5"), **HIDDEN)
+add("bag of words: mean over the batch once more", *BAG, "A3", "W",
+    ("mean.T @ dlogits", "mean.T @ dlogits / len(tokens)"), also=("A2",))
+
+
+# ---------------------------------------------------------------- char-rnn, loss and gradients in one function
+
+
+def rnn_loss(Wxh, Whh, Why, bh, h0):
+    inputs, targets = [0, 2, 1, 3], [2, 1, 3, 3]
+    xs, hs, ps = {}, {-1: h0}, {}
+    loss = 0
+    for t in range(len(inputs)):
+        xs[t] = np.zeros(4)
+        xs[t][inputs[t]] = 1
+        hs[t] = np.tanh(Wxh @ xs[t] + Whh @ hs[t - 1] + bh)
+        y = Why @ hs[t]
+        ps[t] = np.exp(y) / np.sum(np.exp(y))
+        loss += -np.log(ps[t][targets[t]])
+    dWxh, dWhh, dWhy = np.zeros_like(Wxh), np.zeros_like(Whh), np.zeros_like(Why)
+    dbh, dhnext = np.zeros_like(bh), np.zeros_like(h0)
+    for t in reversed(range(len(inputs))):
+        dy = np.copy(ps[t])
+        dy[targets[t]] -= 1
+        dWhy += np.outer(dy, hs[t])
+        dh = Why.T @ dy + dhnext
+        dhraw = (1 - hs[t] * hs[t]) * dh
+        dbh += dhraw
+        dWxh += np.outer(dhraw, xs[t])
+        dWhh += np.outer(dhraw, hs[t - 1])
+        dhnext = Whh.T @ dhraw
+    return loss, dWxh, dWhh, dWhy, dbh, dhnext
+
+
+rnn_args = normal((5, 4), (5, 5), (4, 5), 5, 5)
+add_cost("char-rnn: Whh not transposed", rnn_loss, rnn_args, "B1", "Wxh Whh bh h0",
+    ("dhnext = Whh.T @ dhraw", "dhnext = Whh @ dhraw"))
+add_cost("char-rnn: dh of the future forgotten", rnn_loss, rnn_args, "G1", "Wxh Whh bh h0",
+    ("Why.T @ dy + dhnext", "Why.T @ dy"), also=("C8",), **HIDDEN)
+add_cost("char-rnn: present state for Whh", rnn_loss, rnn_args, "G3", "Whh",
+    ("np.outer(dhraw, hs[t - 1])", "np.outer(dhraw, hs[t])"))
+add_cost("char-rnn: bias of the last step only", rnn_loss, rnn_args, "E1", "bh",
+    ("dbh += dhraw", "dbh = dhraw"), also=("G2",))
+add_cost("char-rnn: clipped", rnn_loss, rnn_args, "G4", "Why",
+    ("    return loss, dWxh, dWhh", "    np.clip(dWhy, -0.2, 0.2, out=dWhy)\n    return loss, dWxh, dWhh"), **HIDDEN)
+add_cost("char-rnn: first step left out", rnn_loss, rnn_args, "G2", "Wxh Whh Why bh h0",
+    ("    for t in reversed(range(len(inputs))):", "    for t in reversed(range(1, len(inputs))):"))
+
+
+# ---------------------------------------------------------------- LSTM, gates in one matrix (repository)
+
+
+def sig(v):
+    return 1 / (1 + np.exp(-v))
+
+
+def lstm_forward(x, W, U, b):
+    T, n = x.shape[0], U.shape[0]
+    h, c = np.zeros(n), np.zeros(n)
+    steps, out = [], []
+    for t in range(T):
+        z = x[t] @ W + h @ U + b
+        i, f, o, g = sig(z[:n]), sig(z[n : 2 * n]), sig(z[2 * n : 3 * n]), np.tanh(z[3 * n :])
+        c_new = f * c + i * g
+        h_new = o * np.tanh(c_new)
+        steps.append((h, c, i, f, o, g, c_new))
+        h, c = h_new, c_new
+        out.append(h)
+    return np.array(out), (x, W, U, steps)
+
+
+def lstm_backward(dhs, cache):
+    x, W, U, steps = cache
+    dx, dW, dU = np.zeros_like(x), np.zeros_like(W), np.zeros_like(U)
+    db = np.zeros(W.shape[1])
+    dh_next = np.zeros(U.shape[0])
+    dc_next = np.zeros(U.shape[0])
+    for t in range(len(steps) - 1, -1, -1):
+        h_prev, c_prev, i, f, o, g, c = steps[t]
+        dh = dhs[t] + dh_next
+        tc = np.tanh(c)
+        dc = dc_next + dh * o * (1 - tc**2)
+        do = dh * tc
+        di = dc * g
+        dg = dc * i
+        df = dc * c_prev
+        dz = np.concatenate([di * i * (1 - i), df * f * (1 - f), do * o * (1 - o), dg * (1 - g**2)])
+        dW += np.outer(x[t], dz)
+        dU += np.outer(h_prev, dz)
+        db += dz
+        dx[t] = W @ dz
+        dh_next = U @ dz
+        dc_next = dc * f
+    return dx, dW, dU, db
+
+
+lstm_args = normal((5, 3), (3, 16), (4, 16), 16)
+LSTM = (lstm_forward, lstm_backward, lstm_args)
+add("lstm: new cell for the forget gate", *LSTM, "G3", "x W U b",
+    ("df = dc * c_prev", "df = dc * c"))
+add("lstm: cell does not flow back", *LSTM, "G1", "x W U b",
+    ("        dc_next = dc * f\n", ""), also=("C8",), **HIDDEN)
+add("lstm: cell overwritten by the output", *LSTM, "C8", "x W U b",
+    ("dc = dc_next + dh * o * (1 - tc**2)", "dc = dh * o * (1 - tc**2)"), also=("G1", "E1"))
+add("lstm: sigmoid' for the candidate", *LSTM, "C3", "x W U b",
+    ("dg * (1 - g**2)", "dg * g * (1 - g)"), also=("C4",))
+add("lstm: order of the gates", *LSTM, "B5", "x W U b",
+    ("[di * i * (1 - i), df * f * (1 - f),", "[df * f * (1 - f), di * i * (1 - i),"), also=("B6",), **HIDDEN)
+
+
+# ---------------------------------------------------------------- GRU over a batch
+
+
+def gru_forward(xs, h0, Wz, Wr, Wh):
+    h, tape = h0, []
+    for x in xs:
+        xh = np.hstack([x, h])
+        z = sig(xh @ Wz)
+        r = sig(xh @ Wr)
+        xrh = np.hstack([x, r * h])
+        n = np.tanh(xrh @ Wh)
+        tape.append((h, xh, z, r, xrh, n))
+        h = (1 - z) * h + z * n
+    return h, (xs, tape, Wz, Wr, Wh)
+
+
+def gru_backward(dh, cache):
+    xs, tape, Wz, Wr, Wh = cache
+    D = xs.shape[2]
+    gz, gr, gh = np.zeros(Wz.shape), np.zeros(Wr.shape), np.zeros(Wh.shape)
+    dxs = np.zeros(xs.shape)
+    for t in range(len(tape))[::-1]:
+        h, xh, z, r, xrh, n = tape[t]
+        dn = dh * z * (1 - n**2)
+        gh += xrh.T @ dn
+        dxrh = dn @ Wh.T
+        drh = dxrh[:, D:]
+        dz = dh * (n - h) * z * (1 - z)
+        dr = drh * h * r * (1 - r)
+        gz += xh.T @ dz
+        gr += xh.T @ dr
+        dxh = dz @ Wz.T + dr @ Wr.T
+        dxs[t] = dxrh[:, :D] + dxh[:, :D]
+        dh = dh * (1 - z) + drh * r + dxh[:, D:]
+    return dxs, dh, gz, gr, gh
+
+
+gru_args = normal((4, 3, 2), (3, 5), (7, 5), (7, 5), (7, 5))
+GRU = (gru_forward, gru_backward, gru_args)
+add("gru: update gate without the old state", *GRU, "C8", "xs h0 Wz Wr Wh",
+    ("dh * (n - h) * z", "dh * n * z"), also=("G1",))
+add("gru: reset gate forgotten on the way back", *GRU, "A5", "xs h0 Wz Wr Wh",
+    ("drh * r + dxh", "drh + dxh"), also=("C8", "B6", "E5"), **HIDDEN)
+add("gru: candidate sees the unreset state", *GRU, "B6", "Wh",
+    ("gh += xrh.T @ dn", "gh += xh.T @ dn"), also=("G3", "C4"))
+add("gru: z and 1 - z", *GRU, "B6", "xs h0 Wz Wr Wh",
+    ("dn = dh * z * (1 - n**2)", "dn = dh * (1 - z) * (1 - n**2)"), also=("C3",))
+add("gru: inputs of the gates forgotten", *GRU, "C8", "xs",
+    ("dxs[t] = dxrh[:, :D] + dxh[:, :D]", "dxs[t] = dxrh[:, :D]"), **HIDDEN)
 CASES = tuple(_CASES)
