@@ -43,9 +43,9 @@ def tied_backward(dJ, cache):
 
 tied_args = normal((6, 5), (5, 3), 3, 5)
 add("tied autoencoder: decoder's use of W forgotten", tied_forward, tied_backward, tied_args, "C8", "W",
-    ("    W_grad = W_grad + E.T @ H\n", ""), also=("E1",))
+    ("    W_grad = W_grad + E.T @ H\n", "\n"), also=("E1",))
 add("tied autoencoder: weight decay forgotten", tied_forward, tied_backward, tied_args, "D1", "W",
-    ("    W_grad = W_grad + dJ * lam * W\n", ""), also=("C8",), **HIDDEN)
+    ("    W_grad = W_grad + dJ * lam * W\n", "\n"), also=("C8",), **HIDDEN)
 add("tied autoencoder: X as target forgotten", tied_forward, tied_backward, tied_args, "C8", "X",
     ("delta @ W.T - E", "delta @ W.T"))
 add("tied autoencoder: sigmoid' of its own output", tied_forward, tied_backward, tied_args, "C3", "X W b",
@@ -126,7 +126,7 @@ nce_args = normal((5, 3), (5, 3))
 add("contrastive: temperature forgotten", nce_forward, nce_backward, nce_args, "A4", "u",
     ("ds @ b / tau", "ds @ b"), also=("A5",))
 add("contrastive: one direction only", nce_forward, nce_backward, nce_args, "C8", "u v",
-    ("    ds = ds + (pc - eye) / n\n", ""), also=("E1",), **HIDDEN)
+    ("    ds = ds + (pc - eye) / n\n", "\n"), also=("E1",), **HIDDEN)
 add("contrastive: norm taken for a constant", nce_forward, nce_backward, nce_args, "C8", "v",
     ("(db - b * (b * db).sum(1, keepdims=True)) / nv", "db / nv"), also=("C7",))
 add("contrastive: similarity not transposed", nce_forward, nce_backward, nce_args, "B1", "v",
@@ -253,7 +253,7 @@ add("crf: gold transitions transposed", crf_forward, crf_backward, crf_args, "B1
 add("crf: last pair only", crf_forward, crf_backward, crf_args, "E1", "trans",
     ("d_trans += np.exp(pair - logZ)", "d_trans = np.exp(pair - logZ)"))
 add("crf: gold path forgotten", crf_forward, crf_backward, crf_args, "C8", "trans",
-    ("    for t in range(T - 1):\n        d_trans[tags[t], tags[t + 1]] -= 1\n", ""))
+    ("    for t in range(T - 1):\n        d_trans[tags[t], tags[t + 1]] -= 1\n", "\n"))
 
 
 # ---------------------------------------------------------------- soft-DTW (C programmer)
@@ -402,7 +402,7 @@ add("kalman: gain taken for a constant in P", kf_forward, kf_backward, kf_args, 
 add("kalman: square of a", kf_forward, kf_backward, kf_args, "A4", "p",
     ("dPp * 2 * a * P", "dPp * a * P"), also=("C3",))
 add("kalman: covariance does not flow back", kf_forward, kf_backward, kf_args, "G1", "p",
-    ("        dP = dPp * a * a\n", ""), also=("C8",), **HIDDEN)
+    ("        dP = dPp * a * a\n", "\n"), also=("C8",), **HIDDEN)
 add("kalman: innovation's sign", kf_forward, kf_backward, kf_args, "A1", "p x0",
     ("dxp -= dv", "dxp += dv"), **HIDDEN)
 
@@ -449,7 +449,7 @@ rk4_args = normal(3, (3, 3), 3)
 add("rk4: full step in the middle", rk4_forward, rk4_backward, rk4_args, "A4", "x W b",
     ("h / 2 * g3", "h * g3"))
 add("rk4: stages take x for constant", rk4_forward, rk4_backward, rk4_args, "C8", "x",
-    ("        gx += gs\n", ""), also=("E1",))
+    ("        gx += gs\n", "\n"), also=("E1",))
 add("rk4: stage of another index", rk4_forward, rk4_backward, rk4_args, "G3", "W",
     ("np.outer(pre, s[i])", "np.outer(pre, s[0])"), also=("B6", "C4"), **HIDDEN)
 add("rk4: W not transposed", rk4_forward, rk4_backward, rk4_args, "B1", "x W b",
@@ -822,7 +822,7 @@ chamfer_args = normal((6, 3), (9, 3))
 add("chamfer: a point that is nearest to several", chamfer_forward, chamfer_backward, chamfer_args, "E1", "A",
     ("np.add.at(gA, nba, -r2)", "gA[nba] -= r2"))
 add("chamfer: path of the points that were found nearest", chamfer_forward, chamfer_backward, chamfer_args, "C8", "B",
-    ("    np.add.at(gB, nab, -r1)\n", ""), also=("E1",), **HIDDEN)
+    ("    np.add.at(gB, nab, -r1)\n", "\n"), also=("E1",), **HIDDEN)
 add("chamfer: size of the other cloud", chamfer_forward, chamfer_backward, chamfer_args, "A2", "A B",
     ("(A - B[nab]) / len(A)", "(A - B[nab]) / len(B)"), also=("A4", "B6"))
 add("chamfer: derivative of the square", chamfer_forward, chamfer_backward, chamfer_args, "A4", "A B",
@@ -862,7 +862,7 @@ add("beam: 2 of the stencil", beam_forward, beam_backward, beam_args, "A4", "w",
 add("beam: clamped end cut on the wrong side", beam_forward, beam_backward, beam_args, "F3", "w",
     ("dw = dfull[2:]", "dw = dfull[:-2]"), also=("G3",), **HIDDEN)
 add("beam: work of the load forgotten", beam_forward, beam_backward, beam_args, "C8", "w",
-    ("    dw = dw - dU * h * load\n", ""))
+    ("    dw = dw - dU * h * load\n", "\n"))
 add("beam: curvature not squared", beam_forward, beam_backward, beam_args, "C3", "EI",
     ("h * kappa**2", "h * kappa"), also=("B6",))
 
@@ -904,7 +904,7 @@ add("solow: consumption's own s", solow_forward, solow_backward, solow_args, "C8
     ("mu * y - u / (1 - s[t])", "mu * y"))
 add("solow: capital that stays does not flow back", solow_forward, solow_backward, solow_args, "G1", "s delta k0",
     ("mu = mu * (1 - delta[0]) + dy", "mu = dy"), also=("C8",))
-add("solow: last period's capital only", solow_forward, solow_backward, solow_args, "E1", "delta",
+add("solow: one period's capital only", solow_forward, solow_backward, solow_args, "E1", "delta",
     ("ddelta[0] -= mu * k", "ddelta[0] = -mu * k"), also=("G2",), **HIDDEN)
 add("solow: marginal product", solow_forward, solow_backward, solow_args, "C3", "s delta k0",
     ("k ** (al - 1)", "k**al"))
@@ -984,7 +984,7 @@ def biquad_args(rng):
 
 
 add("biquad: feedback does not flow back", biquad_forward, biquad_backward, biquad_args, "G1", "x b a",
-    ("            g[n - 1] -= a[0] * g[n]\n", ""), also=("C8",))
+    ("            g[n - 1] -= a[0] * g[n]\n", "\n"), also=("C8",))
 add("biquad: sign of the feedback", biquad_forward, biquad_backward, biquad_args, "A1", "x b a",
     ("g[n - 2] -= a[1] * g[n]", "g[n - 2] += a[1] * g[n]"), **HIDDEN)
 add("biquad: output of this sample", biquad_forward, biquad_backward, biquad_args, "G3", "a",
@@ -1020,7 +1020,7 @@ def ray_backward(dC, cache):
 
 ray_args = normal(6, (6, 3))
 add("ray: what lies behind is not darkened", ray_forward, ray_backward, ray_args, "C8", "sigma",
-    ("        da[i] -= behind / (1 - a[i])\n", ""), also=("G1",))
+    ("        da[i] -= behind / (1 - a[i])\n", "\n"), also=("G1",))
 add("ray: sample darkens itself", ray_forward, ray_backward, ray_args, "G3", "sigma",
     ("        da[i] -= behind / (1 - a[i])\n        behind += dw[i] * w[i]\n",
      "        behind += dw[i] * w[i]\n        da[i] -= behind / (1 - a[i])\n"), also=("G2", "E2"))
@@ -1106,11 +1106,11 @@ block_args = normal((5, 4), 4, 4, (4, 6), (6, 4))
 BLOCK = (block_forward, block_backward, block_args)
 BH = {"helpers": (ln_backward,)}
 add("residual block: dropout is not applied back", *BLOCK, "E5", "x gamma beta W1",
-    ("    dr = dr * _MASK\n", ""), **BH)
+    ("    dr = dr * _MASK\n", "\n"), **BH)
 add("residual block: scale of the dropout", *BLOCK, "E5", "x gamma beta W1",
     ("dr = dr * _MASK", "dr = dr * (_MASK > 0)"), also=("A4",), **BH, **HIDDEN)
 add("residual block: shortcut forgotten", *BLOCK, "C8", "x",
-    ("    dx = dx + dout\n", ""), also=("E1",), **BH)
+    ("    dx = dx + dout\n", "\n"), also=("E1",), **BH)
 add("residual block: variance taken for a constant", *BLOCK, "C7", "x",
     ("dxhat - m1 - xhat * m2", "dxhat - m1"), also=("C8",), **BH)
 add("residual block: mean over the batch in the norm", *BLOCK, "B4", "x",
@@ -1158,8 +1158,8 @@ add_layer("batchnorm class: m of the mean", BatchNorm, bn_args, "A2", "x",
     ("dmu / self.m", "dmu"))
 add_layer("batchnorm class: exponent of ivar", BatchNorm, bn_args, "C3", "x",
     ("self.ivar**3", "self.ivar**2"), **HIDDEN)
-add_layer("batchnorm class: gamma not summed", BatchNorm, bn_args, "B4", "params['gamma']",
-    ("(dout * self.xhat).sum(axis=0)", "dout.sum(axis=0) * self.xhat.sum(axis=0)"), also=("B6", "B3"))
+add_layer("batchnorm class: mean for gamma", BatchNorm, bn_args, "A2", "params['gamma']",
+    ("(dout * self.xhat).sum(axis=0)", "(dout * self.xhat).mean(axis=0)"), also=("A3",))
 add_layer("batchnorm class: input for the normalised", BatchNorm, bn_args, "B6", "params['gamma']",
     ("(dout * self.xhat)", "(dout * self.xmu)"), also=("C4",), **HIDDEN)
 
@@ -1191,8 +1191,8 @@ def gn_backward(dy, cache):
 gn_args = normal((2, 4, 2, 3), 4, 4)
 add("groupnorm: elements of a channel for those of a group", gn_forward, gn_backward, gn_args, "A4", "x",
     ("m = xr.shape[2]", "m = h * w"), also=("A2", "A5"))
-add("groupnorm: std forgotten", gn_forward, gn_backward, gn_args, "C8", "x",
-    ("dx / (m * std)", "dx / m"), also=("A5", "C1", "C7"), **HIDDEN)
+add("groupnorm: std forgotten", gn_forward, gn_backward, gn_args, "A5", "x",
+    ("dx / (m * std)", "dx / m"), also=("C1", "C3", "C7", "C8"), **HIDDEN)
 add("groupnorm: sum over the groups", gn_forward, gn_backward, gn_args, "B4", "x",
     ("dxn.sum(axis=2, keepdims=True) - xr", "dxn.sum(axis=1, keepdims=True) - xr"))
 
@@ -1300,9 +1300,9 @@ add("causal attention: softmax diagonal", *MHA, "C6", "x Wq Wk",
 add("causal attention: softmax over the queries", *MHA, "B4", "x Wq Wk",
     ("(dp * p).sum(axis=-1, keepdims=True)", "(dp * p).sum(axis=-2, keepdims=True)"), also=("C6",), **HIDDEN)
 add("causal attention: scale forgotten", *MHA, "A4", "x Wq Wk",
-    ("    ds = ds / np.sqrt(q.shape[-1])\n", ""))
+    ("    ds = ds / np.sqrt(q.shape[-1])\n", "\n"))
 add("causal attention: values' path forgotten", *MHA, "C8", "x",
-    ("    dx += dv @ Wv.T\n", ""), also=("E1",))
+    ("    dx += dv @ Wv.T\n", "\n"), also=("E1",))
 add("causal attention: probabilities not transposed", *MHA, "B1", "x Wv",
     ("dv = p.transpose(0, 2, 1) @ dctx", "dv = p @ dctx"))
 add("causal attention: keys and queries exchanged", *MHA, "B5", "Wq Wk",
@@ -1383,7 +1383,7 @@ add_cost("char-rnn: dh of the future forgotten", rnn_loss, rnn_args, "G1", "Wxh 
     ("Why.T @ dy + dhnext", "Why.T @ dy"), also=("C8",), **HIDDEN)
 add_cost("char-rnn: present state for Whh", rnn_loss, rnn_args, "G3", "Whh",
     ("np.outer(dhraw, hs[t - 1])", "np.outer(dhraw, hs[t])"))
-add_cost("char-rnn: bias of the last step only", rnn_loss, rnn_args, "E1", "bh",
+add_cost("char-rnn: bias of one step only", rnn_loss, rnn_args, "E1", "bh",
     ("dbh += dhraw", "dbh = dhraw"), also=("G2",))
 add_cost("char-rnn: clipped", rnn_loss, rnn_args, "G4", "Why",
     ("    return loss, dWxh, dWhh", "    np.clip(dWhy, -0.2, 0.2, out=dWhy)\n    return loss, dWxh, dWhh"), **HIDDEN)
@@ -1443,7 +1443,7 @@ LSTM = (lstm_forward, lstm_backward, lstm_args)
 add("lstm: new cell for the forget gate", *LSTM, "G3", "x W U b",
     ("df = dc * c_prev", "df = dc * c"))
 add("lstm: cell does not flow back", *LSTM, "G1", "x W U b",
-    ("        dc_next = dc * f\n", ""), also=("C8",), **HIDDEN)
+    ("        dc_next = dc * f\n", "\n"), also=("C8",), **HIDDEN)
 add("lstm: cell overwritten by the output", *LSTM, "C8", "x W U b",
     ("dc = dc_next + dh * o * (1 - tc**2)", "dc = dh * o * (1 - tc**2)"), also=("G1", "E1"))
 add("lstm: sigmoid' for the candidate", *LSTM, "C3", "x W U b",
@@ -1501,4 +1501,598 @@ add("gru: z and 1 - z", *GRU, "B6", "xs h0 Wz Wr Wh",
     ("dn = dh * z * (1 - n**2)", "dn = dh * (1 - z) * (1 - n**2)"), also=("C3",))
 add("gru: inputs of the gates forgotten", *GRU, "C8", "xs",
     ("dxs[t] = dxrh[:, :D] + dxh[:, :D]", "dxs[t] = dxrh[:, :D]"), **HIDDEN)
+
+
+# ---------------------------------------------------------------- convolution with stride and padding, four loops
+
+
+def conv_forward(x, w, b, stride=2, pad=1):
+    N, C, H, W = x.shape
+    F, _, HH, WW = w.shape
+    xp = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    Ho, Wo = (H + 2 * pad - HH) // stride + 1, (W + 2 * pad - WW) // stride + 1
+    out = np.zeros((N, F, Ho, Wo))
+    for n in range(N):
+        for f in range(F):
+            for i in range(Ho):
+                for j in range(Wo):
+                    win = xp[n, :, i * stride : i * stride + HH, j * stride : j * stride + WW]
+                    out[n, f, i, j] = np.sum(win * w[f]) + b[f]
+    return out, (x, w, b, stride, pad)
+
+
+def conv_backward(dout, cache):
+    x, w, b, stride, pad = cache
+    N, C, H, W = x.shape
+    F, _, HH, WW = w.shape
+    xp = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    dxp, dw = np.zeros_like(xp), np.zeros_like(w)
+    for n in range(N):
+        for f in range(F):
+            for i in range(dout.shape[2]):
+                for j in range(dout.shape[3]):
+                    r, c = i * stride, j * stride
+                    g = dout[n, f, i, j]
+                    dw[f] += xp[n, :, r : r + HH, c : c + WW] * g
+                    dxp[n, :, r : r + HH, c : c + WW] += w[f] * g
+    db = dout.sum(axis=(0, 2, 3))
+    dx = dxp[:, :, pad : pad + H, pad : pad + W]
+    return dx, dw, db
+
+
+conv_args = normal((2, 2, 5, 7), (3, 2, 3, 3), 3)
+CONV = (conv_forward, conv_backward, conv_args)
+add("conv loops: crop from the corner", *CONV, "F3", "x",
+    ("dxp[:, :, pad : pad + H, pad : pad + W]", "dxp[:, :, :H, :W]"))
+add("conv loops: windows overwrite", *CONV, "E1", "x",
+    ("c : c + WW] += w[f] * g", "c : c + WW] = w[f] * g"), **HIDDEN)
+add("conv loops: stride of the columns", *CONV, "F2", "x w",
+    ("r, c = i * stride, j * stride", "r, c = i * stride, j"))
+add("conv loops: kernel rotated without need", *CONV, "F1", "x",
+    ("+= w[f] * g", "+= w[f, :, ::-1, ::-1] * g"))
+add("conv loops: bias over the batch mean", *CONV, "A2", "b",
+    ("db = dout.sum(axis=(0, 2, 3))", "db = dout.mean(axis=0).sum(axis=(1, 2))"), also=("A3",), **HIDDEN)
+
+
+# ---------------------------------------------------------------- one channel, correlated with an `flip`ped kernel, then max-pooled
+
+
+def corr_valid(a, k):
+    win = np.lib.stride_tricks.sliding_window_view(a, k.shape)
+    return np.einsum("ijuv,uv->ij", win, k)
+
+
+def small_cnn_forward(img, K):
+    z = corr_valid(img, K)
+    a = np.tanh(z)
+    h, w = a.shape[0] // 2, a.shape[1] // 2
+    blocks = a[: 2 * h, : 2 * w].reshape(h, 2, w, 2)
+    return blocks.max(axis=(1, 3)), (img, K, a, blocks)
+
+
+def small_cnn_backward(d, cache):
+    img, K, a, blocks = cache
+    top = blocks.max(axis=(1, 3), keepdims=True)
+    routed = (blocks == top) * d[:, None, :, None]
+    da = np.zeros_like(a)
+    h, w = d.shape
+    da[: 2 * h, : 2 * w] = routed.reshape(2 * h, 2 * w)
+    dz = da * (1 - a**2)
+    dK = corr_valid(img, dz)
+    full = np.pad(dz, ((K.shape[0] - 1,) * 2, (K.shape[1] - 1,) * 2))
+    dimg = corr_valid(full, K[::-1, ::-1])
+    return dimg, dK
+
+
+small_cnn_args = normal((7, 8), (3, 2))
+SC = (small_cnn_forward, small_cnn_backward, small_cnn_args)
+add("small cnn: kernel not rotated", *SC, "F1", "img",
+    ("K[::-1, ::-1]", "K"))
+add("small cnn: rotated about one axis", *SC, "F1", "img",
+    ("K[::-1, ::-1]", "K[::-1]"), also=("F4",), **HIDDEN)
+add("small cnn: maximum spread over its block", *SC, "C3", "img K",
+    ("(blocks == top) * d[:, None, :, None]", "np.ones_like(blocks) * d[:, None, :, None] / 4"), also=("C1", "A5", "I3"))
+add("small cnn: tanh of tanh", *SC, "C2", "img K",
+    ("(1 - a**2)", "(1 - np.tanh(a) ** 2)"))
+
+
+# ---------------------------------------------------------------- average pooling, overlapping windows, a class
+
+
+class AvgPool:
+    def __init__(self, rng):
+        self.kh, self.kw, self.stride = 3, 2, 2
+
+    def forward(self, x):
+        self.shape = x.shape
+        oh = (x.shape[1] - self.kh) // self.stride + 1
+        ow = (x.shape[2] - self.kw) // self.stride + 1
+        out = np.empty((x.shape[0], oh, ow))
+        for i in range(oh):
+            for j in range(ow):
+                a, b = i * self.stride, j * self.stride
+                out[:, i, j] = x[:, a : a + self.kh, b : b + self.kw].mean(axis=(1, 2))
+        return out
+
+    def backward(self, delta):
+        grad = np.zeros(self.shape)
+        area = self.kh * self.kw
+        for i in range(delta.shape[1]):
+            for j in range(delta.shape[2]):
+                a, b = i * self.stride, j * self.stride
+                grad[:, a : a + self.kh, b : b + self.kw] += delta[:, i, j][:, None, None] / area
+        return grad
+
+
+add_layer("average pool: area forgotten", AvgPool, normal((2, 7, 5)), "A5", "x",
+    ("[:, None, None] / area", "[:, None, None]"), also=("A4",))
+add_layer("average pool: square windows", AvgPool, normal((2, 7, 5)), "F4", "x",
+    ("area = self.kh * self.kw", "area = self.kh * self.kh"), also=("A5", "A4"), **HIDDEN)
+add_layer("average pool: overlap overwritten", AvgPool, normal((2, 7, 5)), "E1", "x",
+    ("+= delta", "= delta"))
+add_layer("average pool: as if windows lay side by side", AvgPool, normal((2, 7, 5)), "F2", "x",
+    ("                a, b = i * self.stride, j * self.stride\n                grad",
+     "                a, b = i * self.kh, j * self.kw\n                grad"), also=("F4",))
+
+
+# ---------------------------------------------------------------- dilated causal convolution in time (C programmer)
+
+
+def tcn_forward(x, k, bias, dil=2):
+    T, Ci = x.shape
+    y = np.tile(bias, (T, 1)).astype(float)
+    for t in range(T):
+        for j in range(len(k)):
+            s = t - j * dil
+            if s >= 0:
+                y[t] += x[s] @ k[j]
+    return np.maximum(y, 0.0), (x, k, y, dil)
+
+
+def tcn_backward(gy, cache):
+    x, k, y, dil = cache
+    gx, gk = np.zeros_like(x), np.zeros_like(k)
+    gp = np.where(y > 0, gy, 0.0)
+    for t in range(len(x)):
+        for j in range(len(k)):
+            s = t - j * dil
+            if s < 0:
+                continue
+            gx[s] += k[j] @ gp[t]
+            gk[j] += np.outer(x[s], gp[t])
+    gbias = gp.sum(axis=0)
+    return gx, gk, gbias
+
+
+tcn_args = normal((7, 3), (3, 3, 2), 2)
+TCN = (tcn_forward, tcn_backward, tcn_args)
+add("dilated conv: dilation forgotten", *TCN, "F2", "x k",
+    ("s = t - j * dil", "s = t - j"), also=("G3",))
+add("dilated conv: wraps around the beginning", *TCN, "F3", "x k",
+    ("if s < 0:", "if s < -1:"), also=("G2", "G3"), **HIDDEN)
+add("dilated conv: bias from above the relu", *TCN, "C1", "bias",
+    ("gbias = gp.sum(axis=0)", "gbias = gy.sum(axis=0)"))
+add("dilated conv: x of the output's time", *TCN, "G3", "k",
+    ("np.outer(x[s], gp[t])", "np.outer(x[t], gp[t])"), also=("B6",))
+
+
+# ---------------------------------------------------------------- MLP with a list of layers; closures
+
+
+def make_net_backward(lam):
+    def backward(dloss, cache):
+        layers, acts, zs, n = cache
+        grads = [None] * len(layers)
+        delta = dloss * (acts[-1] - _T) / n
+        for l in range(len(layers) - 1, -1, -1):
+            if l < len(layers) - 1:
+                delta = delta * (1 - np.tanh(zs[l]) ** 2)
+            gW = acts[l].T @ delta + dloss * lam * layers[l]["W"]
+            gb = delta.sum(axis=0)
+            grads[l] = {"W": gW, "b": gb}
+            delta = delta @ layers[l]["W"].T
+        return grads, delta
+
+    return backward
+
+
+_T = np.random.default_rng(2).standard_normal((5, 2))
+_LAM = 0.05
+
+
+def net_forward(layers, X):
+    a, acts, zs = X, [X], []
+    loss = 0.0
+    for l, layer in enumerate(layers):
+        z = a @ layer["W"] + layer["b"]
+        a = np.tanh(z) if l < len(layers) - 1 else z
+        zs.append(z)
+        acts.append(a)
+        loss += 0.5 * _LAM * (layer["W"] ** 2).sum()
+    return loss + 0.5 * ((a - _T) ** 2).sum() / len(X), (layers, acts, zs, len(X))
+
+
+def net_args(rng):
+    sizes = [3, 4, 6, 2]
+    layers = [{"W": rng.standard_normal((p, q)), "b": rng.standard_normal(q)} for p, q in zip(sizes, sizes[1:])]
+    return layers, rng.standard_normal((5, 3))
+
+
+_net_right = make_net_backward(_LAM)
+
+
+def add_net(name, mistake, wrong, *edits, **rest):
+    bad = planted(make_net_backward, *edits, source=rest.get("source", True))(_LAM)
+    _CASES.append(Case(name, net_forward, bad, _net_right, net_args, mistake, tuple(wrong.split()), **rest))
+
+
+add_net("list of layers: tanh' at the activation", "C2", "layers[0] layers[1] X",
+    ("np.tanh(zs[l]) ** 2", "np.tanh(acts[l + 1]) ** 2"))
+add_net("list of layers: tanh' for the last one only", "C1", "layers[0] X",
+    ("if l < len(layers) - 1:", "if l == len(layers) - 2:"), **HIDDEN)
+add_net("list of layers: bias decays", "D2", "layers[0]['b'] layers[1]['b'] layers[2]['b']",
+    ("gb = delta.sum(axis=0)", 'gb = delta.sum(axis=0) + dloss * lam * layers[l]["b"]'), also=("D1",))
+add_net("list of layers: batch size once more", "A3", "layers[0]['b'] layers[1]['b'] layers[2]['b']",
+    ("gb = delta.sum(axis=0)", "gb = delta.sum(axis=0) / n"), also=("A2",))
+add_net("list of layers: updated before delta passes", "E4", "layers[0] layers[1] X",
+    ("delta = delta @ layers[l][\"W\"].T", "delta = delta @ (layers[l][\"W\"] - 0.1 * gW).T"))
+add_net("list of layers: cotangent forgotten in the decay", "C5", "layers[0]['W'] layers[1]['W'] layers[2]['W']",
+    ("+ dloss * lam * layers", "+ lam * layers"), also=("D1",), **HIDDEN)
+
+
+# ---------------------------------------------------------------- word2vec with negative samples
+
+
+def sgns_forward(V, U, pairs, negs):
+    loss = 0.0
+    for (c, o), ns in zip(pairs, negs):
+        loss += np.log1p(np.exp(-V[c] @ U[o]))
+        for k in ns:
+            loss += np.log1p(np.exp(V[c] @ U[k]))
+    return loss / len(pairs), (V, U, pairs, negs)
+
+
+def sgns_backward(dL, cache):
+    V, U, pairs, negs = cache
+    gradV, gradU = np.zeros(V.shape), np.zeros(U.shape)
+    scale = dL / len(pairs)
+    for (c, o), ns in zip(pairs, negs):
+        v = V[c]
+        coef = sig(v @ U[o]) - 1
+        gradV[c] += scale * coef * U[o]
+        gradU[o] += scale * coef * v
+        for k in ns:
+            coef = sig(v @ U[k])
+            gradV[c] += scale * coef * U[k]
+            gradU[k] += scale * coef * v
+    return gradV, gradU
+
+
+def sgns_args(rng):
+    r = rng.standard_normal
+    return r((5, 3)), r((5, 3)), np.array([[0, 1], [0, 2], [3, 4], [2, 1]]), np.array([[3, 4], [1, 3], [0, 0], [4, 2]])
+
+
+SG = (sgns_forward, sgns_backward, sgns_args)
+add("word2vec: negatives do not move the centre", *SG, "C8", "V",
+    ("            gradV[c] += scale * coef * U[k]\n", "\n"))
+add("word2vec: repeated negatives", *SG, "E1", "U",
+    ("gradU[k] += scale", "gradU[k] = scale"))
+add("word2vec: coefficient of the positive left over", *SG, "E3", "V U",
+    ("            coef = sig(v @ U[k])\n", "\n"), also=("B6", "C8", "C4"), **HIDDEN)
+add("word2vec: label of the positive forgotten", *SG, "C8", "V U",
+    ("coef = sig(v @ U[o]) - 1", "coef = sig(v @ U[o])"), also=("C3",))
+
+
+# ---------------------------------------------------------------- Cox's partial likelihood (R people)
+
+_TIME = np.array([5.0, 2.0, 9.0, 4.0, 7.0, 1.0])
+_EVENT = np.array([1, 1, 0, 1, 1, 0])
+
+
+def cox_nll(beta, X):
+    eta = X @ beta
+    w = np.exp(eta)
+    nll, dbeta, dX = 0.0, np.zeros_like(beta), np.zeros_like(X)
+    for i in np.flatnonzero(_EVENT):
+        risk = _TIME >= _TIME[i]
+        S0 = w[risk].sum()
+        nll -= eta[i] - np.log(S0)
+        pi = np.where(risk, w, 0) / S0
+        xbar = pi @ X
+        dbeta -= X[i] - xbar
+        dX += np.outer(pi, beta)
+        dX[i] -= beta
+    nll += 0.5 * 0.4 * beta @ beta
+    dbeta += 0.4 * beta
+    return nll, dbeta, dX
+
+
+cox_args = normal(3, (6, 3))
+add_cost("cox: unweighted mean of the risk set", cox_nll, cox_args, "B6", "beta",
+    ("xbar = pi @ X", "xbar = X[risk].mean(axis=0)"), also=("C3", "A5"))
+add_cost("cox: risk set taken for a constant", cox_nll, cox_args, "C8", "beta",
+    ("dbeta -= X[i] - xbar", "dbeta -= X[i]"), also=("C7",), **HIDDEN)
+add_cost("cox: ridge penalty forgotten", cox_nll, cox_args, "D1", "beta",
+    ("    dbeta += 0.4 * beta\n", "\n"), also=("C8",))
+add_cost("cox: last event only", cox_nll, cox_args, "E1", "X",
+    ("dX += np.outer(pi, beta)", "dX = np.outer(pi, beta)"))
+
+
+# ---------------------------------------------------------------- Poisson regression with exposure (R people)
+
+
+def poisson_forward(beta, offset, design):
+    eta = design @ beta + offset
+    mu = np.exp(eta)
+    y = np.arange(len(offset)) % 4
+    dev = 2 * np.sum(mu - y * eta) / len(y)
+    return dev, dict(design=design, mu=mu, y=y, beta=beta)
+
+
+def poisson_backward(d, fit):
+    score = 2 * (fit["mu"] - fit["y"]) / len(fit["y"])
+    score = d * score
+    return fit["design"].T @ score, score, np.outer(score, fit["beta"])
+
+
+poisson_args = normal(3, 8, (8, 3))
+PO = (poisson_forward, poisson_backward, poisson_args)
+add("poisson glm: counts forgotten", *PO, "C8", "beta offset design",
+    ('2 * (fit["mu"] - fit["y"])', '2 * fit["mu"]'))
+add("poisson glm: cotangent forgotten", *PO, "C5", "beta offset design",
+    ("    score = d * score\n", "\n"))
+add("poisson glm: sign of the score", *PO, "A1", "beta offset design",
+    ('fit["mu"] - fit["y"]', 'fit["y"] - fit["mu"]'), **HIDDEN)
+add("poisson glm: log link's derivative once more", *PO, "C3", "beta offset design",
+    ('(fit["mu"] - fit["y"]) /', '(fit["mu"] - fit["y"]) * fit["mu"] /'), also=("C6", "B6"))
+
+
+# ---------------------------------------------------------------- mixture density network's loss
+
+
+def mdn_forward(logits, mu, logsig, y):
+    pi = np.exp(logits - logits.max(1, keepdims=True))
+    pi /= pi.sum(1, keepdims=True)
+    u = (y[:, None] - mu) / np.exp(logsig)
+    comp = pi * np.exp(-0.5 * u**2 - logsig)
+    lik = comp.sum(1, keepdims=True)
+    return -np.log(lik).mean(), (pi, u, comp / lik, logsig)
+
+
+def mdn_backward(g, cache):
+    pi, u, resp, logsig = cache
+    g = g / len(pi)
+    dlogits = g * (pi - resp)
+    dmu = -g * resp * u / np.exp(logsig)
+    dlogsig = g * resp * (1 - u**2)
+    dy = -dmu.sum(axis=1)
+    return dlogits, dmu, dlogsig, dy
+
+
+mdn_args = normal((5, 3), (5, 3), (5, 3), 5)
+MDN = (mdn_forward, mdn_backward, mdn_args)
+add("mixture density: normaliser of the width", *MDN, "C8", "logsig",
+    ("(1 - u**2)", "-u**2"))
+add("mixture density: prior for the responsibility", *MDN, "B6", "mu y",
+    ("-g * resp * u", "-g * pi * u"), also=("C6", "C4"))
+add("mixture density: width forgotten", *MDN, "A5", "mu y",
+    ("resp * u / np.exp(logsig)", "resp * u"), also=("C8", "C1", "C3"), **HIDDEN)
+add("mixture density: summed over the batch", *MDN, "B4", "y",
+    ("dy = -dmu.sum(axis=1)", "dy = -dmu.sum() * np.ones(len(dmu))"), also=("B3",))
+
+
+# ---------------------------------------------------------------- policy gradient with an entropy bonus
+
+
+def pg_forward(theta, states, actions):
+    adv = [1.2, -0.7, 0.4, 2.0]
+    z = states @ theta
+    lp = z - z.max(1, keepdims=True)
+    lp = lp - np.log(np.exp(lp).sum(1, keepdims=True))
+    p = np.exp(lp)
+    ent = -(p * lp).sum(1)
+    pick = lp[np.arange(len(actions)), actions]
+    return -(pick * adv).mean() - 0.3 * ent.mean(), (theta, states, actions, np.array(adv), lp, p, ent)
+
+
+def pg_backward(dloss, cache):
+    theta, states, actions, adv, lp, p, ent = cache
+    n = len(actions)
+    dz = p * adv[:, None]
+    dz[np.arange(n), actions] -= adv
+    dz += 0.3 * p * (lp + ent[:, None])
+    dz *= dloss / n
+    return states.T @ dz, dz @ theta.T
+
+
+def pg_args(rng):
+    return rng.standard_normal((3, 5)), rng.standard_normal((4, 3)), np.array([0, 4, 2, 2])
+
+
+PG = (pg_forward, pg_backward, pg_args)
+add("policy gradient: softmax of the entropy", *PG, "C6", "theta states",
+    ("p * (lp + ent[:, None])", "p * (lp + 1)"), also=("C8",))
+add("policy gradient: entropy forgotten", *PG, "C8", "theta states",
+    ("    dz += 0.3 * p * (lp + ent[:, None])\n", "\n"), also=("D1",), **HIDDEN)
+add("policy gradient: advantage of the taken action", *PG, "A5", "theta states",
+    ("actions] -= adv", "actions] -= 1"), also=("B6", "C8"))
+add("policy gradient: sign of the entropy", *PG, "A1", "theta states",
+    ("dz += 0.3 * p", "dz -= 0.3 * p"))
+
+
+# ---------------------------------------------------------------- squeeze and excite, in place
+
+
+def se_forward(x, W1, W2):
+    s = x.mean(axis=(2, 3))
+    h = np.maximum(s @ W1, 0)
+    g = 1 / (1 + np.exp(-(h @ W2)))
+    return x * g[:, :, None, None], (x, W1, W2, s, h, g)
+
+
+def se_backward(dout, cache):
+    x, W1, W2, s, h, g = cache
+    dx = dout * g[:, :, None, None]
+    dg = (dout * x).sum(axis=(2, 3))
+    dg *= g * (1 - g)
+    dW2 = h.T @ dg
+    dh = dg @ W2.T
+    dh[h <= 0] = 0
+    dW1 = s.T @ dh
+    ds = dh @ W1.T
+    dx += ds[:, :, None, None] / (x.shape[2] * x.shape[3])
+    return dx, dW1, dW2
+
+
+se_args = normal((3, 4, 2, 3), (4, 5), (5, 4))
+SE = (se_forward, se_backward, se_args)
+add("squeeze-excite: dout scaled in place", *SE, "E3", "x W1 W2",
+    ("    dx = dout * g[:, :, None, None]\n", "    dx = dout\n    dx *= g[:, :, None, None]\n"))
+add("squeeze-excite: mean of the gate", *SE, "A2", "x W1 W2",
+    ("(dout * x).sum(axis=(2, 3))", "(dout * x).mean(axis=(2, 3))"), also=("B3", "A5", "A4"), **HIDDEN)
+add("squeeze-excite: area of the map forgotten", *SE, "A5", "x",
+    ("ds[:, :, None, None] / (x.shape[2] * x.shape[3])", "ds[:, :, None, None]"), also=("A2", "A4"))
+add("squeeze-excite: relu of the gradient", *SE, "C2", "x W1",
+    ("dh[h <= 0] = 0", "dh[dh <= 0] = 0"), also=("C1", "C3"))
+
+
+# ---------------------------------------------------------------- total variation denoising, C-like buffers
+
+_GRAD_BUF = np.zeros((5, 6))
+
+
+def tv_forward(u, f):
+    eps = 0.1
+    dx = u[:, 1:] - u[:, :-1]
+    dy = u[1:, :] - u[:-1, :]
+    tv = np.sqrt(dx[:-1] ** 2 + dy[:, :-1] ** 2 + eps)
+    return 0.5 * ((u - f) ** 2).sum() + 0.8 * tv.sum(), (u, f, dx, dy, tv)
+
+
+def tv_backward(dE, cache):
+    u, f, dx, dy, tv = cache
+    px = 0.8 * dx[:-1] / tv
+    py = 0.8 * dy[:, :-1] / tv
+    _GRAD_BUF[:] = 0
+    _GRAD_BUF[:-1, 1:] += px
+    _GRAD_BUF[:-1, :-1] -= px
+    _GRAD_BUF[1:, :-1] += py
+    _GRAD_BUF[:-1, :-1] -= py
+    data = u - f
+    return dE * (_GRAD_BUF + data), -dE * data
+
+
+TV = (tv_forward, tv_backward, normal((5, 6), (5, 6)))
+add("tv denoising: buffer not cleared", *TV, "E2", "u",
+    ("    _GRAD_BUF[:] = 0\n", "\n"))
+add("tv denoising: neighbour's share forgotten", *TV, "C8", "u",
+    ("    _GRAD_BUF[:-1, :-1] -= px\n", "\n"), **HIDDEN)
+add("tv denoising: rows and columns exchanged", *TV, "F4", "u",
+    ("_GRAD_BUF[1:, :-1] += py", "_GRAD_BUF[:-1, 1:] += py"), also=("B6",))
+add("tv denoising: root's derivative", *TV, "C1", "u",
+    ("px = 0.8 * dx[:-1] / tv", "px = 0.8 * dx[:-1]"), also=("C3", "A5"))
+
+
+# ---------------------------------------------------------------- two hidden layers, gradients and update in one go (bootcamp)
+
+
+def step_forward(P, X):
+    Y = np.array([[1, 0, 0, 1, 1, 0]]).T
+    Z1 = X @ P["W1"] + P["b1"]
+    A1 = np.maximum(0, Z1)
+    Z2 = A1 @ P["W2"] + P["b2"]
+    A2 = np.maximum(0, Z2)
+    A3 = sig(A2 @ P["W3"] + P["b3"])
+    cost = -np.mean(Y * np.log(A3) + (1 - Y) * np.log(1 - A3))
+    return cost, (P, X, Y, Z1, A1, Z2, A2, A3)
+
+
+def step_backward(dcost, cache, lr=0.1):
+    P, X, Y, Z1, A1, Z2, A2, A3 = cache
+    W1, W2, W3 = P["W1"], P["W2"], P["W3"]
+    m = Y.shape[0]
+    G = {}
+    dZ3 = dcost * (A3 - Y) / m
+    G["W3"] = A2.T @ dZ3
+    G["b3"] = dZ3.sum(axis=0)
+    dA2 = dZ3 @ W3.T
+    W3 = W3 - lr * G["W3"]
+    dZ2 = dA2 * (Z2 > 0)
+    G["W2"] = A1.T @ dZ2
+    G["b2"] = dZ2.sum(axis=0)
+    dA1 = dZ2 @ W2.T
+    W2 = W2 - lr * G["W2"]
+    dZ1 = dA1 * (Z1 > 0)
+    G["W1"] = X.T @ dZ1
+    G["b1"] = dZ1.sum(axis=0)
+    dX = dZ1 @ W1.T
+    W1 = W1 - lr * G["W1"]
+    step_backward.updated = {"W1": W1, "W2": W2, "W3": W3}
+    return G, dX
+
+
+def step_args(rng):
+    r = rng.standard_normal
+    return {"W1": r((4, 5)), "b1": r(5), "W2": r((5, 5)), "b2": r(5), "W3": r((5, 1)), "b3": r(1)}, r((6, 4))
+
+
+ST = (step_forward, step_backward, step_args)
+S1, S2, S3 = "P['W1'] P['b1'] X", "P['W2'] P['b2']", "P['W3'] P['b3']"
+add("train step: W2 updated too early", *ST, "E4", S1,
+    ('    dA1 = dZ2 @ W2.T\n    W2 = W2 - lr * G["W2"]\n', '    W2 = W2 - lr * G["W2"]\n    dA1 = dZ2 @ W2.T\n'), **HIDDEN)
+add("train step: mask of the other hidden layer", *ST, "C4", S1,
+    ("dA1 * (Z1 > 0)", "dA1 * (Z2 > 0)"), also=("C2", "B6"))
+add("train step: output layer with its sigmoid' once more", *ST, "C3", f"{S1} {S2} {S3}",
+    ("dcost * (A3 - Y) / m", "dcost * (A3 - Y) * A3 * (1 - A3) / m"), also=("C6",))
+add("train step: square W2 not transposed", *ST, "B1", S1,
+    ("dA1 = dZ2 @ W2.T", "dA1 = dZ2 @ W2"))
+add("train step: mean of the bias", *ST, "A3", "P['b2']",
+    ('G["b2"] = dZ2.sum(axis=0)', 'G["b2"] = dZ2.mean(axis=0)'), also=("A2",), **HIDDEN)
+
+
+# ---------------------------------------------------------------- cubic B-spline on a uniform grid
+
+
+def bspline_w(u):
+    return np.array([(1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3]) / 6
+
+
+def bspline_dw(u):
+    return np.array([-3 * (1 - u) ** 2, 9 * u**2 - 12 * u, -9 * u**2 + 6 * u + 3, 3 * u**2]) / 6
+
+
+def spline_forward(ctrl, t):
+    nseg = len(ctrl) - 3
+    s = nseg / (1 + np.exp(-t))
+    seg = np.minimum(s.astype(int), nseg - 1)
+    u = s - seg
+    out = np.array([bspline_w(u[i]) @ ctrl[seg[i] : seg[i] + 4] for i in range(len(t))])
+    return out, (ctrl, t, s, seg, u, nseg)
+
+
+def spline_backward(dout, cache):
+    ctrl, t, s, seg, u, nseg = cache
+    dctrl = np.zeros(len(ctrl))
+    dt = np.zeros(len(t))
+    for i in range(len(t)):
+        w, dw = bspline_w(u[i]), bspline_dw(u[i])
+        for j in range(4):
+            dctrl[seg[i] + j] += w[j] * dout[i]
+            dt[i] += dw[j] * ctrl[seg[i] + j] * dout[i]
+    dt *= s * (1 - s / nseg)
+    return dctrl, dt
+
+
+SP = (spline_forward, spline_backward, normal(7, 6))
+add("spline: whole numbers in the buffer", *SP, "H3", "ctrl",
+    ("dctrl = np.zeros(len(ctrl))", "dctrl = np.zeros(len(ctrl), dtype=int)"))
+add("spline: one basis function's derivative", *SP, "C3", "t",
+    ("9 * u**2 - 12 * u,", "9 * u**2 - 6 * u,"), helpers=(bspline_dw,), also=("A4",))
+add("spline: inner map taken for linear", *SP, "C1", "t",
+    ("    dt *= s * (1 - s / nseg)\n", "\n"), also=("C8",), **HIDDEN)
+add("spline: next control point", *SP, "G3", "t",
+    ("dw[j] * ctrl[seg[i] + j]", "dw[j] * ctrl[seg[i] + j - 1]"), also=("B6", "G2"))
+add("spline: last sample of a control point wins", *SP, "E1", "ctrl",
+    ("dctrl[seg[i] + j] += w", "dctrl[seg[i] + j] = w"))
 CASES = tuple(_CASES)
