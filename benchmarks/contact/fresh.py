@@ -939,7 +939,7 @@ add("logit demand: over the markets", logit_demand_forward, logit_demand_backwar
 add("logit demand: price lowers utility", logit_demand_forward, logit_demand_backward, logit_demand_args, "A1", "price",
     ("dprice = -alpha[0] * du", "dprice = alpha[0] * du"))
 add("logit demand: mean over the markets", logit_demand_forward, logit_demand_backward, logit_demand_args, "A2", "alpha",
-    ("-(du * price).sum()", "-(du * price).sum(axis=1).mean()"))
+    ("-(du * price).sum()", "-(du * price).sum(axis=1).mean()"), also=("A3",))
 
 
 # ---------------------------------------------------------------- a biquad audio filter (C programmer)
@@ -989,7 +989,7 @@ add("biquad: sign of the feedback", biquad_forward, biquad_backward, biquad_args
     ("g[n - 2] -= a[1] * g[n]", "g[n - 2] += a[1] * g[n]"), **HIDDEN)
 add("biquad: output of this sample", biquad_forward, biquad_backward, biquad_args, "G3", "a",
     ("da[0] -= g[n] * y[n - 1]", "da[0] -= g[n] * y[n]"))
-add("biquad: stops before the second sample", biquad_forward, biquad_backward, biquad_args, "G2", "x b",
+add("biquad: never reaches the first sample", biquad_forward, biquad_backward, biquad_args, "G2", "x b",
     ("range(N - 1, -1, -1)", "range(N - 1, 0, -1)"))
 
 
@@ -1022,8 +1022,8 @@ ray_args = normal(6, (6, 3))
 add("ray: what lies behind is not darkened", ray_forward, ray_backward, ray_args, "C8", "sigma",
     ("        da[i] -= behind / (1 - a[i])\n", "\n"), also=("G1",))
 add("ray: sample darkens itself", ray_forward, ray_backward, ray_args, "G3", "sigma",
-    ("        da[i] -= behind / (1 - a[i])\n        behind += dw[i] * w[i]\n",
-     "        behind += dw[i] * w[i]\n        da[i] -= behind / (1 - a[i])\n"), also=("G2", "E2"))
+    ("        da[i] -= behind / (1 - a[i])\n        behind += dw[i] * w[i]",
+     "        behind += dw[i] * w[i]\n        da[i] -= behind / (1 - a[i])"), also=("G2", "E2"))
 add("ray: softplus' forgotten", ray_forward, ray_backward, ray_args, "C1", "sigma",
     ("dsigma = dens / (1 + np.exp(-sigma))", "dsigma = dens"), **HIDDEN)
 add("ray: step length forgotten", ray_forward, ray_backward, ray_args, "A4", "sigma",
@@ -1619,8 +1619,8 @@ class AvgPool:
         area = self.kh * self.kw
         for i in range(delta.shape[1]):
             for j in range(delta.shape[2]):
-                a, b = i * self.stride, j * self.stride
-                grad[:, a : a + self.kh, b : b + self.kw] += delta[:, i, j][:, None, None] / area
+                r, c = i * self.stride, j * self.stride
+                grad[:, r : r + self.kh, c : c + self.kw] += delta[:, i, j][:, None, None] / area
         return grad
 
 
@@ -1631,8 +1631,7 @@ add_layer("average pool: square windows", AvgPool, normal((2, 7, 5)), "F4", "x",
 add_layer("average pool: overlap overwritten", AvgPool, normal((2, 7, 5)), "E1", "x",
     ("+= delta", "= delta"))
 add_layer("average pool: as if windows lay side by side", AvgPool, normal((2, 7, 5)), "F2", "x",
-    ("                a, b = i * self.stride, j * self.stride\n                grad",
-     "                a, b = i * self.kh, j * self.kw\n                grad"), also=("F4",))
+    ("r, c = i * self.stride, j * self.stride", "r, c = i * self.kh, j * self.kw"), also=("F4",))
 
 
 # ---------------------------------------------------------------- dilated causal convolution in time (C programmer)
@@ -1778,8 +1777,8 @@ add("word2vec: negatives do not move the centre", *SG, "C8", "V",
     ("            gradV[c] += scale * coef * U[k]\n", "\n"))
 add("word2vec: repeated negatives", *SG, "E1", "U",
     ("gradU[k] += scale", "gradU[k] = scale"))
-add("word2vec: coefficient of the positive left over", *SG, "E3", "V U",
-    ("            coef = sig(v @ U[k])\n", "\n"), also=("B6", "C8", "C4"), **HIDDEN)
+add("word2vec: coefficient of the positive left over", *SG, "B6", "V U",
+    ("            coef = sig(v @ U[k])\n", "\n"), also=("C8", "E3", "C4", "C3"), **HIDDEN)
 add("word2vec: label of the positive forgotten", *SG, "C8", "V U",
     ("coef = sig(v @ U[o]) - 1", "coef = sig(v @ U[o])"), also=("C3",))
 
@@ -1839,7 +1838,7 @@ def poisson_backward(d, fit):
 poisson_args = normal(3, 8, (8, 3))
 PO = (poisson_forward, poisson_backward, poisson_args)
 add("poisson glm: counts forgotten", *PO, "C8", "beta offset design",
-    ('2 * (fit["mu"] - fit["y"])', '2 * fit["mu"]'))
+    ('2 * (fit["mu"] - fit["y"])', '2 * fit["mu"]'), also=("C3",))
 add("poisson glm: cotangent forgotten", *PO, "C5", "beta offset design",
     ("    score = d * score\n", "\n"))
 add("poisson glm: sign of the score", *PO, "A1", "beta offset design",
@@ -1948,7 +1947,7 @@ def se_backward(dout, cache):
 se_args = normal((3, 4, 2, 3), (4, 5), (5, 4))
 SE = (se_forward, se_backward, se_args)
 add("squeeze-excite: dout scaled in place", *SE, "E3", "x W1 W2",
-    ("    dx = dout * g[:, :, None, None]\n", "    dx = dout\n    dx *= g[:, :, None, None]\n"))
+    ("    dx = dout * g[:, :, None, None]", "    dx = dout\n    dx *= g[:, :, None, None]"))
 add("squeeze-excite: mean of the gate", *SE, "A2", "x W1 W2",
     ("(dout * x).sum(axis=(2, 3))", "(dout * x).mean(axis=(2, 3))"), also=("B3", "A5", "A4"), **HIDDEN)
 add("squeeze-excite: area of the map forgotten", *SE, "A5", "x",
@@ -2040,7 +2039,7 @@ def step_args(rng):
 ST = (step_forward, step_backward, step_args)
 S1, S2, S3 = "P['W1'] P['b1'] X", "P['W2'] P['b2']", "P['W3'] P['b3']"
 add("train step: W2 updated too early", *ST, "E4", S1,
-    ('    dA1 = dZ2 @ W2.T\n    W2 = W2 - lr * G["W2"]\n', '    W2 = W2 - lr * G["W2"]\n    dA1 = dZ2 @ W2.T\n'), **HIDDEN)
+    ('    dA1 = dZ2 @ W2.T\n    W2 = W2 - lr * G["W2"]', '    W2 = W2 - lr * G["W2"]\n    dA1 = dZ2 @ W2.T'), **HIDDEN)
 add("train step: mask of the other hidden layer", *ST, "C4", S1,
     ("dA1 * (Z1 > 0)", "dA1 * (Z2 > 0)"), also=("C2", "B6"))
 add("train step: output layer with its sigmoid' once more", *ST, "C3", f"{S1} {S2} {S3}",
