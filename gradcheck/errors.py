@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gradcheck.report import Report
+    from gradcheck.survey.report import ShapesReport
 
 __all__ = ["ContractError", "GradientError", "InconclusiveError", "NoReturnError", "told"]
 
@@ -17,7 +18,7 @@ class GradientError(AssertionError):
     ``report`` holds everything that was found.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report | ShapesReport) -> None:
         super().__init__(report)
         self.report = report
 

@@ -14,8 +14,10 @@ import hypothesis.strategies as st
 import numpy as np
 
 from gradcheck.derivation import Derivation
+from gradcheck.shapes.sizes import FEW, values_of
+from gradcheck.shapes.specification import Point, Specification, specified
 
-__all__ = ["Case", "cases", "seeds", "structures"]
+__all__ = ["Case", "cases", "points", "seeds", "structures"]
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,29 @@ def _case(draw: st.DrawFn, derivation: Derivation, generic: bool) -> Case:
 def cases(derivation: Derivation, *, generic: bool = False) -> st.SearchStrategy[Case]:
     """Return a strategy of cases: what a property test draws, and what it prints when it fails."""
     return _case(derivation, generic)
+
+
+def points(shapes: str | Specification, *, generic: bool = False) -> st.SearchStrategy[Point]:
+    """Return a strategy of points of a specification: the arguments of a forward, a tuple.
+
+    Args:
+        shapes: such as ``"x: N D, W: D M, b: M"``; the grammar stands in docs/shapes.md.
+        generic: no size is 1, where it may be another, so that no mistake hides.
+
+    Raises:
+        ValueError: the specification cannot be read, or contradicts itself.
+    """
+    return _point(specified(shapes) if isinstance(shapes, str) else shapes, generic)
+
+
+@st.composite  # and not st.builds, of which Hypothesis prints the parts
+def _point(draw: st.DrawFn, spec: Specification, generic: bool) -> Point:
+    possible = st.fixed_dictionaries(
+        {
+            name: st.sampled_from(
+                [v for v in values_of(spec, name) if not (generic and v == 1)] or values_of(spec, name)
+            )
+            for name in spec.sizes
+        }
+    ).filter(lambda sizes: spec.problem(sizes) is None and spec.entries(sizes) <= FEW)
+    return spec.point(draw(possible), draw(seeds()))

@@ -32,8 +32,10 @@ LEVELS = {
         "hints",
         "mistakes",
         "settings",
+        *(f"shapes.{part}" for part in ("text", "values", "expressions", "parts", "grammar", "specification", "sizes")),
     ),
     1: (
+        *("shapes.described", "shapes.point"),
         *("oracles", "adapters", "pairing", "calls", "witness"),
         *("verdict.regions", "verdict.axes", "blindness.facts", "blindness.spots"),
     ),
@@ -69,6 +71,7 @@ LEVELS = {
         "equations.equation",
         "blindness.blind_spots",
         "blindness.suite",
+        *(f"survey.{part}" for part in ("examples", "smallest", "needs", "report", "check")),
     ),
     6: ("commands.job", "commands.cli", "commands.usage", "equations.errata", "pytest_plugin", "__main__"),
 }

@@ -1,0 +1,41 @@
+"""One point of a specification, by its sizes and a seed: what a report and Hypothesis print to be pasted. Level 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradcheck.settings import must_be_seed
+from gradcheck.shapes.sizes import generic
+from gradcheck.shapes.specification import Point, specified
+
+__all__ = ["point"]
+
+
+def point(shapes: str, seed: int = 0, **sizes: Any) -> Point:
+    """Return the arguments that a specification, some sizes and a seed make, the same ones each time.
+
+    Args:
+        shapes: the specification, such as ``"x: N D, W: D M"``.
+        seed: of the values, and of the sizes that are not given.
+        sizes: what to choose for a size or a setting, by its name; those that are not given are drawn generic.
+
+    Returns:
+        The arguments in the order of the specification, a tuple.
+
+    Raises:
+        TypeError: a size is given that the specification does not have, or the seed is no whole number.
+        ValueError: the specification cannot be read, or there is no point of these sizes.
+    """
+    must_be_seed(seed)
+    spec = specified(shapes)
+    if unknown := [name for name in sizes if name not in spec.sizes]:
+        raise TypeError(
+            f"point must be given sizes of its specification ({', '.join(spec.sizes)}), but {unknown[0]} is none. "
+            "Leave it out."
+        )
+    chosen = generic(spec, np.random.default_rng(seed), sizes)
+    if problem := spec.problem(chosen, least=0):
+        raise ValueError(f"point must {problem}, in {shapes!r}. Choose other sizes.")
+    return spec.point(chosen, seed)
