@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from gradcheck.report import Report as Report
     from gradcheck.report import Verdict as Verdict
     from gradcheck.shapes.point import point as point
-    from gradcheck.strategies import points as points
     from gradcheck.survey.check import check_shapes as check_shapes
     from gradcheck.survey.check import examine_shapes as examine_shapes
     from gradcheck.survey.report import ShapesReport as ShapesReport
@@ -69,7 +68,6 @@ _HOME = {
     "check_shapes": "survey.check",
     "examine_shapes": "survey.check",
     "point": "shapes.point",
-    "points": "strategies",
     "from_autograd_function": "adapters",
     "from_custom_vjp": "adapters",
     "from_layer": "adapters",

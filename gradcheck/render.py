@@ -60,7 +60,7 @@ PLAIN = {
 
 
 class Setting(NamedTuple):
-    """What stands around the report of a check that is one of many: where it was made, and sentences about the others."""
+    """What stands around the report of one check of many: where it was made, and sentences about the others."""
 
     where: str = ""
     above: Sequence[str] = ()
