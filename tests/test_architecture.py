@@ -71,7 +71,7 @@ LEVELS = {
         "equations.equation",
         "blindness.blind_spots",
         "blindness.suite",
-        *(f"survey.{part}" for part in ("examples", "smallest", "needs", "report", "check")),
+        *(f"survey.{part}" for part in ("bar", "examples", "smallest", "needs", "report", "check")),
     ),
     6: ("commands.job", "commands.cli", "commands.usage", "equations.errata", "pytest_plugin", "__main__"),
 }

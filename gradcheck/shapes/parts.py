@@ -71,7 +71,13 @@ class Array:
             return f"be {self.family} only where its last two axes are equal"
         if self.low and self.high and not self.low(sizes) < self.high(sizes):
             return f"have values between {self.low.text} and {self.high.text} only where these leave room"
+        if self.kind == "int" and self.family and self._span(sizes) < math.prod(shape):
+            return "be distinct only where there are as many values as entries"
         return None
+
+    def _span(self, sizes: Sizes) -> int:
+        """Return from how many integers one is drawn."""
+        return int((self.high(sizes) if self.high else 0) - (self.low(sizes) if self.low else 0))
 
     def draw(self, rng: np.random.Generator, sizes: Sizes) -> Any:
         """Return values."""

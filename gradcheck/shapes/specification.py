@@ -166,14 +166,15 @@ def _in_order(expression: Expression) -> list[str]:
 def _must_agree(spec: Specification) -> None:
     """Refuse what contradicts itself."""
     used = {name for _, array in spec.arrays for each in array.axes() for name in _named(each)}
+    lone = [each for _, array in spec.arrays for each in array.expressions()]
+    lone += [each for condition in spec.conditions for each in (condition.left, condition.right)]
+    known = used.union(spec.choices, *(each.names for each in lone))
     for name, part in spec.parts.items():
         if not isinstance(part, Size) and name in used:
             _refuse(spec.text, "call an argument otherwise than a size", f"{name} is both", name)
-        if isinstance(part, Size) and name not in used and name not in spec.choices:
+        if isinstance(part, Size) and name not in known:
             hint = f"Write {name}: N D for an array, or {name} in 1 2 3 for a number."
             _refuse(spec.text, "say what each argument is", f"of {name} there is the name alone", name, hint)
-    lone = [each for _, array in spec.arrays for each in array.expressions()]
-    lone += [each for condition in spec.conditions for each in (condition.left, condition.right)]
     for each in lone:
         for name in each.names - set(spec.sizes):
             _refuse(spec.text, "hold each size as that of an axis or an argument", f"{name} is none", each)

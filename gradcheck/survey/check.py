@@ -23,7 +23,8 @@ from gradcheck.settings import must_be_functions, must_be_numbers
 from gradcheck.shapes.described import described
 from gradcheck.shapes.sizes import rounds
 from gradcheck.shapes.specification import Sizes
-from gradcheck.survey.examples import REFUSED, Example, Pair
+from gradcheck.survey.bar import bar
+from gradcheck.survey.examples import REFUSED, SEEDS, Example, Pair
 from gradcheck.survey.needs import Needs, needs
 from gradcheck.survey.report import ShapesReport, written
 from gradcheck.survey.smallest import smallest
@@ -53,7 +54,7 @@ def check_shapes(
     timeout: float | None = None,
     examples: int = EXAMPLES,
     seconds: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | bool = False,
 ) -> ShapesReport:
     """Check a hand-written backward over many shapes; return the report if it passes, and raise if it does not.
 
@@ -104,7 +105,7 @@ def examine_shapes(
     timeout: float | None = None,
     examples: int = EXAMPLES,
     seconds: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | bool = False,
 ) -> ShapesReport:
     """Examine a hand-written backward over many shapes; never raises because of a number.
 
@@ -127,13 +128,15 @@ def examine_shapes(
         timeout: for how many seconds one call may last.
         examples: how many points are checked.
         seconds: after which no more points are drawn; by default all ``examples`` are.
-        progress: called after each point with how many there were and how many there will be.
+        progress: True for a bar on the standard error; or what is called after each point with how many there were and
+            how many there will be at most.
 
     Raises:
         TypeError: the specification and the forward do not go together, or a setting is of a wrong type.
         ValueError: the specification cannot be read, contradicts itself, or no sizes obey it.
     """
-    must_be_functions({"forward": forward, "backward": backward}, {"progress": progress})
+    shown = bar if progress is True else progress or None
+    must_be_functions({"forward": forward, "backward": backward}, {"progress": shown})
     must_be_numbers(tol, seed, timeout)
     _must_be_budget(examples, seconds)
     spec = described(forward, shapes)
@@ -142,7 +145,7 @@ def examine_shapes(
     settings |= {"hints": None if hints is True else hints, "timeout": timeout}
     settings = {name: value for name, value in settings.items() if value is not None}
     pair, rng = Pair(forward, backward, spec, settings), np.random.default_rng((seed, STREAM))
-    found, notes = _search(pair, rng, examples, seconds, progress)
+    found, notes = _search(pair, rng, examples, seconds, shown)
     checks = Checks()
     for note in notes:
         checks(*note)
@@ -189,7 +192,7 @@ def _search(
     started = time.monotonic()
     for why, sizes in itertools.islice(rounds(pair.spec, rng), most):
         with listening(notes):
-            found.append(_examined(pair, sizes, int(rng.integers(2**32)), why, first=not any(e.report for e in found)))
+            found.append(_examined(pair, sizes, int(rng.integers(SEEDS)), why, first=not any(e.report for e in found)))
         if progress:
             progress(len(found), most)
         if found[-1].verdict == Verdict.FAIL or (seconds is not None and time.monotonic() - started > seconds):

@@ -18,8 +18,9 @@ from gradcheck.shapes.specification import Point, Sizes, Specification
 from gradcheck.trees import is_float, leaves, rebuild
 from gradcheck.verdict.laws import match_gradients
 
-__all__ = ["REFUSED", "Example", "Pair"]
+__all__ = ["REFUSED", "SEEDS", "Example", "Pair"]
 
+SEEDS = 1_000_000  # of points: few digits, as a person pastes them
 REFUSED = "refused"  # beside the three verdicts: the forward raised, so that there is nothing to compare with
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from gradcheck.report import Verdict
 from gradcheck.shapes.sizes import is_size, pick, rounds, values_of
 from gradcheck.shapes.specification import Sizes, Specification
-from gradcheck.survey.examples import Example, Pair
+from gradcheck.survey.examples import SEEDS, Example, Pair
 
 __all__ = ["FRESH", "Needs", "needs"]
 
@@ -79,7 +79,7 @@ def _others(pair: Pair, sizes: Sizes, rng: np.random.Generator, in_time: Callabl
 
 
 def _fails(pair: Pair, sizes: Sizes, rng: np.random.Generator) -> bool:
-    return pair.examine(sizes, int(rng.integers(2**32))).verdict == Verdict.FAIL
+    return pair.examine(sizes, int(rng.integers(SEEDS))).verdict == Verdict.FAIL
 
 
 def _tried(
@@ -95,7 +95,7 @@ def _tried(
     for sizes in tried:
         if not in_time():
             return 0, None
-        verdict = pair.examine(sizes, int(rng.integers(2**32))).verdict
+        verdict = pair.examine(sizes, int(rng.integers(SEEDS))).verdict
         if verdict != Verdict.PASS:
             return 0, sizes if verdict == Verdict.FAIL else None
     return len(tried), None

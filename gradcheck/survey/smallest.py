@@ -9,7 +9,7 @@ import numpy as np
 from gradcheck.report import Verdict
 from gradcheck.shapes.sizes import smaller
 from gradcheck.shapes.specification import Sizes
-from gradcheck.survey.examples import Example, Pair
+from gradcheck.survey.examples import SEEDS, Example, Pair
 
 __all__ = ["VALUES", "smallest"]
 
@@ -32,7 +32,7 @@ def smallest(pair: Pair, failed: Example, rng: np.random.Generator, in_time: Cal
 
 def _failing(pair: Pair, sizes: Sizes, rng: np.random.Generator) -> Example | None:
     for _ in range(VALUES):
-        example = pair.examine(sizes, int(rng.integers(2**32)), "smaller")
+        example = pair.examine(sizes, int(rng.integers(SEEDS)), "smaller")
         if example.verdict == Verdict.FAIL:
             return example
         if example.report is None:

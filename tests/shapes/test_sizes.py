@@ -1,0 +1,83 @@
+"""Generic sizes first, degenerate ones on purpose; all of them obey the specification."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from gradcheck.shapes.sizes import generic, rounds, smaller, values_of
+from gradcheck.shapes.specification import specified
+
+CONV = "X: N P H W, K: D P kh kw, b: D, s in 1 2 3, q in 0 1; kh <= H+2*q, kw <= W+2*q"
+
+
+def some(text, count, seed=0):
+    return list(itertools.islice(rounds(specified(text), np.random.default_rng(seed)), count))
+
+
+def test_generic_sizes_are_different_from_each_other_and_from_1_and_have_no_common_divisor():
+    for seed in range(50):
+        sizes = generic(specified("x: N D, W: D M, b: M"), np.random.default_rng(seed)).values()
+        assert min(sizes) > 1
+        assert all(math.gcd(*pair) == 1 for pair in itertools.combinations(sizes, 2))
+
+
+def test_sizes_that_are_given_stay():
+    sizes = generic(specified("x: N D, W: D M"), np.random.default_rng(0), {"D": 6})
+    assert sizes["D"] == 6
+    assert {sizes["N"], sizes["M"]} & {1, 2, 3, 4, 6} == set()
+
+
+def test_a_round_has_every_kind_of_degenerate_sizes():
+    seen = dict.fromkeys(why for why, _ in some("x: N D, W: D M, b: M", 60))
+    assert set(seen) == {"generic", "any", "smallest", "one alone", "equal", "square", "long", "empty"}
+    drawn = [sizes for _, sizes in some("x: N D, W: D M, b: M", 60)]
+    for name in "NDM":
+        assert any(sizes[name] == 1 and min(v for k, v in sizes.items() if k != name) > 1 for sizes in drawn)
+        assert any(sizes[name] == 0 for sizes in drawn)
+        assert any(sizes[name] > 7 for sizes in drawn)
+    for one, other in itertools.combinations("NDM", 2):
+        assert any(sizes[one] == sizes[other] > 1 for sizes in drawn)
+    assert any(len(set(sizes.values())) == 1 and sizes["N"] > 1 for sizes in drawn)
+
+
+def test_the_first_sizes_are_generic_with_each_value_of_a_setting():
+    drawn = some("x: N D, f in tanh relu, s in 1 2, y: s*N", 5)
+    assert [why for why, _ in drawn] == ["generic"] * 5
+    assert {sizes["f"] for _, sizes in drawn} == {"tanh", "relu"}
+    assert {sizes["s"] for _, sizes in drawn} == {1, 2}
+
+
+def test_all_sizes_obey_the_specification():
+    spec = specified(CONV)
+    for why, sizes in some(CONV, 300):
+        assert spec.problem(sizes, least=0 if why == "empty" else 1) is None
+        assert spec.entries(sizes) <= 1024 or why == "generic"
+
+
+def test_several_axes_are_none_one_and_two():
+    assert {len(sizes["batch"]) for _, sizes in some("x: *batch D", 40)} == {0, 1, 2}
+
+
+def test_named_values_alone_are_drawn():
+    assert {sizes["N"] for _, sizes in some("x: N D; N in 2 3", 60)} == {2, 3}
+    assert values_of(specified("x: N; N in 3 2"), "N") == (3, 2)
+
+
+def test_sizes_that_nothing_obeys_are_refused():
+    with pytest.raises(ValueError, match="shapes must") as refused:
+        generic(specified("x: N D; N > 90"), np.random.default_rng(0))
+    assert str(refused.value) == (
+        "shapes must obey N > 90, but no choice of N, D did so in 400 tries, in 'x: N D; N > 90'. "
+        "Name values, as in ; N in 2 3 5."
+    )
+
+
+def test_smaller_sizes_are_those_of_one_or_of_some_that_are_equal_the_smallest_first():
+    spec = specified("x: N D, W: D M, f in a b")
+    found = list(smaller(spec, {"N": 2, "D": 2, "M": 1, "f": "b"}))
+    assert found[0] == {"N": 1, "D": 2, "M": 1, "f": "b"}
+    assert {"N": 1, "D": 1, "M": 1, "f": "b"} in found
+    assert {"N": 2, "D": 2, "M": 1, "f": "a"} in found
+    assert all(sizes["N"] + sizes["D"] < 4 or sizes["f"] == "a" for sizes in found)
