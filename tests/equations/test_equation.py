@@ -130,7 +130,7 @@ def test_an_index_out_of_its_range_has_no_type():
 
 def test_an_error_of_the_transcription_is_no_verdict():
     with pytest.raises(NameError):
-        judge_statement(gradient("b", lambda dy, cache: undefined), 0)  # noqa: F821  (this is the point)
+        judge_statement(gradient("b", lambda dy, cache: undefined), 0)
 
 
 def test_nothing_is_decided_where_the_derivation_around_the_formula_is_wrong():
