@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Any
 
 from gradcheck.shapes.text import Tokens
@@ -51,7 +52,8 @@ class Expression:
 def begins(tokens: Tokens) -> bool:
     """Whether an expression begins at the next token."""
     kind, text, _ = tokens.next
-    return kind == "number" or (kind == "name" and text not in KEYWORDS) or (text == "(" and kind == "sign")
+    is_name = kind == "name" and text not in KEYWORDS and not iskeyword(text)
+    return kind == "number" or is_name or (text == "(" and kind == "sign")
 
 
 def expression(tokens: Tokens) -> Expression:

@@ -19,6 +19,7 @@ import ast
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from keyword import iskeyword
 from typing import Any
 
 from gradcheck.shapes.expressions import KEYWORDS, Expression, begins, expression
@@ -113,8 +114,8 @@ def _argument(tokens: Tokens, parts: dict[str, Part], choices: dict[str, tuple[A
 def _name(tokens: Tokens, what: str) -> str:
     if tokens.next.kind != "name":
         tokens.refuse(what)
-    if tokens.next.text in KEYWORDS:
-        tokens.refuse(f"{what}, and {tokens.next.text!r} says what values are", hint="Choose another name.")
+    if tokens.next.text in KEYWORDS or iskeyword(tokens.next.text):
+        tokens.refuse(f"{what}, and {tokens.next.text!r} has a meaning of its own", hint="Choose another name.")
     return tokens.take().text
 
 

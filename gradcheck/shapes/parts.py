@@ -71,6 +71,8 @@ class Array:
             return f"be {self.family} only where its last two axes are equal"
         if self.low and self.high and not self.low(sizes) < self.high(sizes):
             return f"have values between {self.low.text} and {self.high.text} only where these leave room"
+        if self.high and self.kind == "int" and self._span(sizes) < 1 <= math.prod(shape):
+            return f"have integers up to {self.high.text} only where there are such"
         if self.kind == "int" and self.family and self._span(sizes) < math.prod(shape):
             return "be distinct only where there are as many values as entries"
         return None

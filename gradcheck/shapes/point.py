@@ -13,12 +13,12 @@ from gradcheck.shapes.specification import Point, specified
 __all__ = ["point"]
 
 
-def point(shapes: str, seed: int = 0, **sizes: Any) -> Point:
+def point(shapes: str, seed: int = 0, /, **sizes: Any) -> Point:
     """Return the arguments that a specification, some sizes and a seed make, the same ones each time.
 
     Args:
         shapes: the specification, such as ``"x: N D, W: D M"``.
-        seed: of the values, and of the sizes that are not given.
+        seed: of the values, and of the sizes that are not given. It may be named, unless a size is called so.
         sizes: what to choose for a size or a setting, by its name; those that are not given are drawn generic.
 
     Returns:
@@ -28,8 +28,10 @@ def point(shapes: str, seed: int = 0, **sizes: Any) -> Point:
         TypeError: a size is given that the specification does not have, or the seed is no whole number.
         ValueError: the specification cannot be read, or there is no point of these sizes.
     """
-    must_be_seed(seed)
     spec = specified(shapes)
+    if "seed" not in spec.sizes:
+        seed = sizes.pop("seed", seed)
+    must_be_seed(seed)
     if unknown := [name for name in sizes if name not in spec.sizes]:
         raise TypeError(
             f"point must be given sizes of its specification ({', '.join(spec.sizes)}), but {unknown[0]} is none. "

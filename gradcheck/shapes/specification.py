@@ -41,7 +41,8 @@ class Point(tuple[Any, ...]):  # noqa: SLOT001  (a tuple has no slots to offer)
         """Return an expression that makes the point."""
         chosen = "".join(f", {name}={value!r}" for name, value in self.sizes.items() if name.isidentifier())
         rest = {name: value for name, value in self.sizes.items() if not name.isidentifier()}
-        return f"point({self.text!r}, seed={self.seed}{chosen}{f', **{rest!r}' if rest else ''})"
+        named = "seed=" * ("seed" not in self.sizes)
+        return f"point({self.text!r}, {named}{self.seed}{chosen}{f', **{rest!r}' if rest else ''})"
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
         """Have Hypothesis and IPython print the repr, and not a tuple of arrays."""
@@ -172,9 +173,14 @@ def _must_agree(spec: Specification) -> None:
     for name, part in spec.parts.items():
         if not isinstance(part, Size) and name in used:
             _refuse(spec.text, "call an argument otherwise than a size", f"{name} is both", name)
+        if isinstance(part, Size) and name in spec.axes:
+            _refuse(spec.text, "call a number otherwise than several axes", f"{name} is both", name)
         if isinstance(part, Size) and name not in known:
             hint = f"Write {name}: N D for an array, or {name} in 1 2 3 for a number."
             _refuse(spec.text, "say what each argument is", f"of {name} there is the name alone", name, hint)
+    for each in (*lone, *(each for _, array in spec.arrays for each in array.axes() if not isinstance(each, Axes))):
+        for name in each.names & spec.axes:
+            _refuse(spec.text, "call a number otherwise than several axes", f"{name} is both", each)
     for each in lone:
         for name in each.names - set(spec.sizes):
             _refuse(spec.text, "hold each size as that of an axis or an argument", f"{name} is none", each)

@@ -12,6 +12,8 @@ CONTRADICTIONS = {
     "x: N; M in 1 2": "hold each size as that of an axis or an argument, but M is none.",
     "x: N scale M": "hold each size as that of an axis or an argument, but M is none.",
     "x: x N": "call an argument otherwise than a size, but x is both.",
+    "x: *b b": "call a number otherwise than several axes, but b is both.",
+    "x: *b, b": "call a number otherwise than several axes, but b is both.",
     "x: N psd": "have 2 axes where values are psd, but there are fewer.",
     "k, x: N": (
         "say what each argument is, but of k there is the name alone. "
@@ -36,6 +38,7 @@ PROBLEMS = {
     ("x: N in 3 N", "N", 2): "let x have values between 3 and N only where these leave room",
     ("x: 6//(N-2)", "N", 2): "be numbers, and there is a ZeroDivisionError",
     ("x: N N N", "N", 1000): "make a point of at most 10,000,000 entries, and this one would have 1,000,000,000",
+    ("x: N int < N-2", "N", 2): "let x have integers up to N-2 only where there are such",
     ("x: N int < 3 distinct", "N", 4): "let x be distinct only where there are as many values as entries",
 }
 
@@ -53,6 +56,12 @@ def test_the_repr_of_a_point_draws_it_again():
     assert repr(again) == repr(drawn)
     assert all(np.array_equal(one, other) for one, other in zip(drawn, again, strict=True))
     assert repr(point("x: ... N", seed=1, **{"...": (2,)}, N=3)) == "point('x: ... N', seed=1, N=3, **{'...': (2,)})"
+
+
+def test_a_setting_may_be_called_seed():
+    x, seed = drawn = point("x: N, seed in 3 4", 7, seed=4, N=2)
+    assert (x.shape, seed, drawn.seed) == ((2,), 4, 7)
+    assert repr(drawn) == "point('x: N, seed in 3 4', 7, N=2, seed=4)"
 
 
 def test_a_point_of_unknown_sizes_is_refused():
