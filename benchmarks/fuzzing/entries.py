@@ -18,11 +18,13 @@ from benchmarks.fuzzing.case import Case, pick, watch
 from benchmarks.fuzzing.changes import change
 from benchmarks.fuzzing.functions import PAIRS
 from benchmarks.fuzzing.oddities import VALUES
+from benchmarks.fuzzing.shapes import specification
 from gradcheck.__main__ import main as command_line
 
 STREAM = 0x66757A7A  # our own, so that no case shares numbers with a check of the same seed
 SHARES = {
-    "examine_backward": 0.52,
+    "examine_backward": 0.49,
+    "examine_shapes": 0.03,
     "check_backward": 0.13,
     "adapters": 0.20,
     "blind_spots": 0.05,
@@ -32,7 +34,7 @@ SHARES = {
     "main": 0.01,
 }
 BY_POINT = ("wrt", "seed")  # the settings of blind_spots
-SEEDS = {"examine_backward", "check_backward", "blind_spots", "adapters"}
+SEEDS = {"examine_backward", "check_backward", "examine_shapes", "blind_spots", "adapters"}
 
 
 def make(seed: int) -> tuple[Case, Callable[[], Any]]:
@@ -63,6 +65,13 @@ def _examine_backward(rng, case):
 def _check_backward(rng, case):
     _changed(rng, case)
     return lambda: gradcheck.check_backward(case.forward, case.backward, case.args, **case.settings)
+
+
+def _examine_shapes(rng, case):
+    _changed(rng, case, 1)
+    case.truth, text = "", specification(rng, case.forward, case.args)
+    case.labels.append(f"shapes {text!r}")
+    return lambda: gradcheck.examine_shapes(case.forward, case.backward, text, **{"examples": 6, **case.settings})
 
 
 def _blind_spots(rng, case):

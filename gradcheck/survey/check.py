@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.blindness.suite import Checks, sentences
+from gradcheck.containers import shown
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
 from gradcheck.hints import Hints
 from gradcheck.inquiry import written as as_python
@@ -34,6 +36,7 @@ __all__ = ["check_shapes", "examine_shapes"]
 
 EXAMPLES = 100  # points, of which a layer of three sizes has each kind of shape about twice
 STREAM = 0x73757276  # our own: default_rng(seed) may have drawn something of the user's
+DEFAULTS = {"strict": False, "hints": True, "examples": EXAMPLES}  # None of all others
 PATIENCE = 10.0  # seconds, where none are given, in which a failure is made smaller and its needs are found
 
 Note = tuple[Any, ...]  # what a witness is told of a check
@@ -135,17 +138,16 @@ def examine_shapes(
         TypeError: the specification and the forward do not go together, or a setting is of a wrong type.
         ValueError: the specification cannot be read, contradicts itself, or no sizes obey it.
     """
-    shown = bar if progress is True else progress or None
-    must_be_functions({"forward": forward, "backward": backward}, {"progress": shown})
+    told = bar if progress is True else None if progress is False else progress
+    must_be_functions({"forward": forward, "backward": backward}, {"progress": told})
     must_be_numbers(tol, seed, timeout)
     _must_be_budget(examples, seconds)
     spec = described(forward, shapes)
     seed = secrets.randbits(32) if seed is None else int(seed)
-    settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": strict or None}
-    settings |= {"hints": None if hints is True else hints, "timeout": timeout}
-    settings = {name: value for name, value in settings.items() if value is not None}
+    settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol}
+    settings |= {"strict": strict, "hints": hints, "timeout": timeout}
     pair, rng = Pair(forward, backward, spec, settings), np.random.default_rng((seed, STREAM))
-    found, notes = _search(pair, rng, examples, seconds, shown)
+    found, notes = _search(pair, rng, examples, seconds, told)
     checks = Checks()
     for note in notes:
         checks(*note)
@@ -153,8 +155,11 @@ def examine_shapes(
     failed, rules = _worst(pair, found, rng, lambda: time.monotonic() < end)
     report = _together(pair, found, seed) if failed is None or failed.report is None else failed.report
     _tell(pair, notes, report, failed)
-    replayed = settings if examples == EXAMPLES else settings | {"examples": examples}
-    asked = "".join(f", {name}={as_python(value, name)}" for name, value in replayed.items())
+    asked = "".join(
+        f", {name}={as_python(value, name)}"
+        for name, value in (settings | {"examples": examples}).items()
+        if value is not DEFAULTS.get(name)
+    )
     return ShapesReport(
         name_of(forward),
         tuple(found),
@@ -171,11 +176,11 @@ def examine_shapes(
 def _must_be_budget(examples: Any, seconds: Any) -> None:
     if not isinstance(examples, int | np.integer) or isinstance(examples, bool) or examples < 1:
         raise ValueError(
-            f"examples must be a whole number from 1 on, but it is {examples!r}. Leave it out for {EXAMPLES}."
+            f"examples must be a whole number from 1 on, but it is {shown(examples)}. Leave it out for {EXAMPLES}."
         )
     if seconds is not None and not (isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0):
         raise ValueError(
-            f"seconds must be a positive number, but it is {seconds!r}. Leave it out to draw all examples."
+            f"seconds must be a positive number, but it is {shown(seconds)}. Leave it out to draw all examples."
         )
 
 
@@ -244,6 +249,14 @@ def _worst(
     return next((each for each in found if each.verdict == Verdict.INCONCLUSIVE), None), Needs()
 
 
+def _nothing(pair: Pair, example: Example) -> dict[str, Finding]:
+    """Return that nothing is known of any gradient."""
+    point = pair.spec.point(example.sizes, example.seed)
+    layout = Arguments.of(pair.forward, point, pair.settings.get("wrt"), empty=True).layout
+    shapes = zip(layout.paths, layout.shapes, strict=True)
+    return {path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf) for path, shape in shapes}
+
+
 def _together(pair: Pair, found: Sequence[Example], seed: int) -> Report:
     """Return the report of many passes: the widest bound and the largest error of every gradient, and any remark.
 
@@ -252,7 +265,7 @@ def _together(pair: Pair, found: Sequence[Example], seed: int) -> Report:
     reports = [each.report for each in found if each.report is not None and each.why != "empty"]
     refused = sum(each.verdict == REFUSED and each.why != "empty" for each in found)
     reason = f"{name_of(pair.forward)} raised at {refused} of {len(found)} points" if refused else None
-    findings: dict[str, Finding] = {}
+    findings = {} if reports else _nothing(pair, found[0])
     for report in reports:
         for path, finding in report.arguments.items():
             other = findings.get(path, finding)

@@ -145,7 +145,7 @@ class ShapesReport:
         """Return the condition that leaves out what the forward refused, and nothing else; an example if none does."""
         for name, size in self.refusals[0].sizes.items():
             refused, taken = ([each.sizes[name] for each in some] for some in (self.refusals, self.checked))
-            if type(size) is int and max(refused) < min(value for value in taken if value):
+            if type(size) is int and max(refused) < min((value for value in taken if value), default=0):
                 return f"; {name} >= {max(refused) + 1}"
         return "; N >= 2"
 

@@ -135,6 +135,17 @@ def test_a_forward_that_refuses_a_shape_leaves_it_undecided_and_says_which():
     assert check_shapes(forward, right, f"{AFFINE}; N >= 2", seed=0)
 
 
+def test_a_forward_that_refuses_every_shape_leaves_all_undecided():
+    def refusing(x, W, b):
+        raise RuntimeError("not today")
+
+    report = examine_shapes(refusing, right, AFFINE, seed=0, examples=4)
+    assert {path: finding.verdict for path, finding in report.arguments.items()} == dict.fromkeys(
+        "xWb", Verdict.INCONCLUSIVE
+    )
+    assert "refusing raised RuntimeError: not today" in str(report)
+
+
 def test_an_output_that_is_not_finite_at_some_shape_is_a_refusal_too():
     def forward(x):
         return x.var(axis=0, ddof=1), x
