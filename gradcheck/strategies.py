@@ -7,9 +7,10 @@ be nearly all alike, and a gradient check of an array of equal entries sees few 
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import numpy as np
 
 from gradcheck.derivation import Derivation
-from gradcheck.shapes.sizes import FEW, values_of
+from gradcheck.shapes import sizes
 from gradcheck.shapes.specification import Point, Specification, specified
 
 __all__ = ["points"]
@@ -26,22 +27,22 @@ def points(shapes: str | Specification | Derivation, *, generic: bool = False) -
 
     Raises:
         TypeError: a derivation does not say what its arguments are.
-        ValueError: the specification cannot be read, or contradicts itself.
+        ValueError: the specification cannot be read, or contradicts itself, or no sizes obey it.
     """
     if isinstance(shapes, Derivation):
         shapes = shapes.spec
-    return _point(specified(shapes) if isinstance(shapes, str) else shapes, generic)
+    spec = specified(shapes) if isinstance(shapes, str) else shapes
+    # Where the values that are named leave no choice of few entries, such as there are must do.
+    some = sizes.generic(spec, np.random.default_rng(0)) if generic else sizes.least(spec)
+    return _point(spec, generic, max(sizes.FEW, spec.entries(some)))
 
 
 @st.composite  # and not st.builds, of which Hypothesis prints the parts
-def _point(draw: st.DrawFn, spec: Specification, generic: bool) -> Point:
-    values = {
-        name: [v for v in values_of(spec, name) if not (generic and v == 1)] or values_of(spec, name)
-        for name in spec.sizes
-    }
-    # Where even the smallest that are named make more than few entries, these are not too many.
-    most = max(FEW, spec.entries({name: each[0] for name, each in values.items()}))
+def _point(draw: st.DrawFn, spec: Specification, generic: bool, most: int) -> Point:
+    values = {name: sizes.values_of(spec, name) for name in spec.sizes}
+    if generic:
+        values = {name: [v for v in each if v != 1] or each for name, each in values.items()}
     possible = st.fixed_dictionaries({name: st.sampled_from(each) for name, each in values.items()}).filter(
-        lambda sizes: spec.problem(sizes) is None and spec.entries(sizes) <= most
+        lambda chosen: spec.problem(chosen) is None and spec.entries(chosen) <= most
     )
     return spec.point(draw(possible), draw(st.integers(0, SEEDS - 1)))

@@ -41,11 +41,9 @@ class Point(tuple[Any, ...]):  # noqa: SLOT001  (a tuple has no slots to offer)
 
     def __repr__(self) -> str:
         """Return an expression that makes the point."""
-        if self.spec:
-            return f"{self.spec}.point({self.sizes!r}, seed={self.seed})"
         chosen = "".join(f", {name}={value!r}" for name, value in self.sizes.items() if name.isidentifier())
         rest = {name: value for name, value in self.sizes.items() if not name.isidentifier()}
-        return f"point({self.text!r}, seed={self.seed}{chosen}{f', **{rest!r}' if rest else ''})"
+        return f"point({self.spec or repr(self.text)}, seed={self.seed}{chosen}{f', **{rest!r}' if rest else ''})"
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
         """Have Hypothesis and IPython print the repr, and not a tuple of arrays."""

@@ -20,6 +20,6 @@ CHOICES = {
     "mlp_one_hidden": {"f1": "tanh", "f2": "softmax", "loss": "cross_entropy"},
     "rnn": {"activation": "tanh"},
     "rnn_columns": {"f": "tanh", "g": "sigmoid"},
-    "units": {"I": 3, "H": 4, "O": 2, "network": 4},
+    "units": {"I": 3, "H": 4, "O": 2, "network": "chained"},
     "weight_decay": {"count": 3},
 }
