@@ -41,7 +41,7 @@ def points(shapes: str | Specification | Derivation, *, generic: bool = False) -
 def _point(draw: st.DrawFn, spec: Specification, generic: bool, most: int) -> Point:
     values = {name: sizes.values_of(spec, name) for name in spec.sizes}
     if generic:
-        values = {name: [v for v in each if v != 1] or each for name, each in values.items()}
+        values = {name: tuple(v for v in each if v != 1) or each for name, each in values.items()}
     possible = st.fixed_dictionaries({name: st.sampled_from(each) for name, each in values.items()}).filter(
         lambda chosen: spec.problem(chosen) is None and spec.entries(chosen) <= most
     )
