@@ -57,5 +57,5 @@ CROSS_ENTROPY = Derivation(
     cross_entropy_backward,
     cross_entropy_reference,
     # Away from 0, where the logarithm ends; the rows need not sum to one for the derivative to hold.
-    "y_hat: N K in 0.1 1, labels: N int < K, reduction in sum mean",
+    "y_hat: N K in 0.1 1, labels: N int < K",
 )

@@ -50,6 +50,5 @@ SQUARED_LOSS = Derivation(
     squared_loss_forward,
     squared_loss_backward,
     squared_loss_reference,
-    "reduction in sum mean",
     wrt=("y_hat",),
 )
