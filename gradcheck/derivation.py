@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gradcheck.shapes.described import specification_of
+from gradcheck.shapes.specification import Specification
 from gradcheck.trees import describe
 
 if TYPE_CHECKING:
@@ -20,26 +23,33 @@ class Derivation:
 
     ``forward(*args) -> (out, cache)`` and ``backward(dout, cache) -> gradients`` are the mathematics.
     ``reference(*args) -> out`` is the same function in ``jax.numpy``, written by another road.
-    ``structure`` holds, for every size (or other choice) that ``args`` takes, the values that it may
-    have, smallest first; ``args(rng, **choices)`` makes primal values for one choice of each.
-    ``real()`` makes one set of args from real data. ``wrt`` names the arguments that move; by default
-    every float array does. ``samples`` says along which axis of each argument, and of the output
-    ``out``, independent samples lie.
+    ``shapes`` is a text about its arguments, such as ``"labels: N int < K; K in 2 3 7"``; what the annotations or the
+    docstring of the forward say need not be said again. Where a text does not say enough, ``args(rng, **sizes)`` makes
+    the arguments, and ``shapes`` names sizes and settings alone: ``"depth in 1 2 3, N in 1 5, loss in squared huber"``.
+    ``real()`` makes one set of args from real data. ``wrt`` names the arguments that move; by default every float array
+    does. ``samples`` says along which axis of each argument, and of the output ``out``, independent samples lie.
     """
 
     name: str
     forward: Callable[..., tuple[Any, Any]]
     backward: Callable[[Any, Any], Any]
     reference: Callable[..., Any]
-    args: Callable[..., tuple[Any, ...]]
-    structure: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    shapes: str = ""
+    args: Callable[..., tuple[Any, ...]] | None = None
     wrt: tuple[str, ...] | None = None
     real: Callable[[], tuple[Any, ...]] | None = None
     samples: Mapping[str, int] = field(default_factory=dict)
 
-    def draw(self, rng: np.random.Generator, *, generic: bool = False) -> dict[str, Any]:
-        """Return one choice for every size; with ``generic`` none is 1, so that no mistake hides."""
-        return choices(self.name, self.structure, rng, generic=generic)
+    @functools.cached_property
+    def spec(self) -> Specification:
+        """The specification of the arguments, from which points are drawn.
+
+        Raises:
+            TypeError: an argument is specified nowhere, or the forward takes none of that name.
+            ValueError: the specification cannot be read, or contradicts itself.
+        """
+        spec = specification_of(self.forward, self.shapes, self.args)
+        return spec if self.args is None else replace(spec, name=f"{self.name.upper()}.spec")
 
 
 def choices(

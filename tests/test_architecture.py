@@ -239,7 +239,7 @@ def disturbed(function):
 
 
 def test_a_check_leaves_the_global_state_alone():
-    args = AFFINE.args(np.random.default_rng(0), N=2, D=3, M=4)
+    args = AFFINE.spec.point({"N": 2, "D": 3, "M": 4}, seed=0)
     oracles = (central_difference, complex_step, autodiff(AFFINE.reference))
     wrong = (AFFINE.backward, lambda dy, cache: tuple(2 * gradient for gradient in AFFINE.backward(dy, cache)))
     for backward in wrong:

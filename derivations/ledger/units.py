@@ -28,7 +28,7 @@ def backward(dE: Any, cache: dict[str, Any]) -> dict[str, Any]:
 
 
 def draw(rng: np.random.Generator, N: int, I: int, H: int) -> tuple[Any, ...]:
-    x, w, y, T, f, outputs = units_args(rng, N, I, H, 2, 0)
+    x, w, y, T, f, outputs = units_args(rng, N, I, H, 2, "one")
     T[outputs[0], outputs[1]] = True
     return x, w, y, T, f, outputs
 

@@ -1,8 +1,9 @@
 """What a forward says of its own arguments, in its annotations and its docstring, as text of a specification. Level 1.
 
 Read are array annotations with the sizes in a string (jaxtyping's ``Float[ndarray, "N D"]``, nptyping's
-``NDArray[Shape["N, D"], Float]``, ``Annotated[ndarray, "N D"]``), and of a docstring, its own or that of its module, a
-paragraph that begins with *Shapes*, ``x (N, D)    W (D, M)``, and lines such as ``x: input data of shape (N, D)``.
+``NDArray[Shape["N, D"], Float]``, ``Annotated[ndarray, "N D"]``) and ``Literal["sum", "mean"]``; and of a docstring,
+its own or that of its module, a paragraph that begins with *Shapes*, ``x (N, D)    W (D, M)``, and lines such as
+``x: input data of shape (N, D)``.
 """
 
 from __future__ import annotations
@@ -99,8 +100,15 @@ def _of_annotations(forward: Callable[..., Any], parameters: Iterable[str]) -> d
         hints = typing.get_type_hints(forward, include_extras=True)
     except Exception:  # noqa: BLE001  (an annotation is the user's, and may be a string of anything)
         hints = getattr(forward, "__annotations__", {})
-    found = ((name, _annotated(hints.get(name))) for name in parameters)
-    return {name: f"{name}: {said}" for name, said in found if said is not None}
+    found: dict[str, str] = {}
+    for name in parameters:
+        hint = hints.get(name)
+        values = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+        if values and all(isinstance(value, str | int | None) for value in values):
+            found[name] = f"{name} in {' '.join(map(repr, values))}"
+        elif (said := _annotated(hint)) is not None:
+            found[name] = f"{name}: {said}"
+    return found
 
 
 def _annotated(hint: Any) -> str | None:

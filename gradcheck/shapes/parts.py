@@ -63,7 +63,11 @@ class Array:
         return tuple(found)
 
     def problem(self, sizes: Sizes) -> str | None:
-        """Return why there are no such values for some sizes; None where there are."""
+        """Return why there are no such values for some sizes; None where there are.
+
+        Raises:
+            ZeroDivisionError: values depend on a number that there is not.
+        """
         shape = self.shape(sizes)
         if self.family is not None and len(shape) < FAMILIES[self.family][0]:
             return f"be {self.family} only where it has {FAMILIES[self.family][0]} axes or more"
@@ -75,6 +79,9 @@ class Array:
             return f"have integers up to {self.high.text} only where there are such"
         if self.kind == "int" and self.family and self._span(sizes) < math.prod(shape):
             return "be distinct only where there are as many values as entries"
+        if math.prod(shape):
+            for each in self.expressions():
+                each(sizes)
         return None
 
     def _span(self, sizes: Sizes) -> int:
@@ -102,6 +109,8 @@ class Array:
         return np.tril(np.ones(shape, bool)) if self.family == "lower" else np.triu(np.ones(shape, bool))
 
     def _float(self, rng: np.random.Generator, shape: tuple[int, ...], sizes: Sizes) -> Any:
+        if not math.prod(shape):
+            return np.zeros(shape)  # a scale such as D**-0.5 may be no number
         if self.family is not None:
             drawn = FAMILIES[self.family][1](rng, shape)
         elif self.low or self.high:

@@ -23,7 +23,7 @@ import numpy as np
 
 from gradcheck.shapes.specification import Sizes, Specification
 
-__all__ = ["FEW", "Drawn", "generic", "is_size", "pick", "rounds", "smaller", "values_of"]
+__all__ = ["FEW", "Drawn", "generic", "is_size", "least", "mixed", "pick", "rounds", "smaller", "values_of"]
 
 GENERIC = 8  # generic sizes are below this, or below the number of sizes
 SPARE = 4  # and so many more, so that each has some to choose from
@@ -62,6 +62,27 @@ def generic(spec: Specification, rng: np.random.Generator, fixed: Sizes | None =
     )
 
 
+def mixed(spec: Specification, rng: np.random.Generator) -> dict[str, Any]:
+    """Return sizes of any kind: each is drawn by itself.
+
+    Raises:
+        ValueError: as :func:`generic`.
+    """
+    return _found(spec, lambda: _any(spec, rng, {}), FEW) or generic(spec, rng)
+
+
+def least(spec: Specification) -> dict[str, Any]:
+    """Return sizes of which none can be smaller, and of each setting the value in front.
+
+    Raises:
+        ValueError: as :func:`generic`.
+    """
+    sizes: Sizes = generic(spec, np.random.default_rng(0))
+    while (found := next(smaller(spec, sizes), None)) is not None:
+        sizes = found
+    return dict(sizes)
+
+
 def rounds(spec: Specification, rng: np.random.Generator) -> Iterator[Drawn]:
     """Yield sizes for ever; the first of them generic, with each of the values that are named for a setting."""
     yield "generic", generic(spec, rng)
@@ -88,7 +109,7 @@ def smaller(spec: Specification, sizes: Sizes) -> Iterator[Sizes]:
             yield from _possible(spec, ({**sizes, name: value} for value in earlier))
             continue
         equal = [other for other in spec.sizes if is_size(spec, other) and sizes[other] == sizes[name]]
-        for value in sorted(value for value in values_of(spec, name) if 0 < value < sizes[name]):
+        for value in sorted(value for value in values_of(spec, name) if value < sizes[name]):
             together = [(name,), *((name, other) for other in equal if other != name), equal]
             yield from _possible(spec, ({**sizes, **dict.fromkeys(names, value)} for names in together))
 
@@ -100,11 +121,11 @@ def _possible(spec: Specification, choices: Iterable[Sizes]) -> Iterator[Sizes]:
 def _round(spec: Specification, rng: np.random.Generator) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what is fixed in each draw of a round, beside what is generic, and why."""
     free = [name for name in spec.sizes if is_size(spec, name)]
-    least = {name: min(values_of(spec, name)) for name in free}
+    smallest = {name: min(values_of(spec, name)) for name in free}
     yield "generic", {}
-    yield "smallest", {**least, **dict.fromkeys(spec.axes, ())}
+    yield "smallest", {name: value for name, value in least(spec).items() if name in free or name in spec.axes}
     for name in free:
-        yield "one alone", {name: least[name]}
+        yield "one alone", {name: smallest[name]}
     for one, other in itertools.combinations(free, 2):
         both = sorted(set(values_of(spec, one)) & set(values_of(spec, other)) - {0, 1})
         if both:
@@ -114,7 +135,7 @@ def _round(spec: Specification, rng: np.random.Generator) -> Iterator[tuple[str,
         yield "square", dict.fromkeys(free, same[int(rng.integers(min(len(same), 2)))])
     for name in free:
         others = {
-            other: pick(rng, [v for v in values_of(spec, other) if 1 < v < 4] or [least[other]]) for other in free
+            other: pick(rng, [v for v in values_of(spec, other) if 1 < v < 4] or [smallest[other]]) for other in free
         }
         yield (
             "long",

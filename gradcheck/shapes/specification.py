@@ -31,18 +31,20 @@ class Point(tuple[Any, ...]):  # noqa: SLOT001  (a tuple has no slots to offer)
         text: the specification.
         sizes: what was chosen for every size and setting.
         seed: of the values.
+        spec: an expression that makes the specification, where its text alone does not; else empty.
     """
 
     text: str
     sizes: dict[str, Any]
     seed: int
+    spec: str
 
     def __repr__(self) -> str:
         """Return an expression that makes the point."""
         chosen = "".join(f", {name}={value!r}" for name, value in self.sizes.items() if name.isidentifier())
         rest = {name: value for name, value in self.sizes.items() if not name.isidentifier()}
         named = "seed=" * ("seed" not in self.sizes)
-        return f"point({self.text!r}, {named}{self.seed}{chosen}{f', **{rest!r}' if rest else ''})"
+        return f"point({self.spec or repr(self.text)}, {named}{self.seed}{chosen}{f', **{rest!r}' if rest else ''})"
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
         """Have Hypothesis and IPython print the repr, and not a tuple of arrays."""
@@ -61,6 +63,7 @@ class Specification:
         axes: the names that stand for several axes, or for none.
         conditions: what sizes have to obey.
         made: what makes the arguments of the sizes where the text alone does not: ``made(rng, **sizes)``.
+        name: an expression that makes such a specification, for the repr of its points.
     """
 
     text: str
@@ -70,6 +73,7 @@ class Specification:
     axes: frozenset[str]
     conditions: tuple[Condition, ...]
     made: Callable[..., tuple[Any, ...]] | None = None
+    name: str = ""
 
     @property
     def arrays(self) -> Iterator[tuple[str, Array]]:
@@ -112,6 +116,7 @@ class Specification:
             values = tuple(part.draw(rng, sizes) for part in self.parts.values())
         point = Point(values)
         point.text, point.sizes, point.seed = self.text, {name: sizes[name] for name in self.sizes}, seed
+        point.spec = self.name
         return point
 
 
@@ -140,7 +145,8 @@ def specified_by(text: str, made: Callable[..., tuple[Any, ...]]) -> Specificati
         if not isinstance(part, Size):
             _refuse(text, "name sizes alone where a function makes the arguments", f"{name} is an argument", name)
     sizes, axes = _sizes(grammar)
-    return Specification(text, {}, sizes, grammar.choices, axes, grammar.conditions, made)
+    name = f"specified_by({text!r}, {getattr(made, '__qualname__', repr(made))})"
+    return Specification(text, {}, sizes, grammar.choices, axes, grammar.conditions, made, name)
 
 
 def _sizes(grammar: Grammar) -> tuple[tuple[str, ...], frozenset[str]]:
