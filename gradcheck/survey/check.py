@@ -24,7 +24,7 @@ from gradcheck.report import Finding, Report, Verdict
 from gradcheck.settings import must_be_functions, must_be_numbers
 from gradcheck.shapes.described import described
 from gradcheck.shapes.sizes import rounds
-from gradcheck.shapes.specification import Sizes
+from gradcheck.shapes.specification import Sizes, Specification
 from gradcheck.survey.bar import bar
 from gradcheck.survey.examples import REFUSED, SEEDS, Example, Pair
 from gradcheck.survey.needs import Needs, needs
@@ -45,7 +45,7 @@ Note = tuple[Any, ...]  # what a witness is told of a check
 def check_shapes(
     forward: Callable[..., Any],
     backward: Callable[..., Any],
-    shapes: str | None = None,
+    shapes: str | Specification | None = None,
     *,
     oracle: Oracle | Sequence[Oracle] | None = None,
     reference: Callable[..., Any] | None = None,
@@ -96,7 +96,7 @@ def check_shapes(
 def examine_shapes(
     forward: Callable[..., Any],
     backward: Callable[..., Any],
-    shapes: str | None = None,
+    shapes: str | Specification | None = None,
     *,
     oracle: Oracle | Sequence[Oracle] | None = None,
     reference: Callable[..., Any] | None = None,
@@ -120,7 +120,8 @@ def examine_shapes(
         forward: as for :func:`gradcheck.examine_backward`, and
         backward: likewise.
         shapes: what the arguments are, ``"x: N D, W: D M, b: M, labels: N int < M"``; the grammar stands in
-            docs/shapes.md. What an annotation or the docstring of the forward says need not be repeated.
+            docs/shapes.md. What an annotation or the docstring of the forward says need not be repeated. Or the
+            specification of a derivation, its ``spec``.
         oracle: who measures, in each check; :func:`gradcheck.examine_backward` says more of this and what follows.
         reference: the same function in ``jax.numpy``.
         wrt: what moves.
@@ -142,7 +143,7 @@ def examine_shapes(
     must_be_functions({"forward": forward, "backward": backward}, {"progress": told})
     must_be_numbers(tol, seed, timeout)
     _must_be_budget(examples, seconds)
-    spec = described(forward, shapes)
+    spec = shapes if isinstance(shapes, Specification) else described(forward, shapes)
     seed = secrets.randbits(32) if seed is None else int(seed)
     settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol}
     settings |= {"strict": strict, "hints": hints, "timeout": timeout}
@@ -155,6 +156,7 @@ def examine_shapes(
     failed, rules = _worst(pair, found, rng, lambda: time.monotonic() < end)
     report = _together(pair, found, seed) if failed is None or failed.report is None else failed.report
     _tell(pair, notes, report, failed)
+    asked_of = f"{as_python(forward, 'forward')}, {as_python(backward, 'backward')}, {spec.name or repr(spec.text)}"
     asked = "".join(
         f", {name}={as_python(value, name)}"
         for name, value in (settings | {"examples": examples}).items()
@@ -168,8 +170,7 @@ def examine_shapes(
         rules,
         () if failed else tuple(each.partition(": ")[2] for each in sentences(checks.summary())),
         seed,
-        f"examine_shapes({as_python(forward, 'forward')}, {as_python(backward, 'backward')}, {spec.text!r}, "
-        f"seed={seed}{asked})",
+        f"examine_shapes({asked_of}, seed={seed}{asked})",
     )
 
 
@@ -263,6 +264,7 @@ def _together(pair: Pair, found: Sequence[Example], seed: int) -> Report:
     Where the forward refused points that it was to take, nothing is decided.
     """
     reports = [each.report for each in found if each.report is not None and each.why != "empty"]
+    reports = [report for report in reports if report.verdict is Verdict.PASS] or reports
     refused = sum(each.verdict == REFUSED and each.why != "empty" for each in found)
     reason = f"{name_of(pair.forward)} raised at {refused} of {len(found)} points" if refused else None
     findings = {} if reports else _nothing(pair, found[0])

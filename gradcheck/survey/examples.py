@@ -16,12 +16,14 @@ from gradcheck.errors import told
 from gradcheck.report import Finding, Report, Verdict
 from gradcheck.shapes.specification import Point, Sizes, Specification
 from gradcheck.trees import is_float, leaves, rebuild
+from gradcheck.verdict.judge import VACUOUS as NO_EFFECT
 from gradcheck.verdict.laws import match_gradients
 
-__all__ = ["REFUSED", "SEEDS", "Example", "Pair"]
+__all__ = ["REFUSED", "SEEDS", "VACUOUS", "Example", "Pair"]
 
 SEEDS = 1_000_000  # of points: few digits, as a person pastes them
-REFUSED = "refused"  # beside the three verdicts: the forward raised, so that there is nothing to compare with
+VACUOUS = "vacuous"  # a net that is shut, a softmax of one class: no gradient has an effect that could be seen,
+REFUSED = "refused"  # or the forward raised: beside the three verdicts
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Example:
         why: why these sizes were drawn, such as ``generic`` or ``empty``.
         sizes: what was chosen for every size and setting.
         seed: of the values, and of the check.
-        verdict: one of the three, or ``REFUSED``.
+        verdict: one of the three, ``VACUOUS``, or ``REFUSED``.
         report: of the check; None where the forward refused.
         refusal: what the forward raised; None where it did not.
     """
@@ -81,7 +83,8 @@ class Pair:
                 raise
             report = self._raised(point, error)
         report = replace(report, replay=self._replay(report, point))
-        return Example(why, sizes, seed, str(report.verdict), report)
+        shut = all(finding.reason == NO_EFFECT for finding in report.arguments.values())
+        return Example(why, sizes, seed, VACUOUS if shut else str(report.verdict), report)
 
     def _of_laws(self, point: Point, out: Any, cache: Any) -> Report:
         """Return what can be said where arrays are empty: gradients have their shapes, and are zero if the output is.

@@ -129,6 +129,9 @@ class ShapesReport:
 
     def _how(self) -> list[str]:
         """Return how the place was found, and what the failure needs."""
+        if self.verdict is not Verdict.FAIL:
+            undecided = [each for each in self.examples if each.verdict == Verdict.INCONCLUSIVE]
+            return [f"{len(undecided)} of {len(self.examples)} points could not be decided; this is the first."]
         found = self.examples[-1]
         smaller = "" if found.sizes == self.place else f" at {written(found.sizes)}, and made smaller"
         return [f"Found at point {len(self.examples)}{smaller}.", *([str(self.needs)] if self.needs.rules else [])]

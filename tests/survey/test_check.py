@@ -17,6 +17,7 @@ from gradcheck import (
     from_layer,
     point,  # noqa: F401  (a replay line names it)
 )
+from gradcheck.survey.examples import VACUOUS
 
 AFFINE = "x: N D, W: D M, b: M"
 
@@ -251,3 +252,32 @@ def test_a_report_is_data_and_html_too():
     assert (data["verdict"], data["place"], data["needs"]) == ("fail", {"N": 2, "D": 1, "M": 1}, ["N ≥ 2"])
     assert data["report"]["arguments"]["b"]["verdict"] == "fail"
     assert "FAIL at N=2, D=1, M=1" in report._repr_html_()
+
+
+def test_points_at_which_a_net_is_shut_decide_nothing_and_hide_nothing():
+    def relu(x):
+        return np.maximum(x, 0), x
+
+    report = examine_shapes(relu, lambda dout, x: dout * (x > 0), "x: N M", seed=0)
+    assert report
+    assert VACUOUS in {each.verdict for each in report.examples}
+    shut = examine_shapes(relu, lambda dout, x: dout * (x > 0), "x: N M < 0", seed=0, examples=4)
+    assert shut.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_point_that_cannot_be_decided_leaves_the_whole_undecided():
+    def noisy(x):
+        return np.sin(x) + (np.random.default_rng().normal(size=x.shape) if len(x) == 3 else 0), x
+
+    report = examine_shapes(noisy, lambda dout, x: dout * np.cos(x), "x: N; N in 2 3", seed=0, examples=6)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert report.place == {"N": 3}
+    assert "points could not be decided; this is the first." in str(report)
+
+
+def test_a_specification_that_is_read_already_is_taken_as_it_is():
+    from derivations.mlp import MLP
+
+    report = examine_shapes(MLP.forward, MLP.backward, MLP.spec, wrt=MLP.wrt, seed=0, examples=4)
+    assert report
+    assert report.replay.startswith("examine_shapes(mlp_forward, mlp_backward, MLP.spec, seed=0")
