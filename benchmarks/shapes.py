@@ -10,7 +10,7 @@ shape_mistakes.py. What is said of the sizes is held against points of other siz
 backward: a rule is refuted by a point that breaks it and fails; a smallest failure by passing, or by one size that
 can be smaller still. Beside it stands how often one point of sizes from 1 to 4 would have shown the mistake.
 
-Exits 1 where a draw is invalid, a right layer is refused, less than 99 % of the mistakes are found or a rule is refuted.
+Seconds are those of the processor. Exits 1 where a draw is invalid, a right layer is refused, less than 99 % of the mistakes are found or a rule is refuted.
 """
 
 from __future__ import annotations
@@ -122,10 +122,10 @@ def _long(sizes: Sizes, size: str) -> bool:
 
 def right(name: str, layer: Layer, seeds: range) -> tuple[str, int]:
     """Return a line about what is said of a right layer, and how often it is refused."""
-    start = time.perf_counter()
+    start = time.process_time()
     reports = [examine_shapes(layer.forward, layer.backward, layer.text, seed=seed) for seed in seeds]
     refused = [report for report in reports if not report]
-    seconds = (time.perf_counter() - start) / len(seeds)
+    seconds = (time.process_time() - start) / len(seeds)
     line = f"{name:24}{len(refused)} of {len(seeds)} refused  {seconds:5.1f} s"
     return "\n".join([line, *(str(report) for report in refused[:1])]), len(refused)
 
@@ -205,9 +205,9 @@ def trial(mistake: Mistake, truth: Truth, seed: int) -> Trial:
     """Look for a mistake from one seed, and hold what is said of its sizes against other points."""
     layer = truth.layer
     rng = np.random.default_rng([seed, 77])
-    start = time.perf_counter()
+    start = time.process_time()
     report = examine_shapes(layer.forward, truth.wrong, layer.text, seed=seed)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     sizes = next(truth.anywhere(rng, (1, 2, 3, 4)))
     chance = examine_backward(layer.forward, truth.wrong, tuple(truth.spec.point(sizes, seed)), seed=seed, hints=False)
     found, by_chance = str(report.verdict) == "fail", str(chance.verdict) == "fail"
