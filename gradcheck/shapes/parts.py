@@ -69,8 +69,13 @@ class Array:
             return f"be {self.family} only where it has {FAMILIES[self.family][0]} axes or more"
         if self.family in SQUARE and shape[-1] != shape[-2]:
             return f"be {self.family} only where its last two axes are equal"
-        if self.low and self.high and not self.low(sizes) < self.high(sizes):
-            return f"have values between {self.low.text} and {self.high.text} only where these leave room"
+        if self.high and (self.low or self.kind == "int"):
+            room = self.high(sizes) - (self.low(sizes) if self.low else 0)
+            if room <= 0 and not (self.kind == "int" and 0 in shape):
+                lowest = self.low.text if self.low else "0"
+                return f"have values between {lowest} and {self.high.text} only where these leave room"
+            if self.kind == "int" and self.family == "distinct" and math.prod(shape) > room:
+                return f"have distinct values only where there are enough below {self.high.text}"
         return None
 
     def draw(self, rng: np.random.Generator, sizes: Sizes) -> Any:

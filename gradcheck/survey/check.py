@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from gradcheck.settings import must_be_functions, must_be_numbers
 from gradcheck.shapes.described import described
 from gradcheck.shapes.sizes import rounds
 from gradcheck.shapes.specification import Sizes
-from gradcheck.survey.examples import REFUSED, Example, Pair
+from gradcheck.survey.examples import REFUSED, Example, Pair, is_blank
 from gradcheck.survey.needs import Needs, needs
 from gradcheck.survey.report import ShapesReport, written
 from gradcheck.survey.smallest import smallest
@@ -189,7 +190,9 @@ def _search(
     started = time.monotonic()
     for why, sizes in itertools.islice(rounds(pair.spec, rng), most):
         with listening(notes):
-            found.append(_examined(pair, sizes, int(rng.integers(2**32)), why, first=not any(e.report for e in found)))
+            found.append(
+                _examined(pair, sizes, int(rng.integers(2**32)), why, first=all(e.report is None for e in found))
+            )
         if progress:
             progress(len(found), most)
         if found[-1].verdict == Verdict.FAIL or (seconds is not None and time.monotonic() - started > seconds):
@@ -238,7 +241,14 @@ def _worst(
         with listening([]):
             least = smallest(pair, last, rng, in_time)
             return least, needs(pair, least, found, rng, in_time)
-    return next((each for each in found if each.verdict == Verdict.INCONCLUSIVE), None), Needs()
+    return next((each for each in found if each.undecided(_shown(found))), None), Needs()
+
+
+def _shown(found: Sequence[Example]) -> frozenset[str]:
+    """Return the arguments of which some point could say something."""
+    reports = [each.report for each in found if each.report is not None and each.why != "empty"]
+    findings = (item for each in reports for item in each.arguments.items())
+    return frozenset(path for path, each in findings if each.verdict is Verdict.PASS and not is_blank(each))
 
 
 def _together(pair: Pair, found: Sequence[Example], seed: int) -> Report:
@@ -250,12 +260,22 @@ def _together(pair: Pair, found: Sequence[Example], seed: int) -> Report:
     refused = sum(each.verdict == REFUSED and each.why != "empty" for each in found)
     reason = f"{name_of(pair.forward)} raised at {refused} of {len(found)} points" if refused else None
     findings: dict[str, Finding] = {}
+    shown = _shown(found)
     for report in reports:
         for path, finding in report.arguments.items():
+            if path in shown and is_blank(finding):
+                continue
             other = findings.get(path, finding)
             widest = max(other, finding, key=lambda each: each.bound)
             remark = other.remark or finding.remark
             findings[path] = replace(widest, error=max(other.error, finding.error), remark=remark)
+    if not reports:
+        point = pair.spec.point(found[0].sizes, found[0].seed)
+        layout = Arguments.of(pair.forward, point, pair.settings.get("wrt"), empty=True).layout
+        unknown = Finding(Verdict.INCONCLUSIVE, (), math.nan, math.inf)
+        findings = {
+            path: replace(unknown, shape=shape) for path, shape in zip(layout.paths, layout.shapes, strict=True)
+        }
     if reason:
         findings = {path: replace(each, verdict=Verdict.INCONCLUSIVE, reason=reason) for path, each in findings.items()}
     oracles = reports[0].oracles if reports else ()

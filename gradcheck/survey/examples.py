@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from gradcheck.shapes.specification import Point, Sizes, Specification
 from gradcheck.trees import is_float, leaves, rebuild
 from gradcheck.verdict.laws import match_gradients
 
-__all__ = ["REFUSED", "Example", "Pair"]
+__all__ = ["REFUSED", "Example", "Pair", "is_blank"]
 
 REFUSED = "refused"  # beside the three verdicts: the forward raised, so that there is nothing to compare with
 
@@ -42,6 +42,17 @@ class Example:
     verdict: str
     report: Report | None
     refusal: Exception | None = None
+
+    def undecided(self, shown: Collection[str]) -> bool:
+        """Whether a gradient is undecided there, but for those without an effect there that are ``shown`` elsewhere."""
+        findings = self.report.arguments.items() if self.report is not None else ()
+        open_ = {path: finding for path, finding in findings if finding.verdict is Verdict.INCONCLUSIVE}
+        return any(not (path in shown and is_blank(finding)) for path, finding in open_.items())
+
+
+def is_blank(finding: Finding) -> bool:
+    """Whether a point says nothing of a gradient: it has no effect there, or one that drowns in rounding."""
+    return finding.bound == 0 or 1 <= finding.bound < math.inf
 
 
 @dataclass(frozen=True)
@@ -69,9 +80,14 @@ class Pair:
             if not raised_inside(error):
                 raise
             return Example(why, sizes, seed, REFUSED, None, error)
+        nothing = not any(np.size(leaf) for _, leaf in leaves(out, "out"))
+        arrays = [leaf for _, leaf in leaves(tuple(point), "args") if isinstance(leaf, np.ndarray)]
+        empty = any(leaf.size == 0 and (is_float(leaf) or nothing) for leaf in arrays)
+        if empty and not all(np.all(np.isfinite(leaf)) for _, leaf in leaves(out, "out") if is_float(leaf)):
+            return Example(why, sizes, seed, REFUSED, None, FloatingPointError("the output is not finite"))
         point = self.spec.point(sizes, seed)  # the forward may have written into the other
         try:
-            if any(is_float(leaf) and leaf.size == 0 for _, leaf in leaves(tuple(point), "args")):
+            if empty:
                 report = self._of_laws(point, out, cache)
             else:
                 report = examine_backward(self.forward, self.backward, point, seed=seed, **self.settings)
