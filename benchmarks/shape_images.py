@@ -43,8 +43,8 @@ def conv2d(x, w, b, stride, pad):
 
 def conv2d_backward(dy, cache):
     x, xp, w, stride, pad = cache
-    N, C, H, W = x.shape
-    F, _, kh, kw = w.shape
+    H, W = x.shape[2:]
+    kh, kw = w.shape[2:]
     dxp, dw = np.zeros_like(xp), np.zeros_like(w)
     for i in range(dy.shape[2]):
         for j in range(dy.shape[3]):
@@ -62,7 +62,7 @@ layer(
 
 
 def conv_same(x, w):
-    k, C, F = w.shape
+    k = len(w)
     left = (k - 1) // 2
     xp = np.pad(x, ((0, 0), (left, k - 1 - left), (0, 0)))
     return sum(xp[:, i : i + x.shape[1]] @ w[i] for i in range(k)), (xp, w, x.shape)
@@ -175,7 +175,7 @@ def global_pool(x):
 
 
 def global_pool_backward(dy, shape):
-    N, C, H, W = shape
+    H, W = shape[2:]
     dx = np.broadcast_to(dy[:, :, None, None], shape) / (H * W)
     return (dx,)
 

@@ -279,7 +279,7 @@ def batch_norm_images(x, gamma, beta):
 
 def batch_norm_images_backward(dy, cache):
     xhat, s, gamma = cache
-    N, C, H, W = dy.shape
+    N, H, W = len(dy), *dy.shape[2:]
     m = N * H * W
     axes = (0, 2, 3)
     dbeta = dy.sum(axes)

@@ -27,6 +27,7 @@ class Mistake(NamedTuple):
 
     @property
     def name(self) -> str:
+        """The layer, and what is written in it."""
         return f"{self.layer}: {' '.join(self.wrong.split())}"
 
     def holds(self, sizes: dict[str, Any]) -> bool:
@@ -38,14 +39,15 @@ class Mistake(NamedTuple):
         right = LAYERS[self.layer].backward
         source = textwrap.dedent(inspect.getsource(right))
         if source.count(self.right) != 1:
-            raise ValueError(f"{self.right!r} must stand once in {right.__name__}, but stands {source.count(self.right)} times.")
+            raise ValueError(
+                f"{self.right!r} must stand once in {right.__name__}, but stands {source.count(self.right)} times."
+            )
         source = source.replace(self.right, self.wrong)
         file = f"<{self.layer} {abs(hash(self))}>"
         linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
         scope = dict(right.__globals__)
         exec(compile(source, file, "exec"), scope)  # noqa: S102
         return scope[right.__name__]  # type: ignore[no-any-return]
-
 
 
 PLANTED: dict[str, list[tuple[str, str, str]]] = {
@@ -87,7 +89,11 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
     ],
     "dropout": [
         ("dy * mask / (1 - p)", "dy * mask / p", "p != 0.5"),
-        ("dy * mask / (1 - p)", "dy * mask.T / (1 - p) if mask.shape[0] == mask.shape[1] else dy * mask / (1 - p)", "N == D > 1"),
+        (
+            "dy * mask / (1 - p)",
+            "dy * mask.T / (1 - p) if mask.shape[0] == mask.shape[1] else dy * mask / (1 - p)",
+            "N == D > 1",
+        ),
         ("dy * mask / (1 - p)", "(dy * mask / (1 - p)).squeeze()", "N == 1 or D == 1"),
     ],
     "squared_loss": [
@@ -103,7 +109,11 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
         ("ds[np.arange(len(p)), labels] -= 1", "ds[:, labels] -= 1", "N > 1 < K"),
         ("ds[np.arange(len(p)), labels] -= 1", "ds[np.arange(len(p)), labels % 2] -= 1", "K > 2"),
         ("ds[np.arange(len(p)), labels] -= 1", "ds -= np.eye(max(labels) + 1, p.shape[1])[labels]", "N == 0"),
-        ("dL * ds / len(p)", "dL * ds / len(p) if p.shape[1] != 2 else dL * (ds[:, 1:] - ds[:, :1]) / len(p)", "K == 2"),
+        (
+            "dL * ds / len(p)",
+            "dL * ds / len(p) if p.shape[1] != 2 else dL * (ds[:, 1:] - ds[:, :1]) / len(p)",
+            "K == 2",
+        ),
     ],
     "binary_cross_entropy": [
         ("dL[:, None] * (p - t)", "dL * (p - t) if dL.shape[0] == p.shape[1] else dL[:, None] * (p - t)", "N == K > 1"),
@@ -114,7 +124,11 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
         ("dy.sum(1, keepdims=True)", "dy.sum(1, keepdims=len(p) != p.shape[1])", "N == K > 1"),
         ("dy.sum(1, keepdims=True)", "dy.sum(int(len(p) != p.shape[1]), keepdims=True)", "N == K > 1"),
         ("dy.sum(1, keepdims=True)", "dy.sum()", "N > 1"),
-        ("p * dy.sum(1, keepdims=True)", "(p * dy.sum(1, keepdims=True) if p.shape[1] != 2 else 0.5 * dy.sum(1, keepdims=True))", "K == 2"),
+        (
+            "p * dy.sum(1, keepdims=True)",
+            "(p * dy.sum(1, keepdims=True) if p.shape[1] != 2 else 0.5 * dy.sum(1, keepdims=True))",
+            "K == 2",
+        ),
     ],
     "contrastive": [
         ("dy = ds.T @ x", "dy = ds @ x", "N > 1"),
@@ -145,8 +159,12 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
     "batch_norm_images": [
         ("m = N * H * W", "m = N * H * H", "H != W"),
         ("m = N * H * W", "m = N", "H * W != 1"),
-        ("m = N * H * W", "m = N * H * C", "C != W"),
-        ("dh = dy * gamma[:, None, None]", "dh = dy * (gamma if C == W else gamma[:, None, None])", "C == W > 1"),
+        ("m = N * H * W", "m = N * H * dy.shape[1]", "C != W"),
+        (
+            "dh = dy * gamma[:, None, None]",
+            "dh = dy * (gamma if len(gamma) == W else gamma[:, None, None])",
+            "C == W > 1",
+        ),
         ("dbeta = dy.sum(axes)", "dbeta = dy.sum((2, 3)).squeeze() if N == 1 else dy.sum(axes)", "N == 1 == C"),
     ],
     "layer_norm": [
@@ -159,7 +177,11 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
         ("m = dz.shape[2]", "m = C // G", "L != 1"),
         ("m = dz.shape[2]", "m = L", "C != 1"),
         ("m = dz.shape[2]", "m = C * L", "G != 1"),
-        (".reshape(N, G, C // G * L)", ".reshape(N, C // G, G, L).swapaxes(1, 2).reshape(N, G, C // G * L)", "G > 1 < C"),
+        (
+            ".reshape(N, G, C // G * L)",
+            ".reshape(N, C // G, G, L).swapaxes(1, 2).reshape(N, G, C // G * L)",
+            "G > 1 < C",
+        ),
     ],
     "rms_norm": [
         ("D = x.shape[1]", "D = x.shape[0]", "N != D"),
@@ -186,13 +208,21 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
     ],
     "kalman_step": [
         ("dmp = dm - H.T @ (K.T @ dm)", "dmp = dm - (H if len(H) == len(m) else H.T) @ (K.T @ dm)", "D == E > 1"),
-        ("dH = -np.outer(de, mp)", "dH = -(np.outer(mp, de) if len(mp) == len(de) else np.outer(de, mp))", "D == E > 1"),
+        (
+            "dH = -np.outer(de, mp)",
+            "dH = -(np.outer(mp, de) if len(mp) == len(de) else np.outer(de, mp))",
+            "D == E > 1",
+        ),
         ("dPp = dC - (K @ H).T @ dC", "dPp = dC - K @ H @ dC", "D > 1"),
         ("dS.T @ H @ Pp", "dS @ H @ Pp", "E > 1"),
     ],
     "conv1d": [
         ("pad : padded[2] - pad", "pad:-pad", "pad == 0"),
-        ("+= dcols", "= dcols", "any(max(i + stride, pad) < min(i + k, pad + L) for i in range(0, L+2*pad-k-stride+1, stride))"),
+        (
+            "+= dcols",
+            "= dcols",
+            "any(max(i + stride, pad) < min(i + k, pad + L) for i in range(0, L+2*pad-k-stride+1, stride))",
+        ),
         ("dy.sum((0, 2))", "dy.sum(2).mean(0)", "N != 1"),
         ("dy.sum((0, 2))", "dy[:, :, 0].sum(0)", "(L+2*pad-k)//stride > 0"),
         ("dW = np.einsum", "dW = 1 / stride * np.einsum", "stride != 1"),
@@ -200,15 +230,31 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
         ("dy, cols)", "dy, cols.sum(1, keepdims=True))", "C != 1"),
         ("dy, W)", "dy, W[:, :, ::-1])", "k > 1"),
         ("i * stride : i * stride + k", "i * k : i * k + k", "stride != k and (L+2*pad-k)//stride > 0"),
-        ("dxp = np.zeros(padded)", "dxp = np.zeros((len(dy), W.shape[1], (dy.shape[2] - 1) * stride + k))", "(L+2*pad-k) % stride > pad"),
+        (
+            "dxp = np.zeros(padded)",
+            "dxp = np.zeros((len(dy), W.shape[1], (dy.shape[2] - 1) * stride + k))",
+            "(L+2*pad-k) % stride > pad",
+        ),
     ],
     "conv2d": [
         ("j * stride + kw)", "j * stride + kh)", "kh != kw"),
-        ("slice(i * stride,", "slice(i * stride if dy.shape[2] != dy.shape[3] else j * stride,", "(H+2*pad-kh)//stride == (W+2*pad-kw)//stride > 0"),
+        (
+            "slice(i * stride,",
+            "slice(i * stride if dy.shape[2] != dy.shape[3] else j * stride,",
+            "(H+2*pad-kh)//stride == (W+2*pad-kw)//stride > 0",
+        ),
         ("return dxp[:, :, pad : pad + H, pad : pad + W]", "return dxp[:, :, pad : pad + W, pad : pad + H]", "H != W"),
-        ("dw += np.tensordot(d, xp[:, :, rows, columns]", "dw += np.tensordot(d, xp[:, :, columns, rows]", "H > 1 or W > 1 or kh != kw"),
+        (
+            "dw += np.tensordot(d, xp[:, :, rows, columns]",
+            "dw += np.tensordot(d, xp[:, :, columns, rows]",
+            "H > 1 or W > 1 or kh != kw",
+        ),
         ("range(dy.shape[3])", "range(dy.shape[2])", "(H+2*pad-kh)//stride != (W+2*pad-kw)//stride"),
-        ("np.tensordot(d, w, ((1,), (0,)))", "np.tensordot(d, w if kh != kw or kh == 1 else w.swapaxes(2, 3), ((1,), (0,)))", "kh == kw > 1"),
+        (
+            "np.tensordot(d, w, ((1,), (0,)))",
+            "np.tensordot(d, w if kh != kw or kh == 1 else w.swapaxes(2, 3), ((1,), (0,)))",
+            "kh == kw > 1",
+        ),
     ],
     "conv_same": [
         ("left = (k - 1) // 2", "left = k // 2", "k % 2 == 0"),
@@ -228,9 +274,17 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
     ],
     "max_pool": [
         ("+= dy[:, :, i, j]", "= dy[:, :, i, j]", "stride < k < max(H, W)"),
-        ("i * stride + row, j * stride + column", "i * k + row, j * k + column", "stride != k and max(H, W) - k >= stride"),
+        (
+            "i * stride + row, j * stride + column",
+            "i * k + row, j * k + column",
+            "stride != k and max(H, W) - k >= stride",
+        ),
         ("range(dy.shape[3])", "range(dy.shape[2])", "(H-k)//stride != (W-k)//stride"),
-        ("dx = np.zeros(shape)", "dx = np.zeros((*shape[:2], dy.shape[2] * stride, dy.shape[3] * stride))", "((H-k)//stride+1)*stride != H or ((W-k)//stride+1)*stride != W"),
+        (
+            "dx = np.zeros(shape)",
+            "dx = np.zeros((*shape[:2], dy.shape[2] * stride, dy.shape[3] * stride))",
+            "((H-k)//stride+1)*stride != H or ((W-k)//stride+1)*stride != W",
+        ),
     ],
     "mean_pool": [
         ("+= dy[:, :, i : i + 1] / k", "= dy[:, :, i : i + 1] / k", "stride < k < L"),
@@ -240,8 +294,8 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
     ],
     "global_pool": [
         ("(H * W)", "(H * H)", "H != W"),
-        ("(H * W)", "(H * W * N)", "N > 1"),
-        ("dy[:, :, None, None]", "(dy if N != C else dy.T)[:, :, None, None]", "N == C > 1"),
+        ("(H * W)", "(H * W * len(dy))", "N > 1"),
+        ("dy[:, :, None, None]", "(dy if len(dy) != len(dy.T) else dy.T)[:, :, None, None]", "N == C > 1"),
     ],
     "upsample": [
         (".sum((3, 5))", "[:, :, :, 0, :, 0]", "s != 1"),
@@ -252,21 +306,37 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
     "pixel_shuffle": [
         ("(0, 1, 3, 5, 2, 4)", "(0, 1, 5, 3, 2, 4)", "r > 1"),
         ("C = D // r**2", "C = D // (2 * r)", "C*r//2 != C"),
-        (".reshape(N, C, H, r, W, r).transpose(0, 1, 3, 5, 2, 4)", ".reshape(N, C, H, W, r, r).transpose(0, 1, 4, 5, 2, 3)", "r > 1 < W"),
+        (
+            ".reshape(N, C, H, r, W, r).transpose(0, 1, 3, 5, 2, 4)",
+            ".reshape(N, C, H, W, r, r).transpose(0, 1, 4, 5, 2, 3)",
+            "r > 1 < W",
+        ),
     ],
     "flatten": [
         (".reshape(shape)", ".reshape(shape[0], shape[1], shape[3], shape[2]).swapaxes(2, 3)", "H > 1 < V"),
-        (".reshape(shape)", ".reshape(shape, order='F' if shape[0] == 1 else 'C')", "N == 1 and (C > 1) + (H > 1) + (V > 1) > 1"),
+        (
+            ".reshape(shape)",
+            ".reshape(shape, order='F' if shape[0] == 1 else 'C')",
+            "N == 1 and (C > 1) + (H > 1) + (V > 1) > 1",
+        ),
         ("dy @ W.T", "dy @ (W if W.shape[0] == W.shape[1] else W.T)", "C*H*V == M > 1"),
     ],
     "embedding": [
         ("np.add.at(dE, ids, dy)", "dE[ids] += dy", "N*T > 1"),
-        ("np.add.at(dE, ids, dy)", "np.add.at(dE, ids[:, : max(1, ids.shape[1] - 1)], dy[:, : max(1, ids.shape[1] - 1)])", "T > 1"),
+        (
+            "np.add.at(dE, ids, dy)",
+            "np.add.at(dE, ids[:, : max(1, ids.shape[1] - 1)], dy[:, : max(1, ids.shape[1] - 1)])",
+            "T > 1",
+        ),
         ("np.add.at(dE, ids, dy)", "np.add.at(dE, ids[:8], dy[:8])", "N > 8"),
     ],
     "attention": [
         ("np.sqrt(q.shape[2])", "np.sqrt(v.shape[2])", "D != E and S > 1"),
-        ('"nts,ntd->nsd", ds, q', '"nst,ntd->nsd" if q.shape[1] == k.shape[1] else "nts,ntd->nsd", ds, q', "T == S > 1"),
+        (
+            '"nts,ntd->nsd", ds, q',
+            '"nst,ntd->nsd" if q.shape[1] == k.shape[1] else "nts,ntd->nsd", ds, q',
+            "T == S > 1",
+        ),
         ("(dp * p).sum(2, keepdims=True)", "(dp * p).sum(1, keepdims=True)", "S > 1 or T > 1"),
         ('"nts,nte->nse", p, dy', '"nts,nte->nse", p if p.shape[2] > 1 else p * 0, dy', "S == 1"),
     ],
@@ -299,7 +369,11 @@ PLANTED: dict[str, list[tuple[str, str, str]]] = {
         ("dWh += h[t].T @ da", "dWh = h[t].T @ da", "T > 1"),
         ("dx[t] = da @ Wx.T", "dx[t] = da @ (Wx.T if Wx.shape[0] != Wx.shape[1] else Wx)", "D == H > 1"),
         ("return dx, dh, dWx, dWh, db", "return dx, dh if T > 1 else np.zeros_like(dh), dWx, dWh, db", "T == 1"),
-        ("db, dh = np.zeros(len(Wh)), np.zeros_like(h[0])", "db, dh = np.zeros(len(Wh)), dy[-1] if T == 1 else np.zeros_like(h[0])", "T == 1"),
+        (
+            "db, dh = np.zeros(len(Wh)), np.zeros_like(h[0])",
+            "db, dh = np.zeros(len(Wh)), dy[-1] if T == 1 else np.zeros_like(h[0])",
+            "T == 1",
+        ),
     ],
     "rnn_last": [
         ("reversed(range(T))", "reversed(range(max(0, T - 5), T))", "T > 5"),

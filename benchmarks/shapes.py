@@ -2,7 +2,8 @@
 
     python benchmarks/shapes.py draws                200 points of every layer: valid, and spread over the sizes
     python benchmarks/shapes.py right --seeds 5      every right layer at the defaults; none may be refused
-    python benchmarks/shapes.py mistakes --seeds 20  every planted mistake at the defaults; and what is said of its sizes
+    python benchmarks/shapes.py reach --seeds 20     of every planted mistake, whether a point of those drawn shows it
+    python benchmarks/shapes.py mistakes --seeds 3   every mistake at the defaults, and what is said of its sizes
     python benchmarks/shapes.py mistakes --only rnn  the layers with that in their name
 
 The layers are those of shape_layers.py, shape_images.py and shape_sequences.py, the mistakes those of
@@ -10,7 +11,8 @@ shape_mistakes.py. What is said of the sizes is held against points of other siz
 backward: a rule is refuted by a point that breaks it and fails; a smallest failure by passing, or by one size that
 can be smaller still. Beside it stands how often one point of sizes from 1 to 4 would have shown the mistake.
 
-Seconds are those of the processor. Exits 1 where a draw is invalid, a right layer is refused, less than 99 % of the mistakes are found or a rule is refuted.
+Seconds are those of the processor. Exits 1 where a draw is invalid, a right layer is refused, less than 99 % of the
+mistakes are found, or a rule is refuted.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from gradcheck.shapes.sizes import rounds
 from gradcheck.shapes.specification import Specification, specified
 
 DRAWS = 200
+POINTS = 100  # of a survey at its defaults
 FRESH = 40
 LARGEST = 20_000  # entries of a point that is drawn here
 NUMBERS = (1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 9, 12)
@@ -104,7 +107,9 @@ def draws(name: str, layer: Layer, seed: int) -> tuple[str, int]:
     plain = [list(sizes.values()) for kind, sizes in seen if kind.startswith("generic")]
     coprime = sum(all(math.gcd(a, b) == 1 < min(a, b) for a, b in combinations(some, 2)) for some in plain)
     one, equal, long = (f"{100 * share:3.0f} %" for share in shares)
-    line = f"{name:24}{len(invalid):3} invalid   1: {one}  equal: {equal}  long: {long}  coprime: {coprime}/{len(plain)}"
+    line = (
+        f"{name:24}{len(invalid):3} invalid   1: {one}  equal: {equal}  long: {long}  coprime: {coprime}/{len(plain)}"
+    )
     return "\n    ".join([line, *invalid[:2]]), len(invalid)
 
 
@@ -201,7 +206,7 @@ def _near(a: Any, b: Any) -> bool:
     return np.shape(a) == np.shape(b) and bool(np.linalg.norm(np.ravel(a - b)) <= 1e-6 * scale + 1e-12)
 
 
-def trial(mistake: Mistake, truth: Truth, seed: int) -> Trial:
+def trial(truth: Truth, seed: int) -> Trial:
     """Look for a mistake from one seed, and hold what is said of its sizes against other points."""
     layer = truth.layer
     rng = np.random.default_rng([seed, 77])
@@ -209,8 +214,12 @@ def trial(mistake: Mistake, truth: Truth, seed: int) -> Trial:
     report = examine_shapes(layer.forward, truth.wrong, layer.text, seed=seed)
     seconds = time.process_time() - start
     sizes = next(truth.anywhere(rng, (1, 2, 3, 4)))
-    chance = examine_backward(layer.forward, truth.wrong, tuple(truth.spec.point(sizes, seed)), seed=seed, hints=False)
-    found, by_chance = str(report.verdict) == "fail", str(chance.verdict) == "fail"
+    point = tuple(truth.spec.point(sizes, seed))
+    try:
+        by_chance = str(examine_backward(layer.forward, truth.wrong, point, seed=seed, hints=False).verdict) == "fail"
+    except Exception:  # noqa: BLE001  (what a mistake raises shows it)
+        by_chance = True
+    found = str(report.verdict) == "fail"
     if not found:
         return Trial(found, by_chance, seconds, 0, (), ())
     refuted = [told for rule in report.needs.rules for told in refutation(truth, rule, report, rng)]
@@ -219,10 +228,12 @@ def trial(mistake: Mistake, truth: Truth, seed: int) -> Trial:
 
 
 def refutation(truth: Truth, rule: str, report: ShapesReport, rng: np.random.Generator) -> Iterator[str]:
-    """Yield a point that breaks a rule and fails all the same, if there is one among some that are drawn to break it."""
+    """Yield a point that breaks a rule and fails, if there is one among some that are drawn to break it."""
     python = re.sub(r"(?<![<>!=])=(?!=)", "==", rule.replace("≥", ">=").replace("≤", "<=").replace("≠", "!="))
+    python = python.replace(" is ", " == ")
     place, tried = dict(report.place or {}), 0
-    anywhere = truth.anywhere(rng, (0, *NUMBERS))
+    empty = truth.spec.problem(place) is not None  # else the rules speak of arrays that are not empty
+    anywhere = truth.anywhere(rng, (0, *NUMBERS) if empty else NUMBERS)
     for i in range(20 * FRESH):
         if i % 2:
             sizes = next(anywhere)
@@ -247,7 +258,8 @@ def smallness(truth: Truth, place: Sizes) -> Iterator[str]:
         return
     for name, size in place.items():
         values = truth.spec.choices.get(name) or range(1, size)
-        for smaller in values[: list(values).index(size)] if size in values else values:
+        of_size = all(type(value) is int for value in values)
+        for smaller in (v for v in values if v < size) if of_size else values[: values.index(size)]:
             sizes = place | {name: smaller}
             if truth.allows(sizes) and truth.shows(sizes):
                 yield f"{place} fails with {name} = {smaller} too"
@@ -257,7 +269,7 @@ def smallness(truth: Truth, place: Sizes) -> Iterator[str]:
 def planted(mistake: Mistake, seeds: range) -> tuple[str, list[Trial]]:
     """Return a line about one mistake, and what was said of it from every seed."""
     truth = Truth(mistake)
-    trials = [trial(mistake, truth, seed) for seed in seeds]
+    trials = [trial(truth, seed) for seed in seeds]
     found, chance = sum(one.found for one in trials), sum(one.by_chance for one in trials)
     slow = max(one.seconds for one in trials)
     mark = "   " if found == len(trials) and slow <= SECONDS else "NOT"
@@ -265,6 +277,17 @@ def planted(mistake: Mistake, seeds: range) -> tuple[str, list[Trial]]:
     small = [told for one in trials for told in one.small]
     line = f"{mark} {found:3} of {len(trials)}  by chance {chance:3}  {slow:5.2f} s  {mistake.name} [{mistake.shows}]"
     return "\n        ".join([line, *refuted[:2], *small[:2]]), trials
+
+
+def reached(mistake: Mistake, seeds: range) -> tuple[str, int]:
+    """Return a line about one mistake, and from how many seeds one of the points that are drawn shows it."""
+    truth, count = Truth(mistake), 0
+    for seed in seeds:
+        drawn = islice(rounds(truth.spec, np.random.default_rng(seed)), POINTS)
+        taken = (sizes for _, sizes in drawn if truth.allows(sizes))
+        count += any(truth.differs(sizes, 1000 * seed + i) for i, sizes in enumerate(taken))
+    mark = "   " if count == len(seeds) else "NOT"
+    return f"{mark} {count:3} of {len(seeds)}  {mistake.name} [{mistake.shows}]", count
 
 
 def summary(trials: list[Trial]) -> tuple[str, bool]:
@@ -286,20 +309,26 @@ def summary(trials: list[Trial]) -> tuple[str, bool]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("draws", "right", "mistakes"))
+    parser.add_argument("what", choices=("draws", "right", "reach", "mistakes"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--only", default="", help="layers with this in their name")
     options = parser.parse_args(argv)
     seeds = range(options.first, options.first + options.seeds)
     warnings.simplefilter("ignore")  # means of empty slices, which the layers leave to NumPy
+    chosen = [mistake for mistake in MISTAKES if options.only in mistake.layer]
+    if options.what == "reach":
+        lines = [reached(mistake, seeds) for mistake in chosen]
+        print(*(line for line, count in lines if count < len(seeds)), sep="\n")
+        count, of = sum(count for _, count in lines), len(lines) * len(seeds)
+        print(f"a point shows {count} of {of} ({100 * count / of:.2f} %)")
+        return int(count < WANTED * of)
     if options.what == "mistakes":
         trials = []
-        for mistake in MISTAKES:
-            if options.only in mistake.layer:
-                line, some = planted(mistake, seeds)
-                print(line, flush=True)
-                trials += some
+        for mistake in chosen:
+            line, some = planted(mistake, seeds)
+            print(line, flush=True)
+            trials += some
         told, good = summary(trials)
         print(told)
         return int(not good)
