@@ -15,6 +15,15 @@ __all__ = ["KEYWORDS", "Expression", "begins", "expression"]
 
 Tree = int | float | str | tuple[str, Any, Any]  # a number, the name of a size, or an operation on two of these
 
+HIGHEST = 64  # exponent; what is larger is no size, and takes long to find out
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if exponent > HIGHEST:
+        raise OverflowError("an exponent is too large for a size")
+    return base**exponent
+
+
 _OPERATORS: dict[str, tuple[int, Callable[[Any, Any], Any]]] = {
     "+": (1, operator.add),
     "-": (1, operator.sub),
@@ -22,7 +31,7 @@ _OPERATORS: dict[str, tuple[int, Callable[[Any, Any], Any]]] = {
     "/": (2, operator.truediv),
     "//": (2, operator.floordiv),
     "%": (2, operator.mod),
-    "**": (3, operator.pow),
+    "**": (3, _power),
 }
 KEYWORDS = FAMILIES.keys() | {"int", "bool", "float", "float32", "tuple", "in", "away", "from", "scale"}
 

@@ -98,7 +98,9 @@ def read(text: str) -> Grammar:
 
 def _argument(tokens: Tokens, parts: dict[str, Part], choices: dict[str, tuple[Any, ...]]) -> None:
     start = tokens.next
-    name = _name(tokens, "name an argument here")
+    clear = (":", "=") if start.text in KINDS else (":", "=", "in")  # an argument may be called scale, or lower
+    is_named = start.kind == "name" and not iskeyword(start.text) and tokens.after.text in clear
+    name = tokens.take().text if is_named else _name(tokens, "name an argument here")
     if name in parts:
         tokens.refuse(f"name each argument once, and {name} is one already", start)
     if tokens.takes(":"):

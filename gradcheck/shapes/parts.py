@@ -73,20 +73,17 @@ class Array:
             return f"be {self.family} only where it has {FAMILIES[self.family][0]} axes or more"
         if self.family in SQUARE and shape[-1] != shape[-2]:
             return f"be {self.family} only where its last two axes are equal"
-        if self.low and self.high and not self.low(sizes) < self.high(sizes):
-            return f"have values between {self.low.text} and {self.high.text} only where these leave room"
-        if self.high and self.kind == "int" and self._span(sizes) < 1 <= math.prod(shape):
-            return f"have integers up to {self.high.text} only where there are such"
-        if self.kind == "int" and self.family and self._span(sizes) < math.prod(shape):
-            return "be distinct only where there are as many values as entries"
+        if self.high and (self.low or self.kind == "int"):
+            room = self.high(sizes) - (self.low(sizes) if self.low else 0)
+            if room <= 0 and not (self.kind == "int" and 0 in shape):
+                lowest = self.low.text if self.low else "0"
+                return f"have values between {lowest} and {self.high.text} only where these leave room"
+            if self.kind == "int" and self.family == "distinct" and math.prod(shape) > room:
+                return f"have distinct values only where there are enough below {self.high.text}"
         if math.prod(shape):
             for each in self.expressions():
                 each(sizes)
         return None
-
-    def _span(self, sizes: Sizes) -> int:
-        """Return from how many integers one is drawn."""
-        return int((self.high(sizes) if self.high else 0) - (self.low(sizes) if self.low else 0))
 
     def draw(self, rng: np.random.Generator, sizes: Sizes) -> Any:
         """Return values."""

@@ -4,7 +4,7 @@ generic    no size is 1, all are different, and no two have a common divisor whe
 one alone  a size is at its smallest, and the others are generic
 equal      two sizes are the same
 square     all sizes are the same
-long       a size is much longer than the others, which are small
+long       a size is much longer than the others, which are small; once more so that blocks of 32 do not hold it
 smallest   every size is at its smallest
 empty      a size is 0
 any        each size is drawn by itself: 1, small, long, or the same as another
@@ -23,12 +23,25 @@ import numpy as np
 
 from gradcheck.shapes.specification import Sizes, Specification
 
-__all__ = ["FEW", "Drawn", "generic", "is_size", "least", "mixed", "pick", "rounds", "smaller", "values_of"]
+__all__ = [
+    "FEW",
+    "Drawn",
+    "generic",
+    "is_size",
+    "least",
+    "mixed",
+    "pick",
+    "rounds",
+    "smaller",
+    "values_of",
+    "whole_numbers",
+]
 
 GENERIC = 8  # generic sizes are below this, or below the number of sizes
 SPARE = 4  # and so many more, so that each has some to choose from
 SMALL = (2, 3, 4)
-LONG = (8, 9, 11, 12, 13, 16)
+LONG = tuple(range(8, 17))
+LONGEST = 33  # past the blocks of 16 and 32 in which arrays are often cut
 AXES = ((), (2,), (3, 2), (1,))  # what stands for several axes; the generic ones in front
 FEW = 1024  # entries of all arguments, if there is a choice of sizes with no more
 TRIES = 100  # before a choice of sizes is given up
@@ -40,7 +53,13 @@ def values_of(spec: Specification, name: str) -> tuple[Any, ...]:
     """Return the values that a size may have, smallest first; those that are named, or the usual ones."""
     if name in spec.choices:
         return spec.choices[name]
-    return AXES if name in spec.axes else (1, *SMALL, 5, 7, *LONG)
+    return AXES if name in spec.axes else (1, *SMALL, 5, 6, 7, *LONG)
+
+
+def whole_numbers(spec: Specification, name: str, last: int) -> tuple[int, ...]:
+    """Return the values that a size may have, and where none are named ``last`` and some below it if it is larger."""
+    near = (last - 8, last - 4, last - 2, last - 1, last)
+    return values_of(spec, name) + (() if name in spec.choices else tuple(v for v in near if v > max(LONG)))
 
 
 def generic(spec: Specification, rng: np.random.Generator, fixed: Sizes | None = None) -> dict[str, Any]:
@@ -78,7 +97,7 @@ def least(spec: Specification) -> dict[str, Any]:
         ValueError: as :func:`generic`.
     """
     sizes: Sizes = generic(spec, np.random.default_rng(0))
-    while (found := next(smaller(spec, sizes), None)) is not None:
+    while (found := next((each for name in spec.sizes for each in smaller(spec, sizes, name)), None)) is not None:
         sizes = found
     return dict(sizes)
 
@@ -97,25 +116,25 @@ def rounds(spec: Specification, rng: np.random.Generator) -> Iterator[Drawn]:
                 yield "any", sizes
 
 
-def smaller(spec: Specification, sizes: Sizes) -> Iterator[Sizes]:
-    """Yield sizes of which one is smaller, or several that are equal, or a setting stands further in front.
+def smaller(spec: Specification, sizes: Sizes, name: str) -> Iterator[Sizes]:
+    """Yield sizes of which ``name`` is smaller, alone or with what is equal to it; a setting stands further in front.
 
-    The smallest first.
+    The smallest first; an axis that is empty stays so, and no other becomes so.
     """
-    for name in spec.sizes:
-        if not is_size(spec, name):
-            values = values_of(spec, name)
-            earlier = values[: values.index(sizes[name])] if sizes[name] in values else values
-            yield from _possible(spec, ({**sizes, name: value} for value in earlier))
-            continue
-        equal = [other for other in spec.sizes if is_size(spec, other) and sizes[other] == sizes[name]]
-        for value in sorted(value for value in values_of(spec, name) if value < sizes[name]):
-            together = [(name,), *((name, other) for other in equal if other != name), equal]
-            yield from _possible(spec, ({**sizes, **dict.fromkeys(names, value)} for names in together))
+    least = 1 if spec.problem(sizes) is None else 0
+    if not is_size(spec, name):
+        values = values_of(spec, name)
+        earlier = values[: values.index(sizes[name])] if sizes[name] in values else values
+        yield from _possible(spec, ({**sizes, name: value} for value in earlier), least)
+        return
+    equal = [other for other in spec.sizes if is_size(spec, other) and other != name and sizes[other] == sizes[name]]
+    together = dict.fromkeys([(name,), *((name, other) for other in equal), (name, *equal)])
+    for value in sorted(value for value in whole_numbers(spec, name, sizes[name]) if value < sizes[name]):
+        yield from _possible(spec, ({**sizes, **dict.fromkeys(names, value)} for names in together), least)
 
 
-def _possible(spec: Specification, choices: Iterable[Sizes]) -> Iterator[Sizes]:
-    yield from (sizes for sizes in choices if spec.problem(sizes) is None)
+def _possible(spec: Specification, choices: Iterable[Sizes], least: int) -> Iterator[Sizes]:
+    yield from (sizes for sizes in choices if spec.problem(sizes, least) is None)
 
 
 def _round(spec: Specification, rng: np.random.Generator) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -137,10 +156,10 @@ def _round(spec: Specification, rng: np.random.Generator) -> Iterator[tuple[str,
         others = {
             other: pick(rng, [v for v in values_of(spec, other) if 1 < v < 4] or [smallest[other]]) for other in free
         }
-        yield (
-            "long",
-            {**others, name: pick(rng, [v for v in values_of(spec, name) if v > 7] or [max(values_of(spec, name))])},
-        )
+        usual = values_of(spec, name)
+        yield "long", {**others, name: pick(rng, [v for v in usual if v in LONG] or [max(usual)])}
+        if name not in spec.choices:
+            yield "long", {**others, name: LONGEST}
     for name in free:
         if name not in spec.choices:
             yield "empty", {name: 0}

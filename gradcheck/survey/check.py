@@ -26,7 +26,7 @@ from gradcheck.shapes.described import described
 from gradcheck.shapes.sizes import rounds
 from gradcheck.shapes.specification import Sizes, Specification
 from gradcheck.survey.bar import bar
-from gradcheck.survey.examples import REFUSED, SEEDS, Example, Pair
+from gradcheck.survey.examples import REFUSED, SEEDS, Example, Pair, is_blank
 from gradcheck.survey.needs import Needs, needs
 from gradcheck.survey.report import ShapesReport, written
 from gradcheck.survey.smallest import smallest
@@ -198,7 +198,9 @@ def _search(
     started = time.monotonic()
     for why, sizes in itertools.islice(rounds(pair.spec, rng), most):
         with listening(notes):
-            found.append(_examined(pair, sizes, int(rng.integers(SEEDS)), why, first=not any(e.report for e in found)))
+            found.append(
+                _examined(pair, sizes, int(rng.integers(SEEDS)), why, first=all(e.report is None for e in found))
+            )
         if progress:
             progress(len(found), most)
         if found[-1].verdict == Verdict.FAIL or (seconds is not None and time.monotonic() - started > seconds):
@@ -247,7 +249,14 @@ def _worst(
         with listening([]):
             least = smallest(pair, last, rng, in_time)
             return least, needs(pair, least, found, rng, in_time)
-    return next((each for each in found if each.verdict == Verdict.INCONCLUSIVE), None), Needs()
+    return next((each for each in found if each.undecided(_shown(found))), None), Needs()
+
+
+def _shown(found: Sequence[Example]) -> frozenset[str]:
+    """Return the arguments of which some point could say something."""
+    reports = [each.report for each in found if each.report is not None and each.why != "empty"]
+    findings = (item for each in reports for item in each.arguments.items())
+    return frozenset(path for path, each in findings if each.verdict is Verdict.PASS and not is_blank(each))
 
 
 def _nothing(pair: Pair, example: Example) -> dict[str, Finding]:
@@ -264,12 +273,14 @@ def _together(pair: Pair, found: Sequence[Example], seed: int) -> Report:
     Where the forward refused points that it was to take, nothing is decided.
     """
     reports = [each.report for each in found if each.report is not None and each.why != "empty"]
-    reports = [report for report in reports if report.verdict is Verdict.PASS] or reports
     refused = sum(each.verdict == REFUSED and each.why != "empty" for each in found)
     reason = f"{name_of(pair.forward)} raised at {refused} of {len(found)} points" if refused else None
     findings = {} if reports else _nothing(pair, found[0])
+    shown = _shown(found)
     for report in reports:
         for path, finding in report.arguments.items():
+            if path in shown and is_blank(finding):
+                continue
             other = findings.get(path, finding)
             widest = max(other, finding, key=lambda each: each.bound)
             remark = other.remark or finding.remark

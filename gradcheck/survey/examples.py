@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,14 +16,13 @@ from gradcheck.errors import told
 from gradcheck.report import Finding, Report, Verdict
 from gradcheck.shapes.specification import Point, Sizes, Specification
 from gradcheck.trees import is_float, leaves, rebuild
-from gradcheck.verdict.judge import VACUOUS as NO_EFFECT
+from gradcheck.verdict.judge import DROWNED, VACUOUS
 from gradcheck.verdict.laws import match_gradients
 
-__all__ = ["REFUSED", "SEEDS", "VACUOUS", "Example", "Pair"]
+__all__ = ["REFUSED", "SEEDS", "Example", "Pair", "is_blank"]
 
 SEEDS = 1_000_000  # of points: few digits, as a person pastes them
-VACUOUS = "vacuous"  # a net that is shut, a softmax of one class: no gradient has an effect that could be seen,
-REFUSED = "refused"  # or the forward raised: beside the three verdicts
+REFUSED = "refused"  # beside the three verdicts: the forward raised, so that there is nothing to compare with
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Example:
         why: why these sizes were drawn, such as ``generic`` or ``empty``.
         sizes: what was chosen for every size and setting.
         seed: of the values, and of the check.
-        verdict: one of the three, ``VACUOUS``, or ``REFUSED``.
+        verdict: one of the three, or ``REFUSED``.
         report: of the check; None where the forward refused.
         refusal: what the forward raised; None where it did not.
     """
@@ -45,6 +44,18 @@ class Example:
     verdict: str
     report: Report | None
     refusal: Exception | None = None
+
+    def undecided(self, shown: Collection[str]) -> bool:
+        """Whether a gradient is undecided there, but for those without an effect there that are ``shown`` elsewhere."""
+        findings = self.report.arguments.items() if self.report is not None else ()
+        open_ = {path: finding for path, finding in findings if finding.verdict is Verdict.INCONCLUSIVE}
+        return any(not (path in shown and is_blank(finding)) for path, finding in open_.items())
+
+
+def is_blank(finding: Finding) -> bool:
+    """Whether a point says nothing of a gradient: it has no effect there, or one that drowns in rounding."""
+    reason = finding.reason or ""
+    return reason == VACUOUS or reason.endswith(DROWNED)
 
 
 @dataclass(frozen=True)
@@ -72,9 +83,14 @@ class Pair:
             if not raised_inside(error):
                 raise
             return Example(why, sizes, seed, REFUSED, None, error)
+        nothing = not any(np.size(leaf) for _, leaf in leaves(out, "out"))
+        arrays = [leaf for _, leaf in leaves(tuple(point), "args") if isinstance(leaf, np.ndarray)]
+        empty = any(leaf.size == 0 and (is_float(leaf) or nothing) for leaf in arrays)
+        if empty and not all(np.all(np.isfinite(leaf)) for _, leaf in leaves(out, "out") if is_float(leaf)):
+            return Example(why, sizes, seed, REFUSED, None, FloatingPointError("the output is not finite"))
         point = self.spec.point(sizes, seed)  # the forward may have written into the other
         try:
-            if any(is_float(leaf) and leaf.size == 0 for _, leaf in leaves(tuple(point), "args")):
+            if empty:
                 report = self._of_laws(point, out, cache)
             else:
                 report = examine_backward(self.forward, self.backward, point, seed=seed, **self.settings)
@@ -83,8 +99,7 @@ class Pair:
                 raise
             report = self._raised(point, error)
         report = replace(report, replay=self._replay(report, point))
-        shut = all(finding.reason == NO_EFFECT for finding in report.arguments.values())
-        return Example(why, sizes, seed, VACUOUS if shut else str(report.verdict), report)
+        return Example(why, sizes, seed, str(report.verdict), report)
 
     def _of_laws(self, point: Point, out: Any, cache: Any) -> Report:
         """Return what can be said where arrays are empty: gradients have their shapes, and are zero if the output is.

@@ -125,16 +125,24 @@ class ShapesReport:
         many = f"at {points} point{'s' * (points != 1)} of {shapes} shape{'s' * (shapes != 1)}"
         if self.place is not None:
             return Setting(f"at {written(self.place)}", [*self._how(), *self._refused()])
-        return Setting(many, [], [*self._refused(), *self._tried(), *self.unseen[:UNSEEN]])
+        return Setting(many, [], [*self._refused(), *self._blank(), *self._tried(), *self.unseen[:UNSEEN]])
 
     def _how(self) -> list[str]:
         """Return how the place was found, and what the failure needs."""
         if self.verdict is not Verdict.FAIL:
-            undecided = [each for each in self.examples if each.verdict == Verdict.INCONCLUSIVE]
-            return [f"{len(undecided)} of {len(self.examples)} points could not be decided; this is the first."]
+            number = 1 + next(i for i, each in enumerate(self.examples) if each.sizes == self.place)
+            return [f"Found at point {number} of {len(self.examples)}."]
         found = self.examples[-1]
         smaller = "" if found.sizes == self.place else f" at {written(found.sizes)}, and made smaller"
         return [f"Found at point {len(self.examples)}{smaller}.", *([str(self.needs)] if self.needs.rules else [])]
+
+    def _blank(self) -> list[str]:
+        """Return at how many points some gradient is too small to be seen: the verdict rests on the others."""
+        blank = [each for each in self.examples if each.verdict == Verdict.INCONCLUSIVE]
+        if not blank:
+            return []
+        points = f"{len(blank)} points say" if len(blank) > 1 else "1 point says"
+        return [f"{points} nothing of a gradient, which has no effect there, as at {written(blank[0].sizes)}."]
 
     def _refused(self) -> list[str]:
         return [

@@ -18,16 +18,17 @@ VALUES = 3  # points of the same sizes that are tried before they count as passi
 
 def smallest(pair: Pair, failed: Example, rng: np.random.Generator, in_time: Callable[[], bool]) -> Example:
     """Return a failure at sizes of which none can be made smaller so that it still fails, as far as there is time."""
-    shrunk = True
-    while shrunk:
-        shrunk = False
-        for sizes in smaller(pair.spec, failed.sizes):
-            if not in_time():
-                return failed
-            if (other := _failing(pair, sizes, rng)) is not None:
-                failed, shrunk = other, True
-                break
-    return failed
+    while True:
+        before = failed
+        for name in pair.spec.sizes:
+            for sizes in smaller(pair.spec, failed.sizes, name):
+                if not in_time():
+                    return failed
+                if (other := _failing(pair, sizes, rng)) is not None:
+                    failed = other
+                    break
+        if failed is before:
+            return failed
 
 
 def _failing(pair: Pair, sizes: Sizes, rng: np.random.Generator) -> Example | None:

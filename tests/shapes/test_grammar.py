@@ -56,6 +56,10 @@ def test_arguments_are_arrays_numbers_sizes_settings_and_containers():
     assert parts["l"].kind is list
 
 
+def test_an_argument_may_be_called_as_a_rule_is():
+    assert set(read("x: N lower, lower: N N, scale = 2, unit in 1 2").parts) == {"x", "lower", "scale", "unit"}
+
+
 def test_values_are_numbers_words_strings_and_what_python_calls_so():
     assert read("a in 1 -2 0.5 tanh 'two words' True None").choices == {
         "a": (1, -2, 0.5, "tanh", "two words", True, None)
@@ -85,7 +89,10 @@ REFUSED = {
     ),
     "x: lambda": ("have sizes after a colon, or say which number it is (float, int), but there is 'lambda'.", 3),
     "x: N +": ("have a size here, such as N, 3 or H+kh-1, but the text ends there.", 6),
-    "in: N": ("name an argument here, and 'in' has a meaning of its own, but there is 'in'. Choose another name.", 0),
+    "int in 0 9": (
+        "name an argument here, and 'int' has a meaning of its own, but there is 'int'. Choose another name.",
+        0,
+    ),
     "x: N simplex > 0": ("say of float values only what agrees with the rest, but there is '>'.", 13),
     "x: N > 0 simplex": ("say of float values only what agrees with the rest, but there is 'simplex'.", 9),
     "x: N int < 3 psd": ("say of int values only what agrees with the rest, but there is 'psd'.", 13),

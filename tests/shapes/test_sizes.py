@@ -75,9 +75,12 @@ def test_sizes_that_nothing_obeys_are_refused():
 
 
 def test_smaller_sizes_are_those_of_one_or_of_some_that_are_equal_the_smallest_first():
-    spec = specified("x: N D, W: D M, f in a b")
-    found = list(smaller(spec, {"N": 2, "D": 2, "M": 1, "f": "b"}))
-    assert found[0] == {"N": 1, "D": 2, "M": 1, "f": "b"}
-    assert {"N": 1, "D": 1, "M": 1, "f": "b"} in found
-    assert {"N": 2, "D": 2, "M": 1, "f": "a"} in found
-    assert all(sizes["N"] + sizes["D"] < 4 or sizes["f"] == "a" for sizes in found)
+    spec, sizes = specified("x: N D, W: D M, f in a b"), {"N": 3, "D": 3, "M": 1, "f": "b"}
+    assert list(smaller(spec, sizes, "N")) == [
+        {**sizes, "N": 1},
+        {**sizes, "N": 1, "D": 1},
+        {**sizes, "N": 2},
+        {**sizes, "N": 2, "D": 2},
+    ]
+    assert list(smaller(spec, sizes, "M")) == []
+    assert list(smaller(spec, sizes, "f")) == [{**sizes, "f": "a"}]

@@ -38,8 +38,8 @@ PROBLEMS = {
     ("x: N in 3 N", "N", 2): "let x have values between 3 and N only where these leave room",
     ("x: 6//(N-2)", "N", 2): "be numbers, and there is a ZeroDivisionError",
     ("x: N N N", "N", 1000): "make a point of at most 10,000,000 entries, and this one would have 1,000,000,000",
-    ("x: N int < N-2", "N", 2): "let x have integers up to N-2 only where there are such",
-    ("x: N int < 3 distinct", "N", 4): "let x be distinct only where there are as many values as entries",
+    ("x: N int < N-2", "N", 2): "let x have values between 0 and N-2 only where these leave room",
+    ("x: N int < 3 distinct", "N", 4): "let x have distinct values only where there are enough below 3",
 }
 
 
