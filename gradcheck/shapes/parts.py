@@ -63,7 +63,11 @@ class Array:
         return tuple(found)
 
     def problem(self, sizes: Sizes) -> str | None:
-        """Return why there are no such values for some sizes; None where there are."""
+        """Return why there are no such values for some sizes; None where there are.
+
+        Raises:
+            ZeroDivisionError: a size is zero where a rule divides by it.
+        """
         shape = self.shape(sizes)
         if self.family is not None and len(shape) < FAMILIES[self.family][0]:
             return f"be {self.family} only where it has {FAMILIES[self.family][0]} axes or more"
@@ -71,6 +75,8 @@ class Array:
             return f"be {self.family} only where its last two axes are equal"
         if self.low and self.high and not self.low(sizes) < self.high(sizes):
             return f"have values between {self.low.text} and {self.high.text} only where these leave room"
+        if self.scale is not None:
+            self.scale(sizes)
         return None
 
     def draw(self, rng: np.random.Generator, sizes: Sizes) -> Any:
