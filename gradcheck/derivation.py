@@ -5,16 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradcheck.shapes.described import specification_of
 from gradcheck.shapes.specification import Specification
-from gradcheck.trees import describe
 
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["Derivation", "choices"]
+__all__ = ["Derivation"]
 
 
 @dataclass(frozen=True)
@@ -50,26 +46,3 @@ class Derivation:
         """
         spec = specification_of(self.forward, self.shapes, self.args)
         return spec if self.args is None else replace(spec, name=f"{self.name.upper()}.spec")
-
-
-def choices(
-    who: str, structure: Mapping[str, tuple[Any, ...]], rng: np.random.Generator, *, generic: bool = False
-) -> dict[str, Any]:
-    """Return one of the values of every size in ``structure``; with ``generic`` none is 1, where there is another.
-
-    Raises:
-        TypeError: ``structure`` is no dict of tuples or lists.
-        ValueError: a size has no values to choose from.
-    """
-    if not isinstance(structure, Mapping) or not all(isinstance(v, tuple | list | range) for v in structure.values()):
-        raise TypeError(
-            f"{who} must have a structure that is a dict of tuples of values, but it is {describe(structure)}. "
-            'Write structure={"N": (2, 3, 5)}.'
-        )
-    if empty := [name for name, values in structure.items() if not len(values)]:
-        raise ValueError(f"{who} must have values to choose from for each size, but {empty[0]} has none. Name some.")
-    chosen = {}
-    for name, values in structure.items():
-        allowed = [v for v in values if not (generic and v == 1)] or list(values)
-        chosen[name] = allowed[int(rng.integers(len(allowed)))]
-    return chosen

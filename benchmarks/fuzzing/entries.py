@@ -155,25 +155,25 @@ def _judge_equation(rng, case):
     _changed(rng, case, 1)
     case.truth, kind = "", pick(rng, ("Definition", "Gradient", "Update", "Claim", "none", "odd"))
     drawn, value = case.args, VALUES[pick(rng, VALUES)](rng)
-    structure = pick(rng, ({}, {"n": (1, 2)}, {"n": ()}, {"n": 3}, None)) if rng.random() < 0.3 else {}
+    shapes = pick(rng, ("n in 1 2", "n in", "n; n < 1", "x: n", 3, None)) if rng.random() < 0.3 else ""
     statement = {
         "Definition": lambda: gradcheck.Definition(
             lambda *a: case.forward(*a)[0],
             lambda *a: case.forward(*a)[0],
             lambda d, a: case.backward(d, case.forward(*a)[1]),
+            shapes,
             lambda r, **k: drawn,
-            structure,
         ),
         "Gradient": lambda: gradcheck.Gradient(
-            case.forward, case.backward, pick(rng, ("x", ("x",), "nothing")), lambda r, **k: drawn, structure
+            case.forward, case.backward, pick(rng, ("x", ("x",), "nothing")), shapes, lambda r, **k: drawn
         ),
         "Update": lambda: gradcheck.Update(
             case.forward,
             lambda c: -0.1 * case.backward(1.0, c),
             pick(rng, (0.1, 0.0, np.nan)),
             "x",
+            shapes,
             lambda r, **k: drawn,
-            structure,
         ),
         "Claim": lambda: gradcheck.Claim(lambda r: pick(rng, ((True, "held"), (False, "not"), value))),
         "none": lambda: None,

@@ -33,7 +33,7 @@ def draw(rng: np.random.Generator, N: int, I: int, H: int) -> tuple[Any, ...]:
     return x, w, y, T, f, outputs
 
 
-LINKED = System(forward, backward, units_reference, draw, {"N": (1, 5), "I": (1, 3), "H": (1, 4)})
+LINKED = System(forward, backward, units_reference, "N in 1 2 3 5, I in 1 2 3, H in 1 2 3 4", draw)
 
 
 def slope(q: SimpleNamespace, j: int) -> Any:

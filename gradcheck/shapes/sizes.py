@@ -14,6 +14,7 @@ A *round* has each of these once, and as many again of any kind; rounds follow e
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.shapes.expressions import Expression
 from gradcheck.shapes.specification import Sizes, Specification
 
 __all__ = [
@@ -105,8 +107,8 @@ def least(spec: Specification) -> dict[str, Any]:
 def rounds(spec: Specification, rng: np.random.Generator) -> Iterator[Drawn]:
     """Yield sizes for ever; the first of them generic, with each of the values that are named for a setting."""
     yield "generic", generic(spec, rng)
-    for name in spec.sizes:
-        for value in spec.choices.get(name, ()):
+    for name in filter(functools.partial(_is_setting, spec), spec.sizes):
+        for value in spec.choices[name]:
             yield from _with(spec, rng, "generic", {name: value})
     while True:
         planned = list(_round(spec, rng))
@@ -196,13 +198,13 @@ def _coprime(spec: Specification, rng: np.random.Generator, fixed: Sizes) -> dic
         if name in fixed:
             sizes[name] = fixed[name]
             continue
-        if not is_size(spec, name):
+        if _is_setting(spec, name) or name in spec.axes:
             sizes[name] = pick(rng, AXES[1:3] if name in spec.axes else values_of(spec, name))
             continue
         values = [v for v in spec.choices.get(name, pool) if v > 1]
         apart = [v for v in values if all(math.gcd(v, other) == 1 for other in taken)]
         sizes[name] = pick(rng, apart or [v for v in values if v not in taken] or values or values_of(spec, name))
-        taken += [sizes[name]] * (name not in spec.choices)
+        taken.append(sizes[name])
     return {name: sizes[name] for name in spec.sizes}
 
 
@@ -225,8 +227,16 @@ def _any(spec: Specification, rng: np.random.Generator, fixed: Sizes) -> dict[st
 
 
 def is_size(spec: Specification, name: str) -> bool:
-    """Whether a name stands for one whole number, and not for a setting or for several axes."""
+    """Whether a name stands for one whole number, and not for a setting of another kind or for several axes."""
     return name not in spec.axes and all(type(value) is int for value in spec.choices.get(name, ()))
+
+
+def _is_setting(spec: Specification, name: str) -> bool:
+    """Whether a value is chosen that is no axis by itself, such as a word, a stride or a padding: 1 hides nothing."""
+    if name not in spec.choices or not is_size(spec, name):
+        return name in spec.choices
+    alone = {each.tree for _, array in spec.arrays for each in array.axes() if isinstance(each, Expression)}
+    return spec.made is None and name not in alone
 
 
 def pick(rng: np.random.Generator, values: Sequence[Any]) -> Any:

@@ -16,6 +16,7 @@ from gradcheck.shapes.grammar import Condition, Grammar, read
 from gradcheck.shapes.parts import Array, Axes, Part, Size, arrays
 from gradcheck.shapes.text import pointed
 from gradcheck.shapes.values import FAMILIES
+from gradcheck.trees import describe
 
 __all__ = ["Point", "Sizes", "Specification", "specified", "specified_by"]
 
@@ -108,10 +109,18 @@ class Specification:
         return None
 
     def point(self, sizes: Sizes, seed: int) -> Point:
-        """Return the arguments that some sizes and a seed make, the same ones each time."""
+        """Return the arguments that some sizes and a seed make, the same ones each time.
+
+        Raises:
+            TypeError: what makes them returns no tuple.
+        """
         rng = np.random.default_rng((seed, STREAM))
         if self.made is not None:
             values = self.made(rng, **{name: sizes[name] for name in self.sizes})
+            if not isinstance(values, tuple):
+                raise TypeError(
+                    f"args must return a tuple of arguments, but returned {describe(values)}. Return (x,) for one."
+                )
         else:
             values = tuple(part.draw(rng, sizes) for part in self.parts.values())
         point = Point(values)

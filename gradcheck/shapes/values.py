@@ -106,12 +106,19 @@ def _increasing(rng: np.random.Generator, shape: Shape) -> Array:
     return np.cumsum(steps, axis=-1) - shape[-1] / 2
 
 
+def _zero(rng: np.random.Generator, shape: Shape) -> Array:
+    """Zeros: an argument that is added where it is to be moved, or a state at the start."""
+    del rng
+    return np.zeros(tuple(shape))
+
+
 FAMILIES: dict[str, tuple[int, Callable[[np.random.Generator, Shape], Array]]] = {
     # how many axes it needs, and what makes it
     "simplex": (1, _simplex),
     "unit": (1, _unit),
     "increasing": (1, _increasing),
     "distinct": (0, _distinct),
+    "zero": (0, _zero),
     "symmetric": (2, _symmetric),
     "psd": (2, _psd),
     "lower": (2, _lower),

@@ -1,6 +1,6 @@
 """What a forward says of its arguments need not be said again."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
@@ -121,3 +121,25 @@ def test_a_specification_that_does_not_fit_the_forward_is_refused():
 def test_a_function_that_makes_the_arguments_is_given_sizes_alone():
     spec = specification_of(affine, "N, D in 2 3", lambda rng, N, D: (rng.standard_normal((N, D)),))
     assert spec.point({"N": 4, "D": 2}, 0)[0].shape == (4, 2)
+
+
+def reduced(x, reduction: Literal["sum", "mean"], order: Literal[1, 2] = 2):
+    raise NotImplementedError
+
+
+def test_the_values_of_a_setting_are_those_of_its_annotation():
+    spec = described(reduced, "x: N")
+    assert spec.choices == {"reduction": ("sum", "mean"), "order": (1, 2)}
+
+
+def test_the_text_says_otherwise_where_it_says_anything():
+    assert described(reduced, "x: N, order = 2").choices == {"reduction": ("sum", "mean")}
+
+
+def of_bytes(x, reduction: Literal[b"sum"]):
+    raise NotImplementedError
+
+
+def test_a_value_that_no_text_can_hold_is_left_for_the_text_to_say():
+    with pytest.raises(TypeError, match="shapes must say what reduction of of_bytes is"):
+        described(of_bytes, "x: N")

@@ -1,6 +1,17 @@
+"""What one argument is, and the sizes for which there is no such argument."""
+
+import numpy as np
 import pytest
 
 from gradcheck.shapes.specification import specified
+
+
+def test_zeros_are_drawn_as_such():
+    x, b = specified("x: N D zero, b: float zero").point({"N": 2, "D": 3}, 0)
+    assert x.shape == (2, 3)
+    assert not x.any()
+    assert not np.signbit(x).any()
+    assert (type(b), b) == (float, 0.0)
 
 
 @pytest.mark.parametrize("rule", ["scale D**-0.5", "> 1/D", "away from 1/D", "distinct"])
