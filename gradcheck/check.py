@@ -116,7 +116,7 @@ def examine_backward(
         wrt: what moves: names or positions of arguments, in the order in which the backward returns their gradients, or
             leaves of them such as ``"params['W']"``. A Python float moves if it is named.
         tol: the relative error of an argument's gradient that is tolerated. By default an argument fails if its error
-            is certainly above 5e-7 of its norm, or an entry is wrong by more than 1e-3 of its own size and stands
+            is certainly above 5e-7 of its norm, or an entry is wrong by more than 5e-4 of its own size and stands
             clear of its bound; what is certainly smaller passes with a remark. With ``tol`` it passes if an error of
             ``tol`` is excluded with probability 1 − 1e-6, also where a smaller one is measured; it fails if what is
             measured is certainly larger; and it is inconclusive if 24 probes cannot tell, which they can where the

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from gradcheck.steps.helpers import Helpers
+from gradcheck.steps.influence import Influence
 from gradcheck.steps.journey import Line
 from gradcheck.steps.lines import Lines, ordered
 from gradcheck.steps.loops import Loops
@@ -24,7 +25,7 @@ from gradcheck.steps.pins import Pin, Pins
 from gradcheck.steps.pulls import MOVES
 from gradcheck.steps.replay import At, Replay
 from gradcheck.steps.thrown import Thrown
-from gradcheck.steps.ways import Way, Ways
+from gradcheck.steps.ways import Ways
 
 __all__ = ["At", "Blame", "Line", "Pin", "Replay"]
 
@@ -43,7 +44,7 @@ class Blame:
         self.sight, self.run, self.replay = sight, sight.run, Replay(sight)
         patience = time.perf_counter() + PATIENCE
         self.until = patience if until is None else min(until, patience)
-        self._lines = Lines(sight)
+        self._lines, self._blamed = Lines(sight), dict[tuple[int, ...], tuple[list[Line], list[Line]]]()
         self.ways, self.helpers = Ways(self.replay, self._lines), Helpers(self._lines)
         self.thrown, self.loops = Thrown(self.replay), Loops(self._lines)
         run = self.run
@@ -54,6 +55,12 @@ class Blame:
     def pins(self) -> list[Pin]:
         """The places that explain all that is wrong; of several mistakes, one for each."""
         return Pins(self.replay, self.wrong, self.until).found() if self.wrong else []
+
+    @functools.cached_property
+    def sound(self) -> set[int]:
+        """The values that a right gradient would not be right without: whatever is wrong is done to them later."""
+        right = self.run.results.keys() - set(self.wrong)
+        return Influence(self.replay, (), right).counting
 
     def lines(self, ids: Iterable[int]) -> list[Line]:
         """Return the lines on which some nodes are made."""
@@ -68,21 +75,36 @@ class Blame:
             if i in found or i < run.start or run.nodes[i].kind == "leaf":
                 continue
             match = verified.get(i)
-            known = (match and not (itself and match.nodes == itself.nodes)) or i in self.sight.primal
+            known = (
+                (match and not (itself and match.nodes == itself.nodes)) or i in self.sight.primal or i in self.sound
+            )
             if known and i != pin.first:
                 continue
             found.add(i)
+            parents = self.parts(pin) if i == pin.first else run.nodes[i].parents
             if run.nodes[i].kind == "gather":  # what wrote the cells belongs to how they were put together
-                found.update(p for p in run.nodes[i].parents if p >= run.start and run.nodes[p].name in WRITES)
-            waiting.extend(run.nodes[i].parents)
+                found.update(p for p in parents if p >= run.start and run.nodes[p].name in WRITES)
+            waiting.extend(parents)
         return sorted(found)
+
+    def parts(self, pin: Pin) -> Sequence[int]:
+        """Return what the first wrong turn is made of; where it is put together of cells, what made the wrong ones."""
+        node = self.run.nodes[pin.first]
+        if node.kind != "gather" or np.shape(node.value) != pin.truth.shape:
+            return node.parents
+        cells = (node.data[0] == k for k in range(len(node.parents)))
+        wrong = [p for p, of in zip(node.parents, cells, strict=True) if not same(node.value[of], pin.truth[of])]
+        left_out = any(self.run.nodes[p].kind == "const" for p in wrong)  # nobody wrote there, who should have
+        return node.parents if left_out or not wrong else wrong
 
     def blamed(self, pin: Pin) -> tuple[list[Line], list[Line]]:
         """Return the lines to blame, and those that could hold the mistake although they compute nothing."""
-        segment, early = self.segment(pin), self.early(pin)
-        main = self.to_blame(pin, segment, early)
-        near = self.near(pin, segment, early, main)
-        return ordered(main), ordered(near - main)
+        if (key := (*pin.nodes, -1, *pin.of, -1, *pin.users)) not in self._blamed:  # asked at many a stage
+            segment, early = self.segment(pin), self.early(pin)
+            main = self.to_blame(pin, segment, early)
+            near = self.near(pin, segment, early, main)
+            self._blamed[key] = ordered(main), ordered(near - main)
+        return self._blamed[key]
 
     def early(self, pin: Pin) -> Pin | None:
         """Return the right value after which a step may be missing; None where there is none."""
@@ -102,14 +124,17 @@ class Blame:
         else:
             main = self.helpers.to_blame(pin, segment)
             if early is not None:
-                main = self.weighed(pin, segment, main, self.ways.of(early), partial=partial)
+                main = self.weighed(pin, segment, main, early, partial=partial)
         misshapen = np.shape(self.run.value(pin.first)) != pin.truth.shape
-        if pin.first in self.run.results.values() and (misshapen or self.sight.ignores_cotangent):
+        if pin.first in self.run.results.values() and (misshapen or self.sight.ignores(pin.first)):
             main = main | set(self._lines.returned)
         if main and main.isdisjoint(self._lines.making_any):  # they only hand on what is right
             return main
         if (
-            match is not None and partial and match.kind in ("use", "uses") and main == set(self.lines([pin.first]))
+            match is not None
+            and partial
+            and match.kind in ("use", "uses")
+            and main == set(self.lines(self.parts(pin) if self.run.nodes[pin.first].kind == "gather" else [pin.first]))
         ):  # the line that would add the rest may have vanished after it
             main = main | self.ways.of(pin).end
         lost = self.thrown.to_blame(pin, main) or self.loops.around(pin, segment)
@@ -129,7 +154,7 @@ class Blame:
     def scaled(self, pin: Pin) -> set[Line]:
         """Return the lines that scale by the number by which a value differs from what it ought to be."""
         value, truth = np.ravel(self.run.value(pin.first)), np.ravel(pin.truth)
-        factor = float(value @ truth) / float(truth @ truth) if value.size == truth.size > 1 else 1.0
+        factor = float(value @ truth) / float(truth @ truth) if truth.any() and value.size == truth.size > 1 else 1.0
         if abs(factor - 1) < SLIGHT or not same(value, factor * truth):
             return set()
         found = set[int]()
@@ -173,17 +198,23 @@ class Blame:
             )
         )
 
-    def weighed(self, pin: Pin, segment: list[int], main: set[Line], way: Way, *, partial: bool) -> set[Line]:
+    def weighed(self, pin: Pin, segment: list[int], main: set[Line], early: Pin, *, partial: bool) -> set[Line]:
         """Return the lines to blame where a step may be missing before a segment, or a part in what is a part.
 
         A segment that is short, computes something, and is wrong from its first turn on, is blamed itself.
         """
+        way = self.ways.of(early)
         moves = all(self.run.nodes[i].name in MOVES or self.run.nodes[i].kind != "op" for i in segment)
         if partial:
             return way.silent or (way.maker | way.end if way.helped else main)
         if len(main) <= SHORT and not moves and not self.began_right(pin):
-            return way.silent or main
+            return way.silent or (self.is_astray(early) and way.maker) or main
         return way.likely
+
+    def is_astray(self, early: Pin) -> bool:
+        """Whether an early value is the cotangent of something that is not made of what it ought to be that of."""
+        match = self.sight.verified.get(early.first)
+        return not early.users and match is not None and early.goal not in self.sight.sources(match.nodes[-1])
 
     def began_right(self, pin: Pin) -> bool:
         """Whether a place is right at its first turn: then it is done with something wrong."""

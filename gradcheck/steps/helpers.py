@@ -37,9 +37,13 @@ class Helpers:
         """Return the lines of a segment, or where it is handed the wrong values."""
         if not 0 < len(segment) <= LONGEST:
             return {line for i in segment for line in self.corrected(i)}
-        return self.mishanded(pin, segment) or {
-            line for i in self.miscomputed(pin, segment) for line in self.corrected(i)
-        }
+        made = (i for i in self.miscomputed(pin, segment) if not self.is_read(i))
+        return self.mishanded(pin, segment) or {line for i in made for line in self.corrected(i)}
+
+    def is_read(self, i: int) -> bool:
+        """Whether a value is only read from what the forward made: on no line of its own, but wherever it is used."""
+        node = self.run.nodes[i]
+        return node.kind == "gather" and max(node.parents) < self.run.start
 
     def corrected(self, i: int) -> Iterable[Line]:
         """Yield the line of a node; of a helper that is right in another call, the line that calls it."""
@@ -112,7 +116,13 @@ class Helpers:
         """Return the part of a segment that makes a factor where another one is right; all of it without one."""
         nodes = self.run.nodes
         for i in segment:
-            if i == pin.first or self.carries(nodes[i]) or not nodes[i].is_float or nodes[i].value.size < 2:
+            if (
+                i == pin.first
+                or self.is_read(i)
+                or self.carries(nodes[i])
+                or not nodes[i].is_float
+                or nodes[i].value.size < 2
+            ):
                 continue
             slopes = (d for d in self.sight.derivatives.values() if d.shape == nodes[i].value.shape)
             if any(self.becomes(pin, segment, {i: other}) for other in itertools.chain(slopes, self.others(i))):

@@ -49,9 +49,26 @@ class Influence:
         self._above = sorted(replay.above(self.seeds), reverse=True)
 
     @functools.cached_property
+    def _operands(self) -> list[tuple[int, list[tuple[int, int]]]]:
+        """What each value hands back to: the numbers and the nodes of its operands, the last value first."""
+        nodes, sight = self.run.nodes, self.sight
+
+        def counts(p: int) -> bool:
+            return p >= self.run.start and nodes[p].is_float and (p in sight.carrying or sight.scalar)
+
+        return [(i, [(k, p) for k, p in enumerate(nodes[i].parents) if counts(p)]) for i in self._above]
+
+    @functools.cached_property
     def free(self) -> Mapping[int, Array]:
         """The derivatives by each value alone."""
         return self.holding(())
+
+    @functools.cached_property
+    def counting(self) -> set[int]:
+        """The values that count for something."""
+        whole = sum(float(np.abs(u * self.run.value(i)).sum()) for i, u in self.seeds.items())
+        size = {i: float(np.abs(w * self.run.value(i)).sum()) for i, w in self.free.items()}
+        return {i for i, terms in size.items() if terms > ROUNDING * whole}
 
     def holding(self, held: Collection[int]) -> Mapping[int, Array]:
         """Return the derivatives by each value while those ``held`` stay as they are, whatever they are made of."""
@@ -66,16 +83,13 @@ class Influence:
 
     def _swept(self, held: frozenset[int], uses: dict[tuple[int, int], Array]) -> Mapping[int, Array]:
         """Return the derivatives by the values, and put those by their single uses into ``uses``."""
-        run, found = self.run, dict(self.seeds)
-        for i in self._above:
+        found = dict(self.seeds)
+        for i, operands in self._operands:
             bar = found.get(i)
             if bar is None or i in held:
                 continue
-            node = run.nodes[i]
-            for k, p in enumerate(node.parents):
-                if p < run.start or not run.nodes[p].is_float or not (p in self.sight.carrying or self.sight.scalar):
-                    continue
-                part = pulled(run, self.sight.pulls, node, k)(bar)
+            for k, p in operands:
+                part = pulled(self.run, self.sight.pulls, self.run.nodes[i], k)(bar)
                 if part is not None:
                     uses[i, k] = part
                     found[p] = found[p] + part if p in found else part
@@ -99,12 +113,18 @@ class Influence:
         off = np.abs(rows @ weights - value @ weights - self.gap)
         return np.asarray(off <= CLOSE * abs(self.gap) + ROUNDING * size)
 
-    def explains(self, by: Mapping[int, Array], nodes: Sequence[int], given: Sequence[Array]) -> bool:
-        """Whether the gradients become right once ``nodes`` have the values ``given``, to first order."""
-        total, size = 0.0, 0.0
-        for i, value in zip(nodes, given, strict=True):
-            w = by.get(i)
-            if w is not None:
-                terms = w * (value - self.run.value(i))
-                total, size = total + float(terms.sum()), size + float(np.abs(terms).sum())
-        return bool(abs(total - self.gap) <= CLOSE * abs(self.gap) + ROUNDING * size)
+    def turns(self, nodes: Sequence[int], by: Mapping[int, Array]) -> tuple[Array, Array]:
+        """Return the values of nodes of one shape, and the derivatives by them, along the first axis of an array."""
+        values = np.stack([self.run.value(i) for i in nodes])
+        weights = np.zeros(values.shape)
+        for row, i in enumerate(nodes):
+            if i in by:
+                weights[row] = by[i]
+            else:  # it counts for nothing, whatever it holds
+                values[row] = 0
+        return values, weights
+
+    def explains(self, values: Array, weights: Array, given: Array) -> bool:
+        """Whether the gradients become right once ``values`` are those ``given``, to first order."""
+        terms = weights * (given - values)
+        return bool(abs(terms.sum() - self.gap) <= CLOSE * abs(self.gap) + ROUNDING * np.abs(terms).sum())

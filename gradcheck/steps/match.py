@@ -283,7 +283,11 @@ class Sight:
     @functools.cached_property
     def ignores_cotangent(self) -> bool:
         """Whether the cotangent of a loss, where it is not 1, is not used at all."""
-        return self.scalar and self.run.cotangent[0].ravel()[0] not in (0, 1) and self.carrying.isdisjoint(self.needed)
+        return all(self.ignores(i) for i in self.needed)
+
+    def ignores(self, i: int) -> bool:
+        """Whether a value is made without the cotangent of a loss, where that is not 1."""
+        return self.scalar and self.run.cotangent[0].ravel()[0] not in (0, 1) and i not in self.carrying
 
     @functools.cached_property
     def factors(self) -> tuple[float, ...]:

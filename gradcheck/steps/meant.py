@@ -24,28 +24,31 @@ SPARE = 2  # turns of the forward, or of the backward, that are done beside the 
 ORDERS = 8  # of axes in which one cotangent is tried at a place of another shape
 ENTRIES = 4_000_000  # of one matrix of cotangents at most
 
-Order = Callable[[Array], Array]
+Order = Callable[[Array], Array]  # of arrays that lie along the first axis of one
 
 
 class Meaning(NamedTuple):
-    """What some turns of a place could be: ``truths``, cotangents of the nodes ``of`` of the forward.
+    """What some turns of a place could be: ``truths``, along their first axis, cotangents of ``of`` in the forward.
 
     ``use`` says whether these are the parts of single uses alone, ``factor`` how many times the backward has them until
     it returns.
     """
 
     nodes: tuple[int, ...]
-    truths: tuple[Array, ...]
+    truths: Array
     of: tuple[int, ...]
     use: bool
     factor: float
 
 
 class Family(NamedTuple):
-    """The turns of a place of the forward, and their cotangents, or the parts of single uses."""
+    """The turns of a place of the forward that have one shape, and their cotangents, or the parts of single uses.
+
+    The cotangents lie along the first axis of ``bars``.
+    """
 
     of: tuple[int, ...]
-    bars: tuple[Array, ...]
+    bars: Array
     use: bool
 
 
@@ -68,25 +71,25 @@ class Meant:
         """The places of the forward with a cotangent, the last first, and then the single uses of their values."""
         sight, nodes = self.sight, self.run.nodes
         bars = {i: np.asarray(bar) for i, bar in sight.bars.nodes.items() if nodes[i].kind != "const"}
-        places = sight.turns(sorted(bars, reverse=True)).values()
-        found = [Family(of := tuple(sorted(ids)), tuple(bars[i] for i in of), use=False) for ids in places]
+        found: list[Family] = []
+        for ids in sight.turns(sorted(bars, reverse=True)).values():
+            found += families(sorted(ids), [bars[i] for i in sorted(ids)], use=False)
         uses: dict[object, list[tuple[int, int]]] = {}
         for i, k in sorted(sight.bars.edges):
             uses.setdefault((nodes[i].site, k), []).append((i, k))
         for some in uses.values():
-            of = tuple(nodes[i].parents[k] for i, k in some)
+            of = [nodes[i].parents[k] for i, k in some]
             if len({nodes[i].site for i in of}) > 1 or any(len(sight.uses[i]) > 1 for i in of):
-                found.append(Family(of, tuple(np.asarray(sight.bars.edges[use]) for use in some), use=True))
+                found += families(of, [np.asarray(sight.bars.edges[use]) for use in some], use=True)
         return found
 
     @functools.cache  # noqa: B019  (it lives as long as the run)
     def rows(self, shape: tuple[int, ...]) -> Rows:
         """Return all cotangents that fit a shape: as they are, in another shape, or with their axes exchanged."""
         size, found = math.prod(shape), []
-        for family in self.families:
-            for of, bar in zip(family.of, family.bars, strict=True):
-                if bar.size == size:
-                    found += [(np.ravel(order(bar)), of, family.use) for order in orders(bar.shape, shape)]
+        for of, bars, use in self.families:
+            for j in range(len(of)) if bars[0].size == size else ():
+                found += [(order(bars[j : j + 1]).ravel(), of[j], use) for order in orders(bars.shape[1:], shape)]
         found = found[: max(ENTRIES // max(size, 1), 1)]
         matrix = np.stack([row for row, *_ in found]) if found else np.empty((0, size))
         return Rows(matrix, tuple(of for _, of, _ in found), tuple(use for *_, use in found))
@@ -97,8 +100,8 @@ class Meant:
         rows = self.rows(shape)
         for factor in self.sight.factors:
             for j in np.flatnonzero(fits(factor * rows.matrix)):
-                truth = factor * rows.matrix[j].reshape(shape)
-                yield Meaning((node,), (truth,), (rows.of[j],), rows.use[j], factor)
+                truths = factor * rows.matrix[j].reshape(1, *shape)
+                yield Meaning((node,), truths, (rows.of[j],), rows.use[j], factor)
 
     def turns(self, ids: Sequence[int]) -> Iterator[Meaning]:
         """Yield what the turns of a place could be together: the cotangents of as many turns of the forward."""
@@ -107,22 +110,28 @@ class Meant:
             return
         for family in self.families:
             for some, of, bars in aligned(ids, family, shapes[0]):
-                for order in orders(bars[0].shape, shapes[0]) if len({bar.shape for bar in bars}) == 1 else ():
+                for order in orders(bars.shape[1:], shapes[0]):
                     for factor in self.sight.factors:
-                        truths = tuple(factor * order(bar) for bar in bars)
-                        yield Meaning(tuple(some), truths, tuple(of), family.use, factor)
+                        yield Meaning(tuple(some), factor * order(bars), tuple(of), family.use, factor)
+
+
+def families(of: Sequence[int], bars: Sequence[Array], *, use: bool) -> Iterator[Family]:
+    """Yield the turns of a place of the forward, those of each shape together."""
+    for shape in dict.fromkeys(bar.shape for bar in bars):
+        some = [j for j, bar in enumerate(bars) if bar.shape == shape]
+        yield Family(tuple(of[j] for j in some), np.stack([bars[j] for j in some]), use)
 
 
 def aligned(
     ids: Sequence[int], family: Family, shape: tuple[int, ...]
-) -> Iterator[tuple[Sequence[int], Sequence[int], Sequence[Array]]]:
+) -> Iterator[tuple[Sequence[int], Sequence[int], Array]]:
     """Yield turns of a place, and which turns of a place of the forward they could be."""
     of, bars, size = family.of, family.bars, math.prod(shape)
     if len(of) == 1:
         if not family.use and size and bars[0].size == size * len(ids):  # a batch, done one by one
             for axis, count in enumerate(bars[0].shape):
                 if count == len(ids):
-                    yield ids, of * count, [np.take(bars[0], j, axis) for j in range(count)]
+                    yield ids, of * count, np.moveaxis(bars[0], axis, 0)
     elif bars[0].size == size and abs(len(of) - len(ids)) <= SPARE:
         most = min(len(of), len(ids))
         for n in (most, most - 1) if len(of) == len(ids) and most > 2 else (most,):
@@ -133,12 +142,12 @@ def aligned(
 
 @functools.lru_cache(maxsize=1024)
 def orders(given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[Order, ...]:
-    """Return the ways to bring an array of one shape into another: as it is, or with its axes exchanged."""
+    """Return the ways to bring arrays of one shape into another: as they are, or with their axes exchanged."""
     if given == wanted:
-        return (lambda bar: bar,)
+        return (lambda bars: bars,)
     if math.prod(given) != math.prod(wanted):
         return ()
-    found: list[Order] = [lambda bar: bar.reshape(wanted)]
+    found: list[Order] = [lambda bars: bars.reshape(-1, *wanted)]
     if 2 <= len(given) <= 6:
         others = itertools.islice(itertools.permutations(range(len(given))), 1, None)
         fitting = (p for p in others if is_coarser([given[a] for a in p], wanted))
@@ -146,8 +155,8 @@ def orders(given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[Order, ...]
     return tuple(found)
 
 
-def _exchanged(bar: Array, axes: tuple[int, ...], shape: tuple[int, ...]) -> Array:
-    return bar.transpose(axes).reshape(shape)
+def _exchanged(bars: Array, axes: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+    return bars.transpose(0, *(axis + 1 for axis in axes)).reshape(-1, *shape)
 
 
 def is_coarser(fine: Sequence[int], coarse: Sequence[int]) -> bool:

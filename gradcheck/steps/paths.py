@@ -6,20 +6,25 @@ part is what comes back along a path; the paths are split where a value is used 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.steps.blame import Blame, Line, Pin, Replay
 from gradcheck.steps.match import Sight, same
+from gradcheck.steps.pulls import is_by_element
 from gradcheck.steps.rewrites.meanings import Meanings
-from gradcheck.steps.rewrites.table import NUMBERS, Array, proportional
+from gradcheck.steps.rewrites.table import NUMBERS, PRODUCTS, Array, proportional
 from gradcheck.steps.words import Cause, multiplied_by
 
 CHOICES = {"where", "maximum", "minimum", "clip"}
 ROWS = {"array", "stack", "vstack", "concatenate"}
+SUMMING = {"add", "subtract", "add.at", "subtract.at", "setitem", "copy", "gather"}
+BEHIND = (2.4,)  # the cost of what a rewrite may tell more simply
+TWICE = 2.0  # what is added again
 FEW = 2  # operands that are no row
 PARTS = 8  # paths for which shares are solved
 MANY = 40  # paths of which one may be missing, or alone there
@@ -66,8 +71,9 @@ class Composition:
             )
             return
         for split in range(SPLITS):
-            found = [self._shares(self.sight, pin, j, split) for j in wrong]
-            if any(each is None for each in found):
+            shares = (self._shares(self.sight, pin, j, split) for j in wrong)
+            found = list(itertools.takewhile(lambda each: each is not None, shares))
+            if len(found) < len(wrong):
                 continue
             off = [[(part, share) for part, share in each or () if share != 1] for each in found]
             kinds = {tuple(sorted((self._place(part), share) for part, share in some)) for some in off}
@@ -79,6 +85,28 @@ class Composition:
             ):
                 yield self._told(pin, off[0], [part for part, share in found[0] or () if share == 1], line)
                 return
+        if way := self._undone(self.sight, pin, wrong):
+            node = next(filter(_mixes, way))
+            if self.second is None or self._undone(self.second, pin, wrong):
+                words = (
+                    f"is the cotangent of {self.facts.called(way[-1].id)}, and does not go back through the {node.name}"
+                )
+                mistake = "B6" if any(each.name in PRODUCTS for each in way) else "C8"
+                yield Cause(mistake, pin.paths, line, "", f"{words} in line {node.site.line} of the forward", BEHIND)
+
+    def _undone(self, sight: Sight, pin: Pin, wrong: Sequence[int]) -> list[Any]:
+        """Return what is done to the goal of a pin, and nothing else, up to the value whose cotangent stands there."""
+        ways = []
+        for j in wrong:
+            value, way = sight.run.value(pin.nodes[j]), list[Any]()
+            for node in self.facts.chain(sight.run.nodes[pin.of[j]]):
+                way.append(node)
+                if len(sight.uses.get(pin.of[j], ())) == 1 and same(value, sight.bars.nodes.get(node.id, 0.0)):
+                    break
+            else:
+                return []
+            ways.append(way)
+        return ways[0] if any(_mixes(each) for each in ways[0]) else []
 
     def _again(self, pin: Pin, j: int, split: int, found: list[tuple[Part, float]]) -> bool:
         """Whether a turn is made of the same parts at the second point."""
@@ -155,6 +183,8 @@ class Composition:
             else:
                 return []
         parts = [Part(path, self._along(sight, path)) for path in paths]
+        outs = zip(sight.run.outs, sight.run.cotangent, strict=True)
+        parts += [Part((), np.asarray(bar, dtype=float)) for out, bar in outs if out == of and paths]
         largest = max((float(np.linalg.norm(part.value)) for part in parts), default=0.0)
         return self._joined([part for part in parts if np.linalg.norm(part.value) > NOTHING * largest])
 
@@ -179,54 +209,102 @@ class Composition:
     # -- what it means
 
     def _told(self, pin: Pin, off: list[tuple[Part, float]], present: list[Part], line: Line | None) -> Cause:
-        (part, share), run = off[0], self.run
+        (part, share), run, mistake = off[0], self.run, ""
         of = run.nodes[pin.of[pin.nodes.index(pin.first)]]
         there = {use for other in present for use in other.uses}
-        node = run.nodes[next((use for use in part.uses if use not in there), part.uses[0])[0]]
-        through = f"the path through {self.facts.called(node.id)}"
+        node = run.nodes[next((use for use in part.uses if use not in there), part.uses[0])[0]] if part.uses else of
+        through = (
+            f"the path through {self.facts.called(node.id)}"
+            if part.uses
+            else f"what is given for {self.facts.called(of.id)}"
+        )
         regular = self._regular(part, of) if present or len(off) == 1 else ""
         if not share:
-            mistake, words = regular or self._missing([p for p, _ in off], present, node, of), f"lacks {through}"
+            mistake, words = regular or self._missing(pin, [p for p, _ in off], present, node, of), f"lacks {through}"
         elif share == -1:
             mistake, words = regular or "A1", f"has {through} with the wrong sign" if present else "has the wrong sign"
+        elif present and share == TWICE and not self._written(pin, part, share):
+            mistake, words = regular or "E2", f"has {through} twice"
         else:
             meaning = self.facts.number(1 / share)
             times = multiplied_by(meaning.said if meaning else f"{1 / share:.4g}")
+            number = meaning.mistake if meaning else "A4"
+            if number == "A5" and self.facts.statistic(node, of):
+                number = "A2"  # the size of a mean over what is no window
             mistake, words = (
-                regular or self._local(part, share) or (meaning.mistake if meaning else "A4"),
+                regular or self._local(part, share) or number,
                 f"should have {through} {times}" if present else f"should be {times}",
             )
-        return Cause(mistake, pin.paths, line, "", words, (0 if share in (0, -1) or regular else 1, 0, 0))
+        plain = share in (0, -1) or regular or mistake == "E2"
+        return Cause(mistake, pin.paths, line, "", words, (0 if plain else 1, 0, 0))
 
-    def _missing(self, off: list[Part], present: list[Part], node: Any, of: Any) -> str:
+    def _written(self, pin: Pin, part: Part, c: float) -> bool:
+        """Whether a number stands in what computes a blamed value, or on the way of a part through the forward."""
+        way = [n for i, _ in part.uses for n in self.facts.along(i)]
+        nodes = [*way, *(self.run.nodes[i] for i in self.blame.segment(pin))]
+        return any(isinstance(each, NUMBERS) and each in (c, 1 / c) for node in nodes for each in node.args)
+
+    def _missing(self, pin: Pin, off: list[Part], present: list[Part], node: Any, of: Any) -> str:
         """Return the mistake of leaving out parts, the first of which comes back through a node."""
         run, part = self.run, off[0]
-        overwritten = (len(present) == 1 and len(off) > 1) or self._unused(part)
-        if self.facts.over_time and run.tape.turns[node.site]:
-            if of.kind != "leaf":
-                return "G1"
+        if not part.uses:
+            return "C8"
+        last, some = run.tape.turns[node.site] > 0, self._sometimes(off, node)
+        unused = self._beside(part, self.blame.replay.needed) or (some and self._beside(part, self._summed(pin)))
+        overwritten = unused or (len(present) == 1 and len(off) > 1 and (some or not last))
+        if self.facts.over_time and last and of.kind != "leaf":
+            return "G1"
+        if self.facts.over_time and some:
             return "E1" if overwritten else "G2"
         if self.facts.softmax(node, of):
             return "C6"
         if self.facts.statistic(node, of):
             return "C7"
-        if self._at_an_end(off, node) and not overwritten:
+        if (some or not last) and self._at_an_end(off, node) and not overwritten:
             return "G2"
-        if run.tape.turns[node.site]:
+        if of.kind != "leaf" and self.facts.repeated and self._leads_on(node):
+            return "G1"
+        if some:
             return "E1"
         other = {i for p in present for i, _ in p.uses} | {
-            n.id for p in present for n in self.facts.chain(run.nodes[p.uses[-1][0]])
+            n.id for p in present if p.uses for n in self.facts.chain(run.nodes[p.uses[-1][0]])
         }
         meeting = next((n for n in (node, *self.facts.chain(node)) if n.id in other), None)
         if meeting is not None and meeting.name in CHOICES:
             return "C3"  # a branch of a function
-        return "E1" if self._unused(part) else "C8"
+        return "E1" if unused else "C8"
 
-    def _unused(self, part: Part) -> bool:
-        """Whether the backward computes a part, and nothing of it."""
-        run, needed = self.run, self.blame.replay.needed
+    def _sometimes(self, off: Sequence[Part], node: Any) -> bool:
+        """Whether parts come back through a place of a loop at some of the turns that matter, and not at all."""
+        tape, bars = self.run.tape, self.sight.bars.nodes
+        here = {self.run.nodes[i].turn for part in off for i, _ in part.uses if self.run.nodes[i].site == node.site}
+        last = tape.turns[node.site]
+        turns = {t for t in range(last + 1) if np.any(bars.get(tape.at[node.site, t], 0.0))}
+        return last > 0 and not turns <= here
+
+    def _beside(self, part: Part, used: Container[int]) -> bool:
+        """Whether the backward computes a part, and it is not among what is ``used``."""
+        run = self.run
         some = (n for n in run.nodes[run.start :] if n.kind == "op" and n.is_float and n.value.size == part.value.size)
-        return any(n.id not in needed and same(n.value, part.value) for n in some)
+        return any(n.id not in used and same(n.value, part.value) for n in some)
+
+    def _summed(self, pin: Pin) -> set[int]:
+        """Return what a blamed value is a sum of."""
+        run, found, waiting = self.run, set[int](), [pin.first]
+        while waiting:
+            i = waiting.pop()
+            if i >= run.start and i not in found:
+                found.add(i)
+                waiting += run.nodes[i].parents if i == pin.first or run.nodes[i].name in SUMMING else ()
+        return found
+
+    def _leads_on(self, node: Any) -> bool:
+        """Whether a node of the forward matters to later turns of its loop alone."""
+        for each in self.facts.along(node.id):
+            uses = [self.run.nodes[i] for i, _ in self.sight.uses.get(each.id, ())]
+            if uses and all(use.turn > each.turn for use in uses):
+                return True
+        return False
 
     def _at_an_end(self, off: Sequence[Part], node: Any) -> bool:
         """Whether parts come back through the first turns of a place, or its last; or an end of a row of states."""
@@ -242,7 +320,9 @@ class Composition:
 
     def _regular(self, part: Part, node: Any) -> str:
         """Return D1 for a part that is so many times the parameter itself and a term of the loss, "" for another."""
-        scaled = node.kind == "leaf" and part.value.size > 1 and proportional(part.value, node.value, 1e-7)
+        scaled = (
+            part.uses and node.kind == "leaf" and part.value.size > 1 and proportional(part.value, node.value, 1e-7)
+        )
         return "D1" if scaled and self.facts.penalty(part.uses[0][0]) else ""
 
     def _local(self, part: Part, share: float) -> str:
@@ -252,6 +332,11 @@ class Composition:
                 if any(math.isclose(abs(c), abs(s), rel_tol=1e-5) for s in (share, 1 / share)):
                     return "C3" if node.name == "power" else "A4" if node.name == "multiply" else ""
         return ""
+
+
+def _mixes(node: Any) -> bool:
+    """Whether an operation is no function by the entry, whose derivative would be a factor."""
+    return node.kind == "op" and not is_by_element(node)
 
 
 def line_of(blame: Blame, i: int) -> Line | None:

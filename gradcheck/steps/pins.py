@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -213,12 +213,12 @@ class Search:
         """Yield what a place could be that makes the gradients right, to first order."""
         if len(ids) > 1:
             carried = not {self.run.nodes[i].site for i in ids}.isdisjoint(self.pins.carried)
-            by: dict[tuple[int, ...], Mapping[int, Array]] = {}
+            known: dict[tuple[int, ...], tuple[Array, Array]] = {}
             for meaning in self.meant.turns(ids):
-                if carried and meaning.nodes not in by:
-                    by[meaning.nodes] = self.influence.holding(meaning.nodes)
-                weights = by[meaning.nodes] if carried else self.influence.free
-                if self.influence.explains(weights, meaning.nodes, meaning.truths):
+                if (nodes := meaning.nodes) not in known:
+                    by = self.influence.holding(nodes) if carried else self.influence.free
+                    known[nodes] = self.influence.turns(nodes, by)
+                if self.influence.explains(*known[nodes], meaning.truths):
                     yield meaning
         for i in ids if len(ids) <= SINGLES else ():
             if (w := self.influence.free.get(i)) is not None:
@@ -244,7 +244,7 @@ class Search:
         """Return the pin of a meaning."""
         pairs = zip(meaning.nodes, meaning.truths, strict=True)
         first = next((i for i, truth in pairs if not same(truth, self.run.value(i))), meaning.nodes[0])
-        return Pin(meaning.nodes, meaning.truths, meaning.of, meaning.use, self.paths, first)
+        return Pin(meaning.nodes, tuple(meaning.truths), meaning.of, meaning.use, self.paths, first)
 
     def holds(self, pin: Pin) -> bool:
         """Whether the gradients become right, and none wrong, when the backward is done again."""

@@ -31,15 +31,23 @@ def _of_all(causes: Sequence[Cause]) -> tuple[str, ...]:
 def ranked(causes: Sequence[Cause], wrong: Sequence[str]) -> list[Cause]:
     """Return the causes to be said: what explains most first, and of that what assumes least.
 
-    A further one is said for what the ones before leave open, or where it is another mistake and assumes no more.
+    What a mistake explains is all that it explains on the lines where it was found: it may be made for each gradient
+    by itself. A further one is said for what the ones before leave open, or where it is another mistake and assumes no
+    more.
     """
     seen = {(cause.mistake, path) for cause in causes if _is_seen(cause) for path in cause.paths}
+    certain = [cause for cause in causes if cause.verified or cause.mistake == "H1"]
+    placed = {(cause.mistake, path) for cause in certain if cause.line for path in cause.paths}
+
+    def explained(cause: Cause) -> set[str]:
+        return {path for path in wrong if path in cause.paths or (cause.line and (cause.mistake, path) in placed)}
 
     def order(cause: Cause) -> tuple[Any, ...]:
         told = {path for _, path in seen}
         agrees = all((cause.mistake, path) in seen for path in cause.paths if path in told)
         return (
-            not (cause.verified or cause.mistake == "H1"),
+            cause not in certain,
+            -len(explained(cause)),
             -len(set(cause.paths) & set(wrong)),
             not agrees,
             cause.cost,

@@ -69,7 +69,10 @@ class Search:
         """Return the rewrites of the first level that has any."""
         world = At(self.sight, self.replay.again(dict(zip(pin.nodes, pin.truths, strict=True))) or {})
         places = [place for place in places_of(self.blame, self.ground, pin, world) if place.turns][:PLACES]
-        trials = [Trial(self.ground, self.blame, self.facts, pin, place, world) for place in places]
+        as_is = At(self.sight, {})
+        trials = [
+            Trial(self.ground, self.blame, self.facts, pin, place, as_is if place.after else world) for place in places
+        ]
         blamed = self.blame.blamed(pin)[0]
         own = [trial for trial in trials if line_of(self.blame, trial.place.first) in blamed]
         level, found = self._simplest(pin, own or trials)
@@ -155,7 +158,13 @@ class Search:
             except BAD:
                 return frozenset()
             repaired &= self._rights(replay, new, pin)
-        return repaired - self.right
+        return repaired - self.right if self._counts(new, repaired) else frozenset()
+
+    def _counts(self, new: dict[int, Any] | None, repaired: frozenset[str]) -> bool:
+        """Whether no more gradients are changed and stay wrong than are repaired: it may repair one by chance."""
+        run = self.run
+        changed = {path for path, i in run.results.items() if i in (new or {}) and path not in repaired | self.right}
+        return len(changed) <= len(repaired - self.right)
 
     def _rights(self, replay: Replay, new: dict[int, Any] | None, pin: Pin) -> frozenset[str]:
         rights = frozenset(replay.rights(new)) if new is not None else frozenset()
@@ -187,15 +196,14 @@ class Search:
         """Return the gradients that are right when a move is made in a run: none unless those of a pin are."""
         try:
             patches = memory.replayed(move, replay.run)
-            at = At(replay.sight, new := dict[int, Any]())
-            for node in replay.run.nodes[min(patches) :] if patches else ():
-                if node.id in patches:
-                    new[node.id] = patches[node.id]([at.value(p) for p in node.parents], at)
-                elif not new.keys().isdisjoint(node.parents):
-                    new[node.id] = node.compute([at.value(p) for p in node.parents])
         except BAD:
             return frozenset()
-        return self._rights(replay, new, pin) if patches else frozenset()
+
+        def patch(node: Any, values: list[Any], at: At) -> Array:
+            return patches[node.id](values, at)
+
+        everything = range(len(replay.run.nodes))  # what was overwritten may be read now
+        return self._rights(replay, replay.again(patch=patch, patched=patches, only=everything), pin)
 
     # -- what is said
 
@@ -226,7 +234,9 @@ class Search:
         """Return the line on which the operand that is wrong is made, if that carries no cotangent."""
         k = getattr(node.args[rewrite.operand], "k", None)
         p = node.parents[k] if k is not None else -1
-        if p < self.run.start or p in self.sight.carrying or not self.run.nodes[p].site.frames:
+        match = self.sight.verified.get(p)
+        right = match is not None and match.kind != "slope"  # a derivative may be another's
+        if p < self.run.start or p in self.sight.carrying or right or not self.run.nodes[p].site.frames:
             return None
         return line_of(self.blame, p)
 
@@ -240,7 +250,7 @@ def places_of(blame: Blame, ground: Ground, pin: Pin, world: At) -> Iterator[Pla
     if run.nodes[pin.first].kind == "leaf" or pin.first in blame.sight.verified:  # a step is missing after it
         for i in blame.replay.children.get(pin.first, ()):
             if i in world.new and run.nodes[i].site.frames:
-                yield _place(run, pin, [(i, np.asarray(world.new[i]), (i,))], 1)
+                yield _place(run, pin, [(i, np.asarray(world.new[i]), (i,))], 1)._replace(after=True)
     own = run.nodes[pin.first]
     if own.name.startswith("return") and run.nodes[own.parents[0]].kind != "leaf":
         (parent,) = own.parents

@@ -100,7 +100,8 @@ def slips(run: Run) -> Iterator[Slip]:
                 continue
             seen.add((node.site, k))
             rows = [*_rows(node, k, [run.value(p) for p in node.parents]), *_of_loops(run, node)]
-            if (node.site, k) in carried:
+            if (node.site, k) in carried:  # then a path through time is what is missing
+                rows = [row for row in rows if row[2] is not _nothing]
                 rows.append(("G1", "gives nothing back to the step before", _nothing))
             for mistake, said, change in rows:
                 yield Slip(mistake, node.site, k, said, change)

@@ -63,5 +63,5 @@ class Thrown:
         for other in self.run.nodes[node.id + 1 :]:
             if other.site.variable == name and [c for c, _ in other.site.frames] == [c for c, _ in node.site.frames]:
                 again = Line.at(other.site.frames[-1])
-                return {again} if again != here or headed(code, here.number, loops=True) else set()
+                return {again} if again != here or (here in main and headed(code, here.number, loops=True)) else set()
         return {here} if reading - back else set()

@@ -35,12 +35,9 @@ OWN = (
     itself.signs,
     itself.dropped,
     itself.functions,
-    itself.ties,
-    itself.precision,
     sums.reductions,
     sums.parts,
     sums.products,
-    sums.subscripts,
     axes.orders,
     axes.placed,
     axes.entries,
@@ -71,6 +68,7 @@ class Place(NamedTuple):
         turns: for each turn the node whose truth is known, the truth, and the nodes that are rewritten before it.
         wanted: the shape that the first node should have; None where that is not known.
         far: how many operations there are between it and what is known.
+        after: whether it comes after the pin, and is given what stands there and not what is true.
     """
 
     site: Any
@@ -79,6 +77,7 @@ class Place(NamedTuple):
     turns: tuple[tuple[int, Array, tuple[int, ...]], ...]
     wanted: tuple[int, ...] | None
     far: int
+    after: bool = False
 
 
 class Ground:
@@ -179,7 +178,7 @@ class Trial:
         own = [functools.partial(table, self.operation) for table in OWN] if level in (0, STRANGE) else []
         for table in (*own, *(functools.partial(t, self.operation, self.values) for t in LEVELS[level])):
             try:
-                yield from (rewrite for rewrite in table() if level or not rewrite.strange)
+                yield from (rewrite for rewrite in table() if level or rewrite.strange <= 0)
             except BAD:
                 continue
 

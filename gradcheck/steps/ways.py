@@ -79,11 +79,23 @@ class Ways:
         for end in near:
             numbers = passing(end.code, start, end.number, self.lines.silent(end.code))
             renamed |= {Line(end.code, number) for number in numbers}
+        renamed -= self.shared(pin, start, renamed)
         if maker and near and ends == self.lines.returned:
             others = set(bindings(near[0].code)) - {end.number for end in ends}
-            passed = {Line(near[0].code, n) for n in passing(near[0].code, start, near[0].number, others)}
+            found = passing(near[0].code, start, near[0].number, others)
+            passed = {Line(near[0].code, n) for n in found if start is None or n > start}
         passed = passed if len(passed) <= FEW else set()
         return Way(renamed, copied, passed, maker, set(ends[:1]), helped=len(made) > depth + 1)
+
+    def shared(self, pin: Pin, start: int | None, lines: set[Line]) -> set[Line]:
+        """Return those of some lines over which the value at a pin comes to a use of it that is right as well."""
+        right = set(self.replay.children.get(pin.first, ())) - set(pin.users) if pin.users else set()
+        uses = {Line.at(frame) for c in right for frame in self.run.nodes[c].site.frames}
+        found = set[Line]()
+        for code, number in uses:
+            allowed = {line.number for line in lines if line.code is code}
+            found |= {Line(code, n) for n in passing(code, start, number, allowed)} if allowed else set()
+        return found
 
     def ends(self, pin: Pin, origin: int, copies: list[int], made: Frames) -> tuple[list[Line], int]:
         """Return the lines on which a value is used, the first first, or else returned; and how deep in the calls."""
@@ -120,8 +132,8 @@ class Ways:
         while True:
             node = nodes[i]
             plain = node.name in COPIES or not node.site.frames  # an adapter, or the return itself
-            parents = [p for p in node.parents if p >= self.run.start and nodes[p].is_float] if plain else []
-            alike = [p for p in parents if holds(node, nodes[p])]
+            parents = [p for p in node.parents if p >= self.run.start and nodes[p].is_float]
+            alike = [p for p in parents if same(node.value, nodes[p].value) or (plain and holds(node, nodes[p]))]
             if len(alike) != 1:
                 return i, copies
             copies.append(i)

@@ -99,6 +99,15 @@ def two_mistakes(dout, cache):
     return dz @ w.T, dw, db, h.T @ dout
 
 
+def test_what_is_to_blame_for_a_pin_is_found_once(monkeypatch):
+    blame, asked = blame_of(layers, wrong_derivative, ARGS), []
+    segment = blame.segment
+    monkeypatch.setattr(blame, "segment", lambda pin: asked.append(pin) or segment(pin))
+    (pin,) = blame.pins
+    assert blame.blamed(pin) == blame.blamed(pin)
+    assert len(asked) == 1
+
+
 LAYERS = (
     no_derivative,
     copied,
@@ -311,3 +320,8 @@ def test_what_a_right_value_is_lost_by_is_blamed(forward, backward, args):
     blamed = {line.number for pin in blame.pins for line in blame.blamed(pin)[0]}
     assert numbers(backward) & blamed
     assert len(blamed) <= 3
+
+
+def test_what_ought_to_be_zero_everywhere_is_no_multiple_of_anything():
+    blame = blame_of(lambda x, y: (x + 0.0 * y, x), lambda g, x: (g * 1.0, g * np.sin(x)), (ARGS[0], ARGS[0] + 1))
+    assert [blame.scaled(pin) for pin in blame.pins] == [set()]

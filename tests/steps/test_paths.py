@@ -54,6 +54,57 @@ def recurrent_backward(g, c, carried=1, turns=5):
     return dx, ds
 
 
+def variances(r, h):
+    """Return r / h of a variance h that each shock r moves on."""
+    found = [h]
+    for each in r[:-1]:
+        found.append(0.1 + 0.3 * each**2 + 0.5 * found[-1])
+    return r / np.stack(found), (r, np.stack(found))
+
+
+def variances_backward(g, c):
+    r, h = c
+    dh = 0.0
+    for t in reversed(range(len(r))):
+        dh = 0.5 * dh - g[t] * r[t] / h[t] ** 2
+    return g / h, dh
+
+
+def filtered(q):
+    """Return the gains of a filter whose covariance is corrected by them from step to step."""
+    p, gains = np.full(4, 0.7), []
+    for _ in range(4):
+        k = (p + q) / (p + q + 1.0)
+        gains.append(k)
+        p = (1 - k) * (p + q)
+    return np.stack(gains), (q, np.stack(gains))
+
+
+def filtered_backward(g, c):
+    _, gains = c
+    s = [1 / (1 - k) for k in gains]
+    dq, dp = np.zeros(4), np.zeros(4)
+    for t in reversed(range(4)):
+        dk = g[t] * 1.0
+        dpp = dk / s[t] ** 2 + dp * (1 - gains[t])
+        dq += dpp
+        dp = dpp
+    return (dq,)
+
+
+def chained(x, w):
+    p = x @ w
+    return p * np.sin(p) + np.exp(0.3 * p), (x, w, p)
+
+
+def chained_backward(g, c, times=2):
+    x, w, p = c
+    dp = g * np.sin(p) + g * p * np.cos(p)
+    for _ in range(times):
+        dp = dp + 0.3 * g * np.exp(0.3 * p)
+    return dp @ w.T, x.T @ dp
+
+
 # fmt: off
 ROWS = [  # mistake, words, forward, wrong backward, arguments
     ("C8", "lacks the path", lambda x: (x * np.sin(x), x), lambda g, x: (g * np.sin(x),), (X,)),
@@ -67,6 +118,9 @@ ROWS = [  # mistake, words, forward, wrong backward, arguments
     ("D1", "", decayed, lambda g, _: (g * 2.0 * np.ones((4, 3)),), (W,)),
     ("G1", "", recurrent, lambda g, c: recurrent_backward(g, c, carried=0), (X, 0.4 * S)),
     ("E1", "lacks the path", recurrent, lambda g, c: recurrent_backward(g, c, turns=1), (X, 0.4 * S)),
+    ("C8", "lacks the path", variances, variances_backward, (X[:, 0] + 0.2, 1.3)),
+    ("G1", "lacks the path", filtered, filtered_backward, (np.abs(X[0]),)),
+    ("E2", "twice", chained, chained_backward, (X, W)),
 ]
 # fmt: on
 
@@ -92,3 +146,36 @@ def test_the_parts_of_a_cotangent_sum_up_to_it_however_far_the_paths_are_split()
     for split in range(4):
         if found := parts.parts(sight, sight.run.leaf["x"], split):
             assert np.allclose(sum(part.value for part in found), sight.truth("x"))
+
+
+def test_a_step_of_the_forward_that_is_not_gone_back_through_is_told():
+    def mixed(h, w):
+        return np.tanh(S @ h @ w), (h, w, np.tanh(S @ h @ w))
+
+    def backward(g, c):
+        h, w, y = c
+        dz = g * (1 - y**2)
+        return dz @ w.T, (S @ h).T @ dz
+
+    (cause,) = composed(mixed, backward, (X[:4], W))
+    assert (cause.mistake, cause.paths) == ("B6", ("h",))
+    assert "does not go back through the matmul" in cause.should
+
+
+def test_what_is_given_for_a_state_that_is_returned_as_well_is_a_part_of_its_cotangent():
+    def cell(x, c):
+        state = x * c
+        return np.tanh(state), state, (x, c, state)
+
+    def forward(x, c):
+        *outs, cache = cell(x, c)
+        return tuple(outs), cache
+
+    def backward(g, cache):
+        x, c, state = cache
+        d = g[0] * (1 - np.tanh(state) ** 2)
+        return d * c, d * x
+
+    (cause,) = composed(forward, backward, (S, S + 1))
+    assert cause.mistake == "C8"
+    assert "lacks what is given for" in cause.should

@@ -29,6 +29,11 @@ def test_of_what_explains_as_much_the_cause_that_assumes_less_is_said():
     assert chosen(cause("A1", "xwb", (2,)), cause("B1", "xwb", (1,))) == ["B1"]
 
 
+def test_a_mistake_that_is_made_on_several_lines_explains_what_it_explains_on_all_of_them():
+    several = [cause("A3", "x", (1,)), cause("A3", "w", (1,)), cause("A3", "b", (1,))]
+    assert chosen(cause("A2", "xw", (0,), line=None), *several)[0] == "A3"
+
+
 def test_what_is_left_open_is_explained_by_another_cause():
     assert chosen(cause("A1", "xw", (2,)), cause("B1", "b", (3,))) == ["A1", "B1"]
 

@@ -52,9 +52,19 @@ def test_what_a_value_counts_for_tells_which_truth_explains_the_gradients():
     influence = Influence(replay, ("x", "w", "b"), {"v"})
     dz, run = node_of(replay.run, "dz", backward=True).id, replay.run
     z, h = (replay.sight.bars.nodes[node_of(run, name).id] for name in "zh")
-    assert influence.explains(influence.free, (dz,), (z,))
-    assert not influence.explains(influence.free, (dz,), (h,))
+    known = influence.turns((dz,), influence.free)
+    assert influence.explains(*known, z[np.newaxis])
+    assert not influence.explains(*known, h[np.newaxis])
     assert list(influence.fits(influence.free[dz], dz, np.stack([np.ravel(h), np.ravel(z)]))) == [False, True]
+
+
+def test_what_a_turn_holds_that_counts_for_nothing_is_not_asked():
+    replay = replay_of(without_derivative)
+    influence, dz = Influence(replay, ("x", "w", "b"), {"v"}), node_of(replay.run, "dz", backward=True).id
+    z = replay.sight.bars.nodes[node_of(replay.run, "z").id]
+    replay.run.nodes[dz].value[...] = np.nan
+    assert not np.any(influence.turns((dz,), {}))
+    assert not influence.explains(*influence.turns((dz,), {}), z[np.newaxis])
 
 
 def test_a_value_counts_through_some_of_its_uses():

@@ -83,6 +83,14 @@ def test_the_first_or_the_last_turn_of_a_loop_can_be_left_out(turn):
     assert any(not g[turn].any() and g[1].any() for g in found)
 
 
+def test_what_gives_nothing_to_the_step_before_is_no_other_mistake_as_well():
+    run = traced(recurrent, None, Arguments.of(recurrent, (X, S)))
+    lost = [(slip.site, slip.operand, slip.mistake) for slip in slips(run) if slip.said.startswith("gives nothing")]
+    carried = {(site, k) for site, k, mistake in lost if mistake == "G1"}
+    assert carried
+    assert not [mistake for site, k, mistake in lost if (site, k) in carried and mistake != "G1"]
+
+
 def test_every_place_of_the_code_is_tried_once():
     run = traced(recurrent, None, Arguments.of(recurrent, (X[:3], S)))
     keys = [(slip.site, slip.operand, slip.said) for slip in slips(run)]

@@ -53,7 +53,8 @@ def placed(op: Operation) -> Iterator[Rewrite]:
                 new = tuple(n if a == axis else 1 for a, n in enumerate(shape))
                 if new != (1,) * (len(shape) - old.ndim) + old.shape:
                     make = of(place, functools.partial(np.reshape, shape=new))
-                    yield Rewrite("B4", f"{op.said(place)} along axis {axis}", make, op.said(place), place)
+                    mistake = "B2" if old.ndim < len(shape) else "B4"  # an axis of size one has been lost
+                    yield Rewrite(mistake, f"{op.said(place)} along axis {axis}", make, op.said(place), place)
     parts = op.args[0] if op.name in ROWS and isinstance(op.args[0], list | tuple) else ()
     for i, j in itertools.combinations(range(len(parts)), 2) if len(parts) <= AXES else ():
         make = of(0, functools.partial(_exchange, i, j))

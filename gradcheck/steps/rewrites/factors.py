@@ -104,6 +104,8 @@ def _instead(op: Operation, a: int, b: int, old: Array, slope: Array) -> str:
     run = op.facts.run
     for (x, y), other in op.facts.sight.derivatives.items():
         if run.nodes[y].name == run.nodes[b].name and (x, y) != (a, b) and same(other, old, 1e-9):
+            if run.nodes[y].site == run.nodes[b].site and op.facts.over_time:
+                return "G3"
             return "C4" if run.nodes[x].name == run.nodes[a].name else "C2"
     starts = _before(run, b, old.shape)
     for node in run.nodes[: run.start]:

@@ -1,7 +1,7 @@
 """The operation itself done otherwise, with its own operands: nothing new is taken. Level 3.
 
 Undoes A1 (signs and orders), A2 (a mean for a sum), B6 (a product by element), C2 and C3 (another function, exponent or
-comparison), E5 and F5 (a mask compared), F6 (ties), G4 (clipping), H3 (precision lost).
+comparison), E5 and F5 (a mask compared), G4 (clipping), H3 (precision lost).
 """
 
 from __future__ import annotations
@@ -103,21 +103,6 @@ def functions(op: Operation) -> Iterator[Rewrite]:
             yield Rewrite("C3", said.format(op.said(place)), of(place, f), op.said(place), place, strange=1)
 
 
-def ties(op: Operation) -> Iterator[Rewrite]:
-    """What is equal to a maximum: the entries that tie share what comes down, or the first has it."""
-    if op.name == "equal" and op.result.ndim:
-        for some in {op.result.ndim: tuple(range(op.result.ndim)), 1: (-1,), 2: (-2, -1)}.values():
-            if len(some) <= op.result.ndim:
-                yield Rewrite("F6", "shared among the entries that tie", then(functools.partial(_shared, some)))
-        yield Rewrite("F6", "the first of the entries that tie", then(_first))
-
-
-def precision(op: Operation) -> Iterator[Rewrite]:
-    """What is kept in whole numbers or single precision, in floats."""
-    if op.name in ("zeros", "zeros_like", "empty", "empty_like", "array"):
-        yield Rewrite("H3", "in floats of double precision", then(functools.partial(np.asarray, dtype=float)))
-
-
 def dropped(op: Operation) -> Iterator[Rewrite]:
     """One operand alone: the other is a factor or a term too many."""
     if op.name in ("matmul", "dot", "einsum", "tensordot", "outer") or not op.args:
@@ -199,14 +184,3 @@ def logistic(op: Operation, value: Array) -> bool:
         ):
             return True
     return False
-
-
-def _shared(axes: tuple[int, ...], mask: Array) -> Array:
-    return np.asarray(mask / np.maximum(mask.sum(axis=axes, keepdims=True), 1))
-
-
-def _first(mask: Array) -> Array:
-    kept = np.zeros(mask.shape)
-    if mask.any():
-        kept.flat[int(np.argmax(mask))] = 1.0
-    return kept

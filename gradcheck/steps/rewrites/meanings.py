@@ -110,17 +110,20 @@ class Meanings(Numbers):
         ops = [self.run.nodes[i] for i in seen if self.run.nodes[i].kind == "op"]
         return "C1" if any(each.name not in LINEAR for each in ops) else "A5"
 
-    def after(self, sight: Sight, i: int) -> list[tuple[int, Array]]:
-        """Return what is done with a value by element and nothing else, and the derivative up to there."""
-        found, shape = list[tuple[int, Array]](), np.shape(sight.run.value(i))
-        slope: Array = np.ones(shape)
+    def after(self, sight: Sight, i: int) -> list[tuple[int, int, Array]]:
+        """Return what is done with a value by element and nothing else: the derivative up to there, and of each step.
+
+        What is left out of a chain may be any of its factors.
+        """
+        found, shape = list[tuple[int, int, Array]](), np.shape(sight.run.value(i))
+        first, slope = i, np.ones(shape)
         while len(uses := list(sight.uses.get(i, []))) == 1:
-            i, k = uses[0]
+            before, (i, k) = i, uses[0]
             if not is_by_element(sight.run.nodes[i]) or sight.run.nodes[i].value.shape != shape:
                 break
             slope = np.asarray(sight.pulls[i, k](slope))
-            if np.ptp(slope):
-                found.append((i, slope))
+            step = np.asarray(sight.pulls[i, k](np.ones(shape)))
+            found += [(a, i, d) for a, d in {before: step, first: slope}.items() if np.ptp(d)]
         return found
 
     def statistic(self, node: Any, of: Any) -> bool:
@@ -173,6 +176,16 @@ class Meanings(Numbers):
                 seen |= bit
             above[node.id] = seen
         return False
+
+    @functools.cached_property
+    def repeated(self) -> bool:
+        """Whether a turn of a loop of the forward takes what moves from outside, as another turn does."""
+        tape, moving = self.run.tape, self.sight.moving
+        later = (node for node in self.forward if node.turn and node.kind == "op")
+        return any(
+            moving.intersection(node.parents).intersection(self.run.nodes[tape.at[node.site, 0]].parents)
+            for node in later
+        )
 
     def softmax(self, node: Any, of: Any) -> bool:
         """Whether a value has as many exponentials, of which a node, or what is made of it, is the sum."""

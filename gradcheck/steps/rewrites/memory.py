@@ -246,23 +246,29 @@ def reads(op: Operation) -> Iterator[Rewrite]:
 
 
 def overwritten(op: Operation) -> Iterator[Rewrite]:
-    """An operand as it was before something else was written into its memory."""
+    """An operand as it was before something else was written into its memory: at first, or before the last writings."""
     for k, p in enumerate(op.node.parents):
-        for before in (1, 2) if p >= 0 and op.facts.run.nodes[p].name != "setitem" else ():
-            said = f"{op.facts.called(p)} before it was overwritten"
-            yield Rewrite("E3", said, functools.partial(_as_before, k, before))
+        for which in (0, -1, -2) if p >= 0 and op.facts.run.nodes[p].name != "setitem" else ():
+            stands = next((op.said(i) for i in range(len(op.args)) if op.parent(i) == p), op.facts.called(p))
+            said = f"{stands} before it was overwritten"
+            yield Rewrite("E3", said, functools.partial(_as_before, k, which), strange=-1)
 
 
-def _as_before(k: int, before: int, node: Any, values: Sequence[Array], at: Any) -> Array:
+def _as_before(k: int, which: int, node: Any, values: Sequence[Array], at: Any) -> Array:
     nodes, p = at.sight.run.nodes, node.parents[k]
-    buffer = nodes[p].memory[0] if nodes[p].memory is not None else None
-    if nodes[p].kind == "gather" or buffer is None:
+    buffer, cells = nodes[p].memory or (None, None)
+    if buffer is None:
         raise Refused
-    writes = [n.id for n in nodes[:p] if n.memory is not None and n.memory[0] is buffer and n.kind != "gather"]
-    old = at.value(writes[-before])
-    if old.shape != values[k].shape:
+    cells = np.arange(values[k].size).reshape(values[k].shape) if cells is None else cells
+    contents, held = _Contents(), list[Held]()
+    for n in nodes[: p + 1]:
+        if n.memory is not None and n.memory[0] is buffer and n.kind != "gather":
+            contents.write(buffer, n.memory[1], n.id)
+            held += filter(None, [contents.held(buffer, cells)])
+    before = [each for each, after in itertools.pairwise(held) if not _alike(each, after)]
+    if not before or any(nodes[i].kind == "const" for i in before[which][2]):  # what it begins with is no value
         raise Refused
-    return np.asarray(node.compute([*values[:k], old, *values[k + 1 :]]))
+    return np.asarray(node.compute([*values[:k], _read(before[which], (), at), *values[k + 1 :]]))
 
 
 def _source(run: Any, i: int) -> int:
@@ -327,15 +333,16 @@ def replayed(move: Move, run: Any) -> dict[int, Callable[[Sequence[Array], Any],
         buffer, was = node.memory
         at = cells.get(node.id, was)
         if node.kind == "gather":
-            held = new.held(buffer, at)
-            if held is not None and (adds or not _alike(held, (*node.data, node.parents))):
+            if (adds or not new.is_read(buffer, at, node)) and (held := new.held(buffer, at)) is not None:
                 found[node.id] = functools.partial(_read, held)
             continue
-        before, there = old.held(buffer, was), new.held(buffer, at)
-        if before is not None and there is not None:
-            if node.id in adds:
+        if node.id in adds or node.id in cells:
+            before, there = old.held(buffer, was), new.held(buffer, at)
+            if before is None or there is None:
+                pass
+            elif node.id in adds:
                 found[node.id] = functools.partial(_added, node, at, there)
-            elif node.id in cells and _accumulates(run, node, before):
+            elif _accumulates(run, node, before):
                 found[node.id] = functools.partial(_moved_term, node, there, before)
         new.write(buffer, at, node.id)
         old.write(buffer, was, node.id)
@@ -359,6 +366,13 @@ class _Contents:
     def held(self, buffer: Any, at: Cells | None) -> Held | None:
         key = id(buffer)
         return None if at is None or key not in self.owner else _held(self.owner[key], self.place[key], at)
+
+    def is_read(self, buffer: Any, at: Cells, node: Any) -> bool:
+        """Whether some cells hold what a gather has read."""
+        which, place = node.data
+        if (owner := self.owner.get(id(buffer))) is None:
+            return True
+        return _alike((owner[at], self.place[id(buffer)][at], ()), (np.take(node.parents, which), place, ()))
 
 
 def _alike(one: Held, two: Held) -> bool:

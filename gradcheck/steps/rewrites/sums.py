@@ -1,4 +1,4 @@
-"""Sums over other axes, products of matrices the other way round, other subscripts. Level 3.
+"""Sums over other axes, products of matrices the other way round. Level 3.
 
 Undoes A2 (a mean for a sum), B1 (a transpose), B3 and B4 (a sum over the wrong axes), B6 (a product by element), F1 (a
 kernel not turned).
@@ -23,7 +23,6 @@ from gradcheck.steps.rewrites.table import (
     Rewrite,
     by,
     first,
-    fixed,
     of,
     then,
 )
@@ -134,22 +133,6 @@ def products(op: Operation) -> Iterator[Rewrite]:
         if op.name in (*PRODUCTS, "correlate", "convolve") and len(shape) >= 2 and min(shape[-2:]) > 1:
             make = of(place, functools.partial(np.flip, axis=(-2, -1)))
             yield Rewrite("F1", f"{said} turned by 180° in its last two axes", make, said, place)
-
-
-def subscripts(op: Operation) -> Iterator[Rewrite]:
-    """A sum of products with two letters exchanged."""
-    pattern = op.args[0] if op.name == "einsum" and isinstance(op.args[0], str) else "."
-    if "->" not in pattern or "." in pattern:
-        return
-    left, output = pattern.replace(" ", "").split("->")
-    terms = [*left.split(","), output]
-    for place, term in enumerate(terms):
-        for i, j in itertools.combinations(range(len(term)), 2):
-            letters = list(term)
-            letters[i], letters[j] = letters[j], letters[i]
-            made = [*terms[:place], "".join(letters), *terms[place + 1 :]]
-            new = f"{','.join(made[:-1])}->{made[-1]}"
-            yield Rewrite("B1", new, of(0, fixed(new)), pattern, 0, several=True)
 
 
 def _matrix(a: Array, b: Array, *, swap: bool, left: bool, right: bool, wanted: tuple[int, ...]) -> Array:

@@ -35,7 +35,7 @@ class Rewrite(NamedTuple):
         make: from the node, the values of its parents and what else is at hand in a replay to what should be there.
         stands: what stands there; "" for the operation as a whole.
         operand: the argument that alone is concerned; -1 for the operation as a whole.
-        strange: how many values or numbers it takes from elsewhere.
+        strange: how many values or numbers it takes from elsewhere; -1 of what the memory itself shows.
         several: whether more operations of the same line of reasoning may need it at once.
     """
 

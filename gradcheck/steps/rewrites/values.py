@@ -33,6 +33,7 @@ from gradcheck.steps.rewrites.table import (
 
 VALUES, INDICES = "fb", "iub"  # kinds of arrays
 MOST = 60  # values, each once
+ROOTS = {"sqrt", "norm", "power", "hypot"}
 FIRST = {"sum", "mean", "power", "astype"}  # whose other arguments are no values
 POINTWISE = {*FUNCTIONS, *COMPARED, "power", "maximum", "minimum", "negative"}
 
@@ -99,8 +100,8 @@ class Values:
         """Yield measured derivatives of the forward, each place once, at the turn that goes with the place's."""
         nodes, derivatives, met = self.run.nodes, self.sight.derivatives, set()
         if self.node.id in self.of:
-            for depth, (b, slope) in enumerate(self.facts.after(self.sight, self.of[self.node.id])):
-                yield (self.of[self.node.id], b), slope, functools.partial(self._after, depth)
+            for depth, (a, b, slope) in enumerate(self.facts.after(self.sight, self.of[self.node.id])):
+                yield (a, b), slope, functools.partial(self._after, depth)
         ofs = set(self.of.values())
         for (a, b), slope in sorted(
             derivatives.items(),
@@ -134,7 +135,7 @@ class Values:
         found = self.facts.after(at.sight, self.of[node.id]) if node.id in self.of else []
         if len(found) <= depth:
             raise Refused
-        return found[depth][1]
+        return found[depth][2]
 
     @functools.cached_property
     def seen(self) -> list[Seen]:
@@ -287,17 +288,32 @@ def _meant(op: Operation, place: int, old: Array, new: Seen) -> str:
 
 def factors(op: Operation, values: Values) -> Iterator[Rewrite]:
     """Another value as a factor of the result, or of an operand of a product."""
-    for each in values.seen:
+    for each in [*values.seen, *_kept(op, values.seen)]:
         said, mistake = op.facts.called(each.node), _factor(op, each, values)
         if fits(each.value.shape, op.result.shape):
             yield Rewrite(mistake, f"times {said}", times(each.take), strange=1)
             if each.value.all():
-                yield Rewrite(mistake, f"divided by {said}", over(each.take), strange=2)
+                root = op.facts.run.nodes[op.facts.origin(each.node)].name in ROOTS  # whose derivative divides by it
+                yield Rewrite("C3" if root else mistake, f"divided by {said}", over(each.take), strange=2)
         for place in op.arrays[:3] if op.name in (*PRODUCTS[:5], "sum") else ():
             shape = np.shape(op.args[place])
             if fits(each.value.shape, shape):
                 make = with_taken(place, each.take, np.multiply)
                 yield Rewrite(mistake, f"{op.said(place)} * {said}", make, op.said(place), place, strange=2)
+
+
+def _kept(op: Operation, some: Sequence[Seen]) -> Iterator[Seen]:
+    """Yield values that lack one axis of the result, with an axis of size one in its place: a norm of each row."""
+    for each in some if op.result.ndim > 1 else ():
+        for axis, n in enumerate(op.result.shape):
+            without = (*op.result.shape[:axis], *op.result.shape[axis + 1 :])
+            if n > 1 and each.value.shape == without:
+                take = functools.partial(_expanded, each.take, axis)
+                yield each._replace(value=np.expand_dims(each.value, axis), take=take)
+
+
+def _expanded(take: Take, axis: int, node: Any, at: At) -> Array:
+    return np.expand_dims(take(node, at), axis)
 
 
 def _factor(op: Operation, each: Seen, values: Values) -> str:

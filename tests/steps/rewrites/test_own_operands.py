@@ -26,10 +26,6 @@ def tanh(x):
     return np.tanh(x), np.tanh(x)
 
 
-def pooled(x):
-    return x.max(axis=1), x
-
-
 def grams(x, s):
     return np.einsum("ni,ij->nj", x, s), (x, s)
 
@@ -61,7 +57,6 @@ ROWS = [  # mistake, words of what should stand there, forward, wrong backward, 
     ("C3", "cos of", lambda x: (np.sin(x), x), lambda g, x: (np.tanh(x) * g,), (X,)),
     ("C2", "as it is", tanh, lambda g, h: (g * (1 - np.tanh(h) ** 2),), (X,)),
     ("C8", "alone", squared, lambda g, x: (2 * x * g + 7.0 * g * x**2,), (X,)),
-    ("F6", "", pooled, lambda g, x: ((x == x.max(1, keepdims=True)) * g[:, None],), (np.repeat(np.round(X), 2, 1),)),
     ("G4", "as it is", scaled, lambda g, _: (np.clip(3.0 * g, -1, 1),), (X,)),
     ("H3", "as it is", scaled, lambda g, _: (np.round(3.0 * g),), (X,)),
     ("F4", "order", lambda x: (x * 1.0, None), lambda g, _: (g.transpose(0, 1, 3, 2) * 1.0,), (IMAGE[:, :, :, :4],)),

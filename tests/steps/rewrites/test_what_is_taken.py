@@ -39,6 +39,15 @@ def dropout(x):
     return x * MASK, None
 
 
+def lengths(x):
+    r = np.sqrt((x**2).sum(axis=1))
+    return r, (x, r)
+
+
+def dropped(x):
+    return np.tanh(x) * MASK, x
+
+
 def scaled(x, a):
     return x * a, (x, a)
 
@@ -112,6 +121,8 @@ def recurrent_backward(g, c, shift=0):
 # fmt: off
 ROWS = [  # mistake, words of what should stand there, forward, wrong backward, arguments
     ("C1", "times the derivative of the tanh", tanh, lambda g, x: (g * 1.0,), (X,)),
+    ("C3", "divided by", lengths, lambda g, c: (g[:, None] * c[0],), (X,)),
+    ("E5", "times the derivative of the multiply", dropped, lambda g, x: (g * (1 - np.tanh(x) ** 2),), (X,)),
     ("C1", "times the derivative", layers, lambda g, c: layers_backward(g, c, slope=1.0), (X, W, V)),
     ("C2", "", tanh, lambda g, x: (g * (1 - np.tanh(np.tanh(x)) ** 2),), (X,)),
     ("C3", "the derivative of", sigmoid, lambda g, c: (g * (c[1] + 0.5 * np.sin(c[0])),), (X,)),
