@@ -31,7 +31,7 @@ ENOUGH = 400  # choices of sizes are looked at for those that break a rule
 class Needs:
     """The rules that sizes obey wherever the pair fails, and how many points passed that broke one of them.
 
-    ``empty`` says that some of these points were empty; else the rules speak of the others alone.
+    ``empty`` says that the pair passes on empty arrays too that break them; else the rules speak of the others alone.
     """
 
     rules: tuple[str, ...] = ()
@@ -69,7 +69,8 @@ def needs(
         if near and (count := fresh.breaking(rule, near)):
             passed[rule] = count
     rules = [rule for rule in passed if fresh.obey(rule)]  # some may fail at what was drawn for others
-    return Needs(tuple(rule.text for rule in rules), sum(passed[rule] for rule in rules), empty=not least)
+    empty = not least or not any(_fails_empty(pair, rule, failed.sizes, rng) for rule in rules)
+    return Needs(tuple(rule.text for rule in rules), sum(passed[rule] for rule in rules), empty)
 
 
 @dataclass
@@ -148,6 +149,13 @@ def _is_small(spec: Specification, sizes: Sizes, least: int) -> bool:
 
 def _fails(pair: Pair, sizes: Sizes, rng: np.random.Generator) -> bool:
     return pair.examine(sizes, int(rng.integers(SEEDS))).verdict == Verdict.FAIL
+
+
+def _fails_empty(pair: Pair, rule: Rule, sizes: Sizes, rng: np.random.Generator) -> bool:
+    """Whether the pair fails on empty arrays that break a rule, and are as a failure otherwise."""
+    empty = ({**sizes, name: 0} for name in sizes if is_size(pair.spec, name) and name not in pair.spec.choices)
+    broken = (other for other in empty if not rule.holds(other) and pair.spec.problem(other, least=0) is None)
+    return any(_fails(pair, other, rng) for other in broken)
 
 
 def _rules(spec: Specification, sizes: Sizes) -> Iterator[Rule]:

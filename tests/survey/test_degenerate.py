@@ -97,11 +97,15 @@ def test_a_failure_of_empty_arrays_is_made_smaller_and_stays_empty():
     assert "It fails only where N = 0: of " in str(report)
 
 
-def test_rules_of_a_failure_of_full_arrays_speak_of_these_alone():
-    report = examine_shapes(lambda x: (2 * x, None), lambda dy, _: (2 * dy[::-1],), "x: N", seed=0)
+@pytest.mark.parametrize(("on_empty", "told"), [(0.0, "N ≥ 2: of "), (1.0, "N ≥ 2, empty arrays apart: of ")])
+def test_rules_of_a_failure_of_full_arrays_leave_out_empty_ones_only_where_these_fail(on_empty, told):
+    def backward(dy, w):
+        return 2 * dy[::-1], (np.zeros(1) if len(dy) else np.full(1, on_empty))
+
+    report = examine_shapes(lambda x, w: (2 * x, w), backward, "x: N, w: 1", wrt=("x", "w"), seed=0)
     assert not report
     assert report.needs.rules == ("N ≥ 2",)
-    assert "It fails only where N ≥ 2, empty arrays apart: of " in str(report)
+    assert f"It fails only where {told}" in str(report)
 
 
 def test_a_setting_of_zero_is_no_empty_array():
@@ -112,7 +116,7 @@ def test_a_setting_of_zero_is_no_empty_array():
     assert not report
     assert report.place == {"N": 1, "pad": 0}
     assert report.needs.rules == ("pad = 0",)
-    assert "pad = 0, empty arrays apart" in str(report)
+    assert "It fails only where pad = 0: of " in str(report)
 
 
 def test_a_block_of_32_does_not_hold_every_batch():
