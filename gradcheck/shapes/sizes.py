@@ -41,6 +41,7 @@ __all__ = [
 
 GENERIC = 8  # generic sizes are below this, or below the number of sizes
 SPARE = 4  # and so many more, so that each has some to choose from
+NEXT = 4  # of the smallest generic sizes that are left, one is taken: more make too many entries together
 SMALL = (2, 3, 4)
 LONG = tuple(range(8, 17))
 LONGEST = 33  # past the blocks of 16 and 32 in which arrays are often cut
@@ -202,7 +203,8 @@ def _coprime(spec: Specification, rng: np.random.Generator, fixed: Sizes) -> dic
             sizes[name] = pick(rng, AXES[1:3] if name in spec.axes else values_of(spec, name))
             continue
         values = [v for v in spec.choices.get(name, pool) if v > 1]
-        apart = [v for v in values if all(math.gcd(v, other) == 1 for other in taken)]
+        product = math.prod(value for value in taken if value)
+        apart = [v for v in values if math.gcd(v, product) == 1][:NEXT]
         sizes[name] = pick(rng, apart or [v for v in values if v not in taken] or values or values_of(spec, name))
         taken.append(sizes[name])
     return {name: sizes[name] for name in spec.sizes}

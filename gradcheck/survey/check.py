@@ -37,7 +37,9 @@ __all__ = ["check_shapes", "examine_shapes"]
 EXAMPLES = 100  # points, of which a layer of three sizes has each kind of shape about twice
 STREAM = 0x73757276  # our own: default_rng(seed) may have drawn something of the user's
 DEFAULTS = {"strict": False, "hints": True, "examples": EXAMPLES}  # None of all others
-PATIENCE = 10.0  # seconds, where none are given, in which a failure is made smaller and its needs are found
+PATIENCE = (
+    10.0  # seconds of the processor, where none are given, in which a failure is made smaller and its needs found
+)
 
 Note = tuple[Any, ...]  # what a witness is told of a check
 
@@ -152,8 +154,9 @@ def examine_shapes(
     checks = Checks()
     for note in notes:
         checks(*note)
-    end = time.monotonic() + (PATIENCE if seconds is None else seconds)
-    failed, rules = _worst(pair, found, rng, lambda: time.monotonic() < end)
+    clock = time.process_time if seconds is None else time.monotonic
+    end = clock() + (PATIENCE if seconds is None else seconds)
+    failed, rules = _worst(pair, found, rng, lambda: clock() < end)
     report = _together(pair, found, seed) if failed is None or failed.report is None else failed.report
     _tell(pair, notes, report, failed)
     asked_of = f"{as_python(forward, 'forward')}, {as_python(backward, 'backward')}, {spec.name or repr(spec.text)}"

@@ -130,7 +130,7 @@ def test_a_forward_that_refuses_a_shape_leaves_it_undecided_and_says_which():
         check_shapes(forward, right, AFFINE, seed=0)
     refused = len(undecided.value.report.refusals)
     assert f"forward raised at {refused} of 100 points" in str(undecided.value)
-    assert "forward raised ValueError: too few at N=1, D=1, M=1." in str(undecided.value)
+    assert "forward raised ValueError: too few at N=1, " in str(undecided.value)
     assert "; N >= 2; else mend the forward." in " ".join(str(undecided.value).split())
     assert check_shapes(forward, right, f"{AFFINE}; N >= 2", seed=0)
 
