@@ -21,6 +21,7 @@ import numpy as np
 
 from derivations.bptt import BPTT_DOUBLE_SUM, BPTT_JACOBIANS
 from derivations.rnn_columns import RNN_COLUMNS
+from gradcheck import point
 
 FORMS = {"recursion": RNN_COLUMNS, "double sum": BPTT_DOUBLE_SUM, "Jacobian product": BPTT_JACOBIANS}
 LENGTHS = (8, 16, 32, 64, 128, 256)
@@ -55,7 +56,7 @@ def cost(form: str, T: int, repeats: int) -> Cost:
     """Count and time one form's backward of T steps, one sample and M units."""
     record = FORMS[form]
     rng = np.random.default_rng(T)
-    out, cache = record.forward(*record.args(rng, T=T, B=1, N=M, M=M, f="tanh", g="identity"))
+    out, cache = record.forward(*point(record.spec, T, T=T, B=1, N=M, M=M, f="tanh", g="identity"))
     cotangent = rng.standard_normal(out.shape)
     x, h_before, U, *rest = cache
     Counted.multiplications = 0

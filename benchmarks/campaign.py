@@ -37,6 +37,7 @@ import derivations
 import gradcheck
 from gradcheck import Derivation, Report, Verdict, central_difference, complex_step, examine_backward
 from gradcheck.arguments import Arguments
+from gradcheck.shapes.sizes import generic, least, mixed
 from gradcheck.trees import leaves, rebuild
 from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.laws import match_gradients
@@ -83,10 +84,11 @@ def plan(unit: int, seed: int, *, right: bool = False) -> Plan:
     derivation = derivations.ALL[int(rng.choice(len(weights), p=weights / weights.sum()))]
     sizes = str(rng.choice(["any sizes", "no size 1", "smallest sizes"], p=[0.45, 0.4, 0.15]))
     if sizes == "smallest sizes":
-        choices = {name: values[0] for name, values in derivation.structure.items()}
+        choices = least(derivation.spec)
     else:
-        choices = derivation.draw(rng, generic=sizes == "no size 1")
-    args, wrong, oracle = derivation.args(rng, **choices), bool(rng.random() < 0.6), central_difference
+        choices = (generic if sizes == "no size 1" else mixed)(derivation.spec, rng)
+    args = derivation.spec.point(choices, int(rng.integers(2**32)))
+    wrong, oracle = bool(rng.random() < 0.6), central_difference
     values = str(rng.choice(["as drawn", "scaled", "scaled alike"], p=[0.5, 0.35, 0.15]))
     if derivation.name in TIES and rng.random() < 0.2:
         values, wrong = "ties", False

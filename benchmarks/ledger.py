@@ -4,9 +4,9 @@
     python -m benchmarks.ledger --document 001    those of one document
     python -m benchmarks.ledger --shapes 5        on fewer
 
-Each record is judged on that many different shapes, drawn without replacement from every whole number between the
-smallest and the largest that its structure gives each size, by central differences, the complex step and autodiff,
-the whole backward around the formula included. A claim has no sizes, and is tried as often with other numbers.
+Each record is judged on that many different shapes, or on all that are drawn of those with few sizes: generic ones and
+degenerate ones on purpose. Asked are central differences, the complex step and autodiff, the whole backward around the
+formula included. A claim has no sizes, and is tried as often with other numbers.
 
 JAX runs step by step here: to compile a reference costs more than to run it once. Exits 1 if any form does not pass.
 """
@@ -14,7 +14,6 @@ JAX runs step by step here: to compile a reference costs more than to run it onc
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import os
 import sys
@@ -31,10 +30,14 @@ import numpy as np
 
 from derivations.ledger import EQUATIONS
 from gradcheck.equations.equation import Claim, Statement, judge_statement
+from gradcheck.equations.statement import specification
 from gradcheck.report import Verdict
+from gradcheck.shapes.sizes import rounds
+from gradcheck.shapes.specification import Sizes, Specification
 from gradcheck.trees import leaves
 
 SHAPES = 50
+TRIES = 20  # draws for each shape that is wanted
 
 
 class Row(NamedTuple):
@@ -48,33 +51,25 @@ class Row(NamedTuple):
     seconds: float
 
 
-def shape_of(statement: Statement, sizes: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
+def shape_of(spec: Specification, sizes: Sizes) -> tuple[tuple[int, ...], ...]:
     """Return the shapes of all arguments at these sizes: sizes that leave them alike are one shape."""
-    args = statement.args(np.random.default_rng(0), **sizes)
-    return tuple(np.shape(leaf) for _, leaf in leaves(args, ""))
+    return tuple(np.shape(leaf) for _, leaf in leaves(tuple(spec.point(sizes, 0)), ""))
 
 
-def between(values: tuple[Any, ...]) -> Sequence[Any]:
-    """Return every whole number between the smallest and the largest; anything else as it is."""
-    return range(min(values), max(values) + 1) if all(type(value) is int for value in values) else values
-
-
-def at_distinct_shapes(statement: Statement, count: int) -> Iterator[Statement]:
-    """Yield the statement with its sizes held, at ``count`` different shapes, or as many as there are.
-
-    A claim, which has no sizes, is yielded ``count`` times.
-    """
+def at_distinct_shapes(statement: Statement, count: int) -> Iterator[Sizes]:
+    """Yield sizes of ``count`` different shapes, or of all that are drawn; ``count`` times nothing for a claim."""
     if isinstance(statement, Claim):
-        yield from itertools.repeat(statement, count)
+        yield from itertools.repeat({}, count)
         return
-    choices = list(itertools.product(*map(between, statement.structure.values())))
-    seen = set()
-    for place in np.random.default_rng(0).permutation(len(choices)):
-        sizes = dict(zip(statement.structure, choices[place], strict=True))
-        shape = shape_of(statement, sizes)
-        if shape not in seen and len(seen) < count:
-            seen.add(shape)
-            yield dataclasses.replace(statement, structure={name: (value,) for name, value in sizes.items()})
+    spec = specification(statement)
+    drawn = itertools.islice(rounds(spec, np.random.default_rng(0)), TRIES * count)
+    by_shape: dict[Any, Sizes] = {}
+    for why, sizes in drawn:
+        if len(by_shape) == count:
+            break
+        if why != "empty":
+            by_shape.setdefault(shape_of(spec, sizes), sizes)
+    yield from by_shape.values()
 
 
 def judge(name: str, count: int) -> Row:
@@ -86,17 +81,17 @@ def judge(name: str, count: int) -> Row:
     oracles: dict[str, None] = {}
     failures = []
     with jax.disable_jit():
-        for seed, each in enumerate(held):
-            ruling = judge_statement(each, seed, generic=False, hints=False)
+        for seed, sizes in enumerate(held):
+            ruling = judge_statement(statement, seed, sizes=sizes, hints=False)
             oracles.update(dict.fromkeys(() if ruling.report is None else ruling.report.oracles))
             if ruling.verdict != Verdict.PASS:
-                failures.append(f"{name}, seed {seed}, {_sizes(each)}: {ruling.verdict}, {ruling.found}")
+                failures.append(f"{name}, seed {seed}, {_told(sizes)}: {ruling.verdict}, {ruling.found}")
     shapes = 0 if isinstance(statement, Claim) else len(held)
     return Row(name, len(held), shapes, tuple(oracles), tuple(failures), time.perf_counter() - started)
 
 
-def _sizes(statement: Statement) -> str:
-    return ", ".join(f"{name}={value}" for name, (value,) in getattr(statement, "structure", {}).items())
+def _told(sizes: Sizes) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sizes.items())
 
 
 def told(row: Row) -> str:

@@ -37,7 +37,7 @@ from peers import PEERS, check_with_autograd, check_with_torch
 from speed import median_seconds as median_of
 
 from derivations.lenet5 import LENET5
-from gradcheck import autodiff, central_difference, check_backward, complex_step
+from gradcheck import autodiff, central_difference, check_backward, complex_step, point
 from gradcheck.report import CONFIDENCE
 
 FEW = ("S2",)  # the layers of a short and of a longer run of torch's slow mode
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    args = LENET5.args(np.random.default_rng(options.seed), N=2)
+    args = point(LENET5.spec, options.seed, N=2)
     network = flat(args)
     installed = {peer.package for peer in PEERS if peer.installed}
     rows = ours(args, options.repeats)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from derivations.lenet5 import LENET5
-from gradcheck import autodiff, central_difference, check_backward, complex_step
+from gradcheck import autodiff, central_difference, check_backward, complex_step, point
 
 
 def median_seconds(
@@ -31,7 +31,7 @@ def median_seconds(
 
 
 def main() -> None:
-    args = LENET5.args(np.random.default_rng(0), N=4)
+    args = point(LENET5.spec, N=4)
     loss, cache = LENET5.forward(*args)
     forward = median_seconds(lambda: LENET5.forward(*args), 100)
     backward = median_seconds(lambda: LENET5.backward(np.ones_like(loss), cache), 100)

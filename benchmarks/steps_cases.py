@@ -11,6 +11,7 @@ import numpy as np
 import derivations
 from derivations.bptt import BPTT
 from gradcheck import Derivation
+from gradcheck.shapes.sizes import generic, least
 from tests.mutants import CHOICES, MISTAKES, Mistake, with_mistake
 from tests.mutants.through_time import THROUGH_TIME
 
@@ -80,16 +81,16 @@ def _maker(record: Derivation, mistake: Mistake, draw: str, *, source: bool) -> 
 
     def make(seed: int) -> Pair:
         rng = np.random.default_rng([seed, DRAWS.index(draw), zlib.crc32(record.name.encode())])
-        args = record.args(rng, **_choices(record, draw, rng))
+        args = record.spec.point(_sizes(record, draw, rng), seed)
         wrong = with_mistake(record.backward, mistake, source=source)
         return Pair(record.forward, wrong, record.backward, args, record.wrt)
 
     return make
 
 
-def _choices(record: Derivation, draw: str, rng: np.random.Generator) -> dict[str, Any]:
-    choices = record.draw(rng, generic=True) | CHOICES.get(record.name, {})
+def _sizes(record: Derivation, draw: str, rng: np.random.Generator) -> dict[str, Any]:
+    sizes = generic(record.spec, rng, CHOICES.get(record.name, {}))
     if draw != "degenerate":
-        return choices
-    alone = {size: 1 for size in ALONE if size in record.structure}
-    return choices | (alone or {size: values[0] for size, values in record.structure.items()})
+        return sizes
+    alone = {size: 1 for size in ALONE if size in record.spec.sizes}
+    return sizes | (alone or least(record.spec))

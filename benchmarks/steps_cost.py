@@ -27,7 +27,7 @@ import numpy as np
 
 from derivations.lenet5 import LENET5
 from derivations.rnn import RNN
-from gradcheck import examine_backward
+from gradcheck import examine_backward, point
 from tests.strangers import images, sequences
 from tests.strangers.case import from_layers
 
@@ -123,8 +123,7 @@ def rows() -> dict[str, Callable[[], Row]]:
     """Return each row by its name."""
 
     def lenet() -> Row:
-        rng = np.random.default_rng(0)
-        args = LENET5.args(rng, N=2)
+        args = point(LENET5.spec, N=2)
 
         def wrong(dL: Any, cache: Any) -> Any:
             dX, dparams = LENET5.backward(dL, cache)
@@ -134,8 +133,7 @@ def rows() -> dict[str, Callable[[], Row]]:
         return Row(LENET5.forward, wrong, LENET5.backward, args, LENET5.wrt)
 
     def rnn(T: int) -> Row:
-        rng = np.random.default_rng(0)
-        args = RNN.args(rng, **(RNN.draw(rng, generic=True) | {"T": T, "n": 4, "d": 10, "h": 16, "V": 10}))
+        args = point(RNN.spec, T=T, n=4, d=10, h=16, V=10)
         return Row(RNN.forward, halved(RNN.backward, 2), RNN.backward, args, RNN.wrt, 0.3 * max(1, T / 20))
 
     def lstm() -> Row:

@@ -18,7 +18,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Inexact
 from numpy import ndarray
 
@@ -46,16 +45,11 @@ def affine_reference(x: jax.Array, W: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.einsum("nd,dm->nm", x, W) + b[None, :]
 
 
-def affine_args(rng: np.random.Generator, N: int, D: int, M: int) -> tuple[ndarray, ...]:
-    return rng.standard_normal((N, D)), rng.standard_normal((D, M)) / np.sqrt(D), rng.standard_normal(M)
-
-
 AFFINE = Derivation(
     "affine",
     affine_forward,
     affine_backward,
     affine_reference,
-    affine_args,
-    structure={"N": (1, 2, 5), "D": (1, 3, 7), "M": (1, 4, 11)},
+    "W: D M scale D**-0.5",
     samples={"x": 0, "out": 0},
 )

@@ -92,7 +92,7 @@ CONV = Derivation(
     conv_forward,
     conv_backward,
     conv_reference,
+    "N in 1 2, P in 1 5, D in 1 6, OH in 1 7, OW in 1 8, kh in 1 3, kw in 1 4",
     conv_args,
-    structure={"N": (1, 2), "P": (1, 5), "D": (1, 6), "OH": (1, 7), "OW": (1, 8), "kh": (1, 3), "kw": (1, 4)},
     samples={"X": 0, "out": 0},
 )

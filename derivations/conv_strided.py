@@ -68,33 +68,14 @@ def conv_strided_reference(X: jax.Array, W: jax.Array, b: jax.Array, s: int, q: 
     return lax.conv_general_dilated(X, W, window_strides=(s, s), padding=((q, q), (q, q))) + b.reshape(1, -1, 1, 1)
 
 
-def conv_strided_args(
-    rng: np.random.Generator, N: int, P: int, D: int, OH: int, OW: int, kh: int, kw: int, s: int, q: int, rest: int
-) -> tuple[Any, ...]:
-    rest = min(rest, s - 1)  # rows and columns at the far edge that no window reaches
-    H, W_ = s * (OH - 1) + kh - 2 * q + rest, s * (OW - 1) + kw - 2 * q + rest
-    X = rng.standard_normal((N, P, max(H, 1), max(W_, 1)))  # a border as wide as the kernel leaves a pixel at least
-    W = rng.standard_normal((D, P, kh, kw)) / np.sqrt(P * kh * kw)
-    return X, W, rng.standard_normal(D), s, q
-
-
 CONV_STRIDED = Derivation(
     "conv_strided",
     conv_strided_forward,
     conv_strided_backward,
     conv_strided_reference,
-    conv_strided_args,
-    structure={
-        "N": (1, 2),
-        "P": (1, 5),
-        "D": (1, 6),
-        "OH": (1, 7),
-        "OW": (1, 8),
-        "kh": (1, 3),
-        "kw": (1, 4),
-        "s": (1, 2, 3),
-        "q": (0, 1, 2),
-        "rest": (0, 2),
-    },
+    # The rest is rows and columns at the far edge that no window reaches.
+    "X: N P s*(OH-1)+kh-2*q+rest s*(OW-1)+kw-2*q+rest, W: D P kh kw scale (P*kh*kw)**-0.5; "
+    "s in 1 2 3, q in 0 1 2, rest in 0 1, rest < s, "
+    "N in 1 2, P in 1 5, D in 1 6, OH in 1 7, OW in 1 8, kh in 1 3, kw in 1 4",
     samples={"X": 0, "out": 0},
 )

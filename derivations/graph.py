@@ -240,7 +240,7 @@ GRAPH = Derivation(
     graph_forward,
     graph_backward,
     graph_reference,
+    f"graph in {' '.join(map(repr, GRAPHS))}",
     graph_args,
-    structure={"graph": tuple(GRAPHS)},
     wrt=("x",),
 )

@@ -178,8 +178,8 @@ LENET5 = Derivation(
     lenet5_forward,
     lenet5_backward,
     lenet5_reference,
+    "N in 1 2 3",
     lenet5_args,
-    structure={"N": (1, 2, 3)},
     wrt=("X", "params"),
     real=lenet5_real,
 )

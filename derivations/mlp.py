@@ -120,16 +120,9 @@ MLP = Derivation(
     mlp_forward,
     mlp_backward,
     mlp_reference,
+    "depth in 1 2 3, N in 1 5, D in 1 7, M in 1 4, K in 2 3, "
+    "activation in tanh sigmoid relu, loss in squared softmax_cross_entropy",
     mlp_args,
-    structure={
-        "depth": (1, 2, 3),
-        "N": (1, 5),
-        "D": (1, 7),
-        "M": (1, 4),
-        "K": (2, 3),
-        "activation": ("tanh", "sigmoid", "relu"),
-        "loss": ("squared", "softmax_cross_entropy"),
-    },
     wrt=("X", "layers"),
     real=mlp_real,
 )

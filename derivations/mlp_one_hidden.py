@@ -145,17 +145,9 @@ MLP_ONE_HIDDEN = Derivation(
     mlp_one_hidden_forward,
     mlp_one_hidden_backward,
     mlp_one_hidden_reference,
+    "N in 1 5, D in 1 7, M in 1 4, K in 2 3, lam in 0.1 0.7, "
+    "f1 in tanh sigmoid relu, f2 in sigmoid softmax, loss in squared cross_entropy",
     mlp_one_hidden_args,
-    structure={
-        "N": (1, 5),
-        "D": (1, 7),
-        "M": (1, 4),
-        "K": (2, 3),
-        "lam": (0.1, 0.7),
-        "f1": ("tanh", "sigmoid", "relu"),
-        "f2": ("sigmoid", "softmax"),
-        "loss": ("squared", "cross_entropy"),
-    },
     wrt=("x", "W1", "b1", "W2", "b2"),
     real=mlp_one_hidden_real,
 )

@@ -56,30 +56,13 @@ def pooling_max_reference(x: jax.Array, kh: int, kw: int, s: int) -> jax.Array:
     return m
 
 
-def pooling_max_args(
-    rng: np.random.Generator, N: int, D: int, OH: int, OW: int, kh: int, kw: int, s: int, rest: int
-) -> tuple[Any, ...]:
-    rest = min(rest, s - 1)  # rows and columns at the far edge that no window reaches
-    H, W_ = s * (OH - 1) + kh + rest, s * (OW - 1) + kw + rest
-    ranks = rng.permuted(np.tile(np.arange(H * W_), (N * D, 1)), axis=1).reshape(N, D, H, W_)
-    return ranks / 4 - H * W_ / 8, kh, kw, s  # values 1/4 apart: no small step changes a winner
-
-
 POOLING_MAX = Derivation(
     "pooling_max",
     pooling_max_forward,
     pooling_max_backward,
     pooling_max_reference,
-    pooling_max_args,
-    structure={
-        "N": (1, 2),
-        "D": (1, 7),
-        "OH": (1, 5),
-        "OW": (1, 6),
-        "kh": (1, 3),
-        "kw": (1, 4),
-        "s": (1, 2, 3),
-        "rest": (0, 2),
-    },
+    # Distinct values: no small step changes a winner. The rest is rows and columns that no window reaches.
+    "x: N D s*(OH-1)+kh+rest s*(OW-1)+kw+rest distinct; s in 1 2 3, rest in 0 1, rest < s, "
+    "N in 1 2, D in 1 7, OH in 1 5, OW in 1 6, kh in 1 3, kw in 1 4",
     samples={"x": 0, "out": 0},
 )

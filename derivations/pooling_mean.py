@@ -48,16 +48,11 @@ def pooling_mean_reference(y: jax.Array, kh: int, kw: int) -> jax.Array:
     return total / (kh * kw)
 
 
-def pooling_mean_args(rng: np.random.Generator, N: int, D: int, OH: int, OW: int, kh: int, kw: int) -> tuple[Any, ...]:
-    return rng.standard_normal((N, D, OH * kh, OW * kw)), kh, kw
-
-
 POOLING_MEAN = Derivation(
     "pooling_mean",
     pooling_mean_forward,
     pooling_mean_backward,
     pooling_mean_reference,
-    pooling_mean_args,
-    structure={"N": (1, 4), "D": (1, 5), "OH": (1, 7), "OW": (1, 6), "kh": (1, 2), "kw": (1, 3)},
+    "y: N D OH*kh OW*kw; N in 1 4, D in 1 5, OH in 1 7, OW in 1 6, kh in 1 2, kw in 1 3",
     samples={"y": 0, "out": 0},
 )

@@ -61,19 +61,11 @@ def pooling_trainable_reference(y: jax.Array, omega: jax.Array, a: jax.Array, kh
     return x + a.reshape(1, D, 1, 1)
 
 
-def pooling_trainable_args(
-    rng: np.random.Generator, N: int, D: int, OH: int, OW: int, kh: int, kw: int
-) -> tuple[Any, ...]:
-    y = rng.standard_normal((N, D, OH * kh, OW * kw))
-    return y, rng.standard_normal(D), rng.standard_normal(D), kh, kw
-
-
 POOLING_TRAINABLE = Derivation(
     "pooling_trainable",
     pooling_trainable_forward,
     pooling_trainable_backward,
     pooling_trainable_reference,
-    pooling_trainable_args,
-    structure={"N": (1, 4), "D": (1, 5), "OH": (1, 7), "OW": (1, 6), "kh": (1, 2), "kw": (1, 3)},
+    "y: N D OH*kh OW*kw; N in 1 4, D in 1 5, OH in 1 7, OW in 1 6, kh in 1 2, kw in 1 3",
     samples={"y": 0, "out": 0},
 )

@@ -150,14 +150,7 @@ RNN = Derivation(
     rnn_forward,
     rnn_backward,
     rnn_reference,
+    "T in 1 3 6, n in 1 3, d in 1 5, h in 1 4, V in 2 7, activation in tanh sigmoid relu",
     rnn_args,
-    structure={
-        "T": (1, 3, 6),
-        "n": (1, 3),
-        "d": (1, 5),
-        "h": (1, 4),
-        "V": (2, 7),
-        "activation": ("tanh", "sigmoid", "relu"),
-    },
     real=rnn_real,
 )

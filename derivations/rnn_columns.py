@@ -101,27 +101,11 @@ def rnn_columns_reference(
     return jax.vmap(outputs_of_one, in_axes=(2, 1), out_axes=2)(x, h0)
 
 
-def rnn_columns_args(
-    rng: np.random.Generator, T: int, B: int, N: int, M: int, f: str, g: str
-) -> tuple[ndarray | str, ...]:
-    x, h0, b = rng.standard_normal((T, N, B)), rng.standard_normal((M, B)), rng.standard_normal(M)
-    U, W = rng.standard_normal((M, M)) / np.sqrt(M), rng.standard_normal((M, N)) / np.sqrt(N)
-    return x, h0, U, W, b, f, g
-
-
 RNN_COLUMNS = Derivation(
     "rnn_columns",
     rnn_columns_forward,
     rnn_columns_backward,
     rnn_columns_reference,
-    rnn_columns_args,
-    structure={
-        "T": (1, 3, 6),
-        "B": (1, 2),
-        "N": (1, 5),
-        "M": (1, 4),
-        "f": ("tanh", "sigmoid"),
-        "g": ("identity", "sigmoid"),
-    },
+    "U: M M scale M**-0.5, W: M N scale N**-0.5, f in tanh sigmoid, g in identity sigmoid",
     samples={"x": 2, "h0": 1, "out": 2},
 )

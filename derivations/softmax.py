@@ -45,16 +45,11 @@ def softmax_reference(z: jax.Array) -> jax.Array:
     return jnp.exp(z - jax.nn.logsumexp(z, axis=1, keepdims=True))
 
 
-def softmax_args(rng: np.random.Generator, N: int, K: int) -> tuple[ndarray, ...]:
-    return (rng.standard_normal((N, K)),)
-
-
 SOFTMAX = Derivation(
     "softmax",
     softmax_forward,
     softmax_backward,
     softmax_reference,
-    softmax_args,
-    structure={"N": (1, 3, 5), "K": (2, 4, 11)},
+    "; K >= 2",  # a row of one score has no gradient
     samples={"z": 0, "out": 0},
 )

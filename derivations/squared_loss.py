@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Inexact
 from numpy import generic, ndarray
 
@@ -46,16 +45,10 @@ def squared_loss_reference(y_hat: jax.Array, y: jax.Array, reduction: Literal["s
     return losses.sum() if reduction == "sum" else losses.mean()
 
 
-def squared_loss_args(rng: np.random.Generator, N: int, K: int, reduction: str) -> tuple[ndarray | str, ...]:
-    return rng.standard_normal((N, K)), rng.standard_normal((N, K)), reduction
-
-
 SQUARED_LOSS = Derivation(
     "squared_loss",
     squared_loss_forward,
     squared_loss_backward,
     squared_loss_reference,
-    squared_loss_args,
-    structure={"N": (1, 2, 5), "K": (1, 4, 11), "reduction": ("sum", "mean")},
     wrt=("y_hat",),
 )

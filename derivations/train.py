@@ -27,9 +27,9 @@ import numpy as np
 from numpy import ndarray
 
 from derivations.descent import Reduction, Values, arguments, batches, decay_of_weights, descend
-from derivations.lenet5 import LENET5, enlarged
-from derivations.mlp import MLP
-from derivations.rnn import RNN
+from derivations.lenet5 import LENET5, enlarged, lenet5_args
+from derivations.mlp import MLP, mlp_args
+from derivations.rnn import RNN, rnn_args
 from gradcheck.derivation import Derivation
 
 __all__ = ["TASKS", "Task", "accuracy", "split"]
@@ -55,7 +55,7 @@ class Task:
 
 
 def _mlp_params(rng: np.random.Generator) -> dict[str, Any]:
-    _, layers, *_ = MLP.args(rng, 2, 1, 64, 32, 10, "tanh", "softmax_cross_entropy")
+    _, layers, *_ = mlp_args(rng, 2, 1, 64, 32, 10, "tanh", "softmax_cross_entropy")
     return {"layers": layers}
 
 
@@ -68,7 +68,7 @@ def _mlp_data() -> dict[str, Any]:
 
 
 def _lenet5_params(rng: np.random.Generator) -> dict[str, Any]:
-    _, params, _ = LENET5.args(rng, 1)
+    _, params, _ = lenet5_args(rng, 1)
     return {"params": params}
 
 
@@ -83,7 +83,7 @@ def _rnn_params(rng: np.random.Generator) -> dict[str, Any]:
     from derivations.text import zen
 
     V = len(set(zen()))
-    _, _, Wxh, Whh, bh, Whs, bs, *_ = RNN.args(rng, 1, 1, V, 64, V, "tanh")
+    _, _, Wxh, Whh, bh, Whs, bs, *_ = rnn_args(rng, 1, 1, V, 64, V, "tanh")
     return {"Wxh": Wxh, "Whh": Whh, "bh": bh, "Whs": Whs, "bs": bs}
 
 

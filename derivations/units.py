@@ -125,9 +125,13 @@ def links(rng: np.random.Generator, I: int, H: int, O: int) -> Bool[ndarray, "K 
     return T
 
 
-def units_args(rng: np.random.Generator, N: int, I: int, H: int, O: int, network: int) -> tuple[Any, ...]:
+# Which links there are is a setting, drawn from these seeds; in the last network one output feeds the other.
+NETWORKS = {"one": 0, "another": 1, "chained": 4}
+
+
+def units_args(rng: np.random.Generator, N: int, I: int, H: int, O: int, network: str) -> tuple[Any, ...]:
     K = I + H + O
-    drawn = np.random.default_rng(network)  # the network is a matter of structure, its numbers are drawn from rng
+    drawn = np.random.default_rng(NETWORKS[network])
     T = links(drawn, I, H, O)
     f = ("identity",) * I + tuple(drawn.choice(["tanh", "sigmoid", "identity"], H + O).tolist())
     w = rng.standard_normal((K, K)) / np.sqrt(np.maximum(T.sum(axis=0), 1))
@@ -139,8 +143,7 @@ UNITS = Derivation(
     units_forward,
     units_backward,
     units_reference,
+    f"N in 1 5, I in 1 3, H in 1 4 7, O in 1 2, network in {' '.join(NETWORKS)}",
     units_args,
-    # In network 4 one output feeds the other.
-    structure={"N": (1, 5), "I": (1, 3), "H": (1, 4, 7), "O": (1, 2), "network": (0, 1, 4)},
     wrt=("x", "w"),
 )

@@ -54,6 +54,6 @@ WEIGHT_DECAY = Derivation(
     weight_decay_forward,
     weight_decay_backward,
     weight_decay_reference,
+    "count in 1 2 3, D in 1 7, M in 1 4, lam in 0.1 0.7",
     weight_decay_args,
-    structure={"count": (1, 2, 3), "D": (1, 7), "M": (1, 4), "lam": (0.1, 0.7)},
 )

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from gradcheck.oracles import complex_step as complex_step
     from gradcheck.report import Report as Report
     from gradcheck.report import Verdict as Verdict
+    from gradcheck.shapes.point import point as point
+    from gradcheck.survey.check import check_shapes as check_shapes
+    from gradcheck.survey.check import examine_shapes as examine_shapes
+    from gradcheck.survey.report import ShapesReport as ShapesReport
 
 __version__ = "0.1.0"
 
@@ -60,6 +64,10 @@ _HOME = {
     "complex_step": "oracles",
     "Report": "report",
     "Verdict": "report",
+    "ShapesReport": "survey.report",
+    "check_shapes": "survey.check",
+    "examine_shapes": "survey.check",
+    "point": "shapes.point",
     "from_autograd_function": "adapters",
     "from_custom_vjp": "adapters",
     "from_layer": "adapters",

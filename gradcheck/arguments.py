@@ -73,8 +73,10 @@ class Arguments:
     keep: bool = False
 
     @classmethod
-    def of(cls, function: Callable[..., Any], args: Sequence[Any], wrt: Chosen = None) -> Arguments:
-        """Return the arguments ``args`` of ``function``.
+    def of(
+        cls, function: Callable[..., Any], args: Sequence[Any], wrt: Chosen = None, *, empty: bool = False
+    ) -> Arguments:
+        """Return the arguments ``args`` of ``function``; arrays that move may be ``empty`` where none is measured.
 
         Raises:
             TypeError: ``args`` is no tuple, ``wrt`` is no name, one of them is of another framework, or none moves.
@@ -93,9 +95,10 @@ class Arguments:
         _must_be_trees(who, given.leaves)
         taken = given._put_together([_to_numpy(leaf.path, leaf.value) for leaf in given.leaves])
         arguments = replace(given, values=taken)
-        return arguments.moving_only(_by_themselves(arguments) if wrt is None else _chosen(arguments, wrt))
+        moving = _by_themselves(arguments) if wrt is None else _chosen(arguments, wrt)
+        return arguments.moving_only(moving, empty=empty)
 
-    def moving_only(self, paths: Iterable[str]) -> Arguments:
+    def moving_only(self, paths: Iterable[str], *, empty: bool = False) -> Arguments:
         """Return the same arguments, of which the leaves at ``paths`` move and no others.
 
         The arguments that hold them are ordered as ``paths`` first names them, and the leaves of one as it holds them.
@@ -118,7 +121,7 @@ class Arguments:
                 "Pass arrays of floats, or name a Python float in wrt=."
             )
         for leaf in found:
-            _must_be_usable(self.function, leaf.path, leaf.value)
+            _must_be_usable(self.function, leaf.path, leaf.value, empty=empty)
         return replace(self, moving=moving, layout=Layout.of((leaf.path, np.asarray(leaf.value)) for leaf in found))
 
     @property
@@ -362,14 +365,14 @@ def _must_be_trees(who: str, leaves: Iterable[Leaf]) -> None:
             )
 
 
-def _must_be_usable(who: str, path: str, leaf: Any) -> None:
+def _must_be_usable(who: str, path: str, leaf: Any, *, empty: bool) -> None:
     if isinstance(leaf, np.ma.MaskedArray):
         raise TypeError(
             f"{path} must be a plain array, but it is a masked one. "
             "Pass its numbers, x.filled(0), and its mask as two arguments."
         )
     array = np.asarray(leaf)
-    if array.size == 0:
+    if array.size == 0 and not empty:
         raise ValueError(
             f"{who} must be checked where {path} has entries, but its shape is {array.shape}. Pass a non-empty array."
         )

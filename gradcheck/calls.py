@@ -18,7 +18,7 @@ from gradcheck.arguments import name_of
 from gradcheck.errors import NoReturnError, told
 from gradcheck.trees import leaves
 
-__all__ = ["Calls", "TookTooLongError", "answering", "within"]
+__all__ = ["Calls", "TookTooLongError", "answering", "raised_inside", "within"]
 
 T = TypeVar("T")
 MANY = 12  # arrays that a note lists
@@ -123,12 +123,13 @@ class answering:  # a context manager, and no generator: it is entered at every 
                 f"{self.who} must return, but it raised {told(error)}. Decide before the check whether it can be made."
             ) from error
         of_house = type(error).__module__.partition(".")[0] == __package__
-        if (
-            self.args is not None
-            and not of_house
-            and not any(note.startswith(RAISED) for note in getattr(error, "__notes__", ()))
-        ):
+        if self.args is not None and not of_house and not raised_inside(error):
             error.add_note(f"{RAISED} {self.who}, called with {_arrays(self.args)}.")
+
+
+def raised_inside(error: BaseException) -> bool:
+    """Whether a function of the user's raised an error, and not the check itself."""
+    return any(note.startswith(RAISED) for note in getattr(error, "__notes__", ()))
 
 
 def _arrays(args: tuple[Any, ...]) -> str:

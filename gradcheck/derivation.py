@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from gradcheck.trees import describe
+from gradcheck.shapes.described import specification_of
+from gradcheck.shapes.specification import Specification
 
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["Derivation", "choices"]
+__all__ = ["Derivation"]
 
 
 @dataclass(frozen=True)
@@ -20,46 +19,30 @@ class Derivation:
 
     ``forward(*args) -> (out, cache)`` and ``backward(dout, cache) -> gradients`` are the mathematics.
     ``reference(*args) -> out`` is the same function in ``jax.numpy``, written by another road.
-    ``structure`` holds, for every size (or other choice) that ``args`` takes, the values that it may
-    have, smallest first; ``args(rng, **choices)`` makes primal values for one choice of each.
-    ``real()`` makes one set of args from real data. ``wrt`` names the arguments that move; by default
-    every float array does. ``samples`` says along which axis of each argument, and of the output
-    ``out``, independent samples lie.
+    ``shapes`` is a text about its arguments, such as ``"labels: N int < K; K in 2 3 7"``; what the annotations or the
+    docstring of the forward say need not be said again. Where a text does not say enough, ``args(rng, **sizes)`` makes
+    the arguments, and ``shapes`` names sizes and settings alone: ``"depth in 1 2 3, N in 1 5, loss in squared huber"``.
+    ``real()`` makes one set of args from real data. ``wrt`` names the arguments that move; by default every float array
+    does. ``samples`` says along which axis of each argument, and of the output ``out``, independent samples lie.
     """
 
     name: str
     forward: Callable[..., tuple[Any, Any]]
     backward: Callable[[Any, Any], Any]
     reference: Callable[..., Any]
-    args: Callable[..., tuple[Any, ...]]
-    structure: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    shapes: str = ""
+    args: Callable[..., tuple[Any, ...]] | None = None
     wrt: tuple[str, ...] | None = None
     real: Callable[[], tuple[Any, ...]] | None = None
     samples: Mapping[str, int] = field(default_factory=dict)
 
-    def draw(self, rng: np.random.Generator, *, generic: bool = False) -> dict[str, Any]:
-        """Return one choice for every size; with ``generic`` none is 1, so that no mistake hides."""
-        return choices(self.name, self.structure, rng, generic=generic)
+    @functools.cached_property
+    def spec(self) -> Specification:
+        """The specification of the arguments, from which points are drawn.
 
-
-def choices(
-    who: str, structure: Mapping[str, tuple[Any, ...]], rng: np.random.Generator, *, generic: bool = False
-) -> dict[str, Any]:
-    """Return one of the values of every size in ``structure``; with ``generic`` none is 1, where there is another.
-
-    Raises:
-        TypeError: ``structure`` is no dict of tuples or lists.
-        ValueError: a size has no values to choose from.
-    """
-    if not isinstance(structure, Mapping) or not all(isinstance(v, tuple | list | range) for v in structure.values()):
-        raise TypeError(
-            f"{who} must have a structure that is a dict of tuples of values, but it is {describe(structure)}. "
-            'Write structure={"N": (2, 3, 5)}.'
-        )
-    if empty := [name for name, values in structure.items() if not len(values)]:
-        raise ValueError(f"{who} must have values to choose from for each size, but {empty[0]} has none. Name some.")
-    chosen = {}
-    for name, values in structure.items():
-        allowed = [v for v in values if not (generic and v == 1)] or list(values)
-        chosen[name] = allowed[int(rng.integers(len(allowed)))]
-    return chosen
+        Raises:
+            TypeError: an argument is specified nowhere, or the forward takes none of that name.
+            ValueError: the specification cannot be read, or contradicts itself.
+        """
+        spec = specification_of(self.forward, self.shapes, self.args)
+        return spec if self.args is None else replace(spec, name=f"{self.name.upper()}.spec")

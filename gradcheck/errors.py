@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradcheck.report import Report
@@ -14,10 +14,10 @@ class GradientError(AssertionError):
     """The backward is wrong: what it claims lies outside what was measured.
 
     An ``AssertionError``, so that pytest and unittest show a failure and not an error.
-    ``report`` holds everything that was found.
+    ``report`` holds everything that was found: a Report, or of many shapes a ShapesReport.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report | Any) -> None:
         super().__init__(report)
         self.report = report
 

@@ -18,7 +18,7 @@ from gradcheck.steps.explain import explain
 from gradcheck.steps.twin import apart
 from gradcheck.verdict.subject import Claim, Subject
 
-__all__ = ["deferred", "inquire", "replay"]
+__all__ = ["deferred", "inquire", "replay", "written"]
 
 LARGE = 100_000  # entries of all arguments: of more, a pass keeps no copy for somebody who asks for its lines
 
@@ -53,16 +53,14 @@ def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> 
 
 def replay(forward: object, backward: object, seed: int, settings: Mapping[str, Any]) -> str:
     """Return the line of Python that does a check again; what has no name in Python is called by its role."""
-    given = "".join(f", {name}={_written(value, name)}" for name, value in settings.items() if value is not None)
-    return (
-        f"examine_backward({_written(forward, 'forward')}, {_written(backward, 'backward')}, args, seed={seed}{given})"
-    )
+    given = "".join(f", {name}={written(value, name)}" for name, value in settings.items() if value is not None)
+    return f"examine_backward({written(forward, 'forward')}, {written(backward, 'backward')}, args, seed={seed}{given})"
 
 
-def _written(value: object, role: str) -> str:
+def written(value: object, role: str) -> str:
     """Return ``value`` as Python: a function by its name, if that is one."""
     if isinstance(value, tuple | list) and any(map(callable, value)):
-        return f"({', '.join(_written(each, role) for each in value)}{',' if len(value) == 1 else ''})"
+        return f"({', '.join(written(each, role) for each in value)}{',' if len(value) == 1 else ''})"
     if callable(value):
         return name_of(value) if name_of(value).isidentifier() else role
     return shown(value.item() if isinstance(value, np.generic) else value)

@@ -11,8 +11,8 @@ import itertools
 import math
 import os
 import textwrap
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from gradcheck.annotation import annotated, around, table
 from gradcheck.entrance import entrance
@@ -20,7 +20,7 @@ from gradcheck.entrance import entrance
 if TYPE_CHECKING:
     from gradcheck.report import Entry, Explanation, Finding, Report
 
-__all__ = ["html", "shows_colour", "spelled", "text"]
+__all__ = ["Setting", "html", "shows_colour", "spelled", "text"]
 
 WIDTH = 118  # of a line
 LINES = 25  # of a report
@@ -46,6 +46,7 @@ PLAIN = {
     "−": "-",
     "±": "+/-",
     "…": "...",
+    "█": "#",
     "→": "->",
     "≥": ">=",
     "≤": "<=",
@@ -59,10 +60,21 @@ PLAIN = {
 }
 
 
-def text(report: Report, *, colour: bool = False) -> str:
+class Setting(NamedTuple):
+    """What stands around the report of one check of many: where it was made, and sentences about the others."""
+
+    where: str = ""
+    above: Sequence[str] = ()
+    below: Sequence[str] = ()
+
+
+ALONE = Setting()
+
+
+def text(report: Report, *, colour: bool = False, setting: Setting = ALONE) -> str:
     """Return ``report`` as text of at most ``LINES`` lines; with escape sequences for a terminal if in ``colour``."""
-    above = [*_headline(report, colour=colour), *_laws(report)]
-    certificate, below = list(_certificate(report)), list(_after(report))
+    above = [*_headline(report, setting.where, colour=colour), *_sentences(setting.above), *_laws(report)]
+    certificate, below = list(_certificate(report)), [*_sentences(setting.below), *_after(report)]
     explained = list(_why(report))
     left = LINES - len(above) - len(certificate) - len(below)
     noted = min(len(explained), NOTED)
@@ -89,17 +101,17 @@ def shows_colour(file: TextIO) -> bool:
     return file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def html(report: Report) -> str:
+def html(report: Report, setting: Setting = ALONE) -> str:
     """Return ``report`` for a notebook: its text, and for every wrong argument a picture of the error by entry."""
     pictures = "".join(_picture(path, finding) for path, finding in report.arguments.items() if finding.wrong_entries)
     marked = report.steps if report.verdict == "fail" else ()
     return (
         f'<div style="border-left: 4px solid {PAINT[report.verdict]}; padding-left: 1em">'
-        f"<pre>{markup.escape(text(report))}</pre>{table(marked) if marked else ''}{pictures}</div>"
+        f"<pre>{markup.escape(text(report, setting=setting))}</pre>{table(marked) if marked else ''}{pictures}</div>"
     )
 
 
-def _headline(report: Report, *, colour: bool) -> list[str]:
+def _headline(report: Report, where: str, *, colour: bool) -> list[str]:
     verdicts = [finding.verdict for finding in report.arguments.values()]
     count = verdicts.count(report.verdict)
     summary = f"{count} of {len(verdicts)} gradients {TOLD[report.verdict]}"
@@ -108,8 +120,14 @@ def _headline(report: Report, *, colour: bool) -> list[str]:
         summary = f"{'every gradient is right here' if right else 'no gradient is found wrong'}, but a law is broken"
     how = f"oracle{'s' if len(report.oracles) > 1 else ''} {', '.join(report.oracles)}, seed {report.seed}"
     word = report.verdict.upper()
-    first, *rest = _wrapped(f"{_short(report.name)}: {word} ({summary}; {how})", SENTENCE, indent="")
-    return [first.replace(f": {word} (", f": {_inked(word, report.verdict, colour=colour)} (", 1), *rest]
+    said = f"{word} {where}" if where else word
+    first, *rest = _wrapped(f"{_short(report.name)}: {said} ({summary}; {how})", SENTENCE, indent="")
+    return [first.replace(f": {word} ", f": {_inked(word, report.verdict, colour=colour)} ", 1), *rest]
+
+
+def _sentences(sentences: Iterable[str]) -> Iterator[str]:
+    for sentence in sentences:
+        yield from _wrapped(sentence)
 
 
 def _inked(word: str, verdict: str, *, colour: bool) -> str:

@@ -293,22 +293,22 @@ class Report:
 
     def __str__(self) -> str:
         """Return the report as plain text of at most 25 lines, in letters that the standard output can show."""
-        with self._unnoticed():
+        with self.unnoticed():
             return spelled(text(self), sys.stdout)
 
-    def _unnoticed(self) -> contextlib.AbstractContextManager[None]:
+    def unnoticed(self) -> contextlib.AbstractContextManager[None]:
         """Printing a report is no assertion."""
         return self.arguments.unnoticed() if isinstance(self.arguments, Findings) else contextlib.nullcontext()
 
     def _repr_html_(self) -> str:
         """Return the report for a notebook, with a picture of the error by entry."""
-        with self._unnoticed():
+        with self.unnoticed():
             return html(self)
 
     def show(self, file: TextIO | None = None) -> None:
         """Print the report; in colour where ``file`` (by default the standard output) is a terminal."""
         file = sys.stdout if file is None else file
-        with self._unnoticed():
+        with self.unnoticed():
             print(spelled(text(self, colour=shows_colour(file)), file), file=file)
 
     def to_dict(self) -> dict[str, Any]:

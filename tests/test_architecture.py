@@ -32,8 +32,10 @@ LEVELS = {
         "hints",
         "mistakes",
         "settings",
+        *(f"shapes.{part}" for part in ("text", "values", "expressions", "parts", "grammar", "specification", "sizes")),
     ),
     1: (
+        *("shapes.described", "shapes.point"),
         *("oracles", "adapters", "pairing", "calls", "witness"),
         *("verdict.regions", "verdict.axes", "blindness.facts", "blindness.spots"),
     ),
@@ -69,6 +71,7 @@ LEVELS = {
         "equations.equation",
         "blindness.blind_spots",
         "blindness.suite",
+        *(f"survey.{part}" for part in ("bar", "examples", "smallest", "needs", "report", "check")),
     ),
     6: ("commands.job", "commands.cli", "commands.usage", "equations.errata", "pytest_plugin", "__main__"),
 }
@@ -236,7 +239,7 @@ def disturbed(function):
 
 
 def test_a_check_leaves_the_global_state_alone():
-    args = AFFINE.args(np.random.default_rng(0), N=2, D=3, M=4)
+    args = AFFINE.spec.point({"N": 2, "D": 3, "M": 4}, seed=0)
     oracles = (central_difference, complex_step, autodiff(AFFINE.reference))
     wrong = (AFFINE.backward, lambda dy, cache: tuple(2 * gradient for gradient in AFFINE.backward(dy, cache)))
     for backward in wrong:

@@ -13,8 +13,8 @@ from hypothesis import given
 from derivations import bptt
 from derivations.bptt import BPTT, jacobian_products, step_jacobians
 from derivations.rnn_columns import RNN_COLUMNS
-from gradcheck import Verdict, autodiff, central_difference, check_backward, complex_step, examine_backward
-from gradcheck.strategies import cases
+from gradcheck import Verdict, autodiff, central_difference, check_backward, complex_step, examine_backward, point
+from gradcheck.strategies import points
 from gradcheck.verdict import locate
 from tests.mutants import with_mistake
 from tests.mutants.through_time import THROUGH_TIME
@@ -23,10 +23,10 @@ every_form = pytest.mark.parametrize("form", BPTT, ids=attrgetter("name"))
 GENERIC = {"T": 4, "B": 2, "N": 5, "M": 3, "f": "tanh", "g": "sigmoid"}
 
 
-@given(case=cases(RNN_COLUMNS))
-def test_double_sum_and_jacobian_product_equal_the_recursion(case):
-    out, cache = RNN_COLUMNS.forward(*case.args)
-    cotangent = np.random.default_rng(case.seed).standard_normal(out.shape)
+@given(args=points(RNN_COLUMNS))
+def test_double_sum_and_jacobian_product_equal_the_recursion(args):
+    out, cache = RNN_COLUMNS.forward(*args)
+    cotangent = np.random.default_rng(args.seed).standard_normal(out.shape)
     expected = RNN_COLUMNS.backward(cotangent, cache)
     for form in BPTT:
         for gradient, wanted in zip(form.backward(cotangent, cache), expected, strict=True):
@@ -37,21 +37,20 @@ def test_double_sum_and_jacobian_product_equal_the_recursion(case):
 @every_form
 @pytest.mark.parametrize("oracle", [central_difference, complex_step], ids=attrgetter("__name__"))
 @given(data=st.data())
-def test_each_form_passes_at_random_structures(form, oracle, data):
-    case = data.draw(cases(form), label="case")
-    check_backward(form.forward, form.backward, case.args, oracle=oracle, seed=case.seed)
+def test_each_form_passes_at_random_sizes(form, oracle, data):
+    args = data.draw(points(form), label="args")
+    check_backward(form.forward, form.backward, args, oracle=oracle, seed=args.seed)
 
 
 @every_form
 def test_each_form_passes_against_autodiff(form):
     for seed in range(10):
-        args = form.args(np.random.default_rng(seed), **GENERIC)
+        args = point(form.spec, seed, **GENERIC)
         check_backward(form.forward, form.backward, args, oracle=autodiff(form.reference), seed=seed)
 
 
 def test_the_product_of_step_jacobians_is_the_jacobian_between_distant_states():
-    rng = np.random.default_rng(0)
-    x, h0, U, W, b, *_ = RNN_COLUMNS.args(rng, T=5, B=1, N=3, M=4, f="tanh", g="identity")
+    x, h0, U, W, b, *_ = point(RNN_COLUMNS.spec, T=5, B=1, N=3, M=4, f="tanh", g="identity")
     states, _ = RNN_COLUMNS.forward(x, h0, U, W, b, "tanh", "identity")
     J = step_jacobians(U, 1 - states[:, :, 0] ** 2)
     for product, k in zip(jacobian_products(J), range(5, -1, -1), strict=True):
@@ -77,7 +76,7 @@ def test_the_product_of_step_jacobians_is_the_jacobian_between_distant_states():
 )
 def test_a_mistake_in_a_derived_form_is_found_where_it_is(form, mistake, monkeypatch):
     monkeypatch.setattr(locate, "BUDGET", 1)
-    args = form.args(np.random.default_rng(0), **GENERIC)
+    args = point(form.spec, **GENERIC)
     wrong = with_mistake(form.backward, mistake)
     for oracle in (central_difference, complex_step, autodiff(form.reference)):
         report = examine_backward(form.forward, wrong, args, oracle=oracle, seed=0)

@@ -51,8 +51,7 @@ def test_the_command_line_shows_a_failure_and_its_table_on_such_a_console(encodi
         "from gradcheck.derivation import Derivation\n"
         "def forward(x): return 2 * x, None\n"
         "def backward(dy, cache): return 3 * dy\n"
-        "def args(rng, N): return (rng.standard_normal(N),)\n"
-        "WRONG = Derivation('wrong', forward, backward, None, args, structure={'N': (1, 3)})\n",
+        "WRONG = Derivation('wrong', forward, backward, None, 'x: N')\n",
         encoding="utf-8",
     )
     command = (

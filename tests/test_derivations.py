@@ -34,9 +34,10 @@ from derivations import (
     softmax_cross_entropy,
 )
 from derivations.activations import relu_backward, relu_forward
-from gradcheck import Verdict, autodiff, central_difference, complex_step, examine_backward
+from gradcheck import Verdict, autodiff, central_difference, complex_step, examine_backward, point
 from gradcheck.arguments import Arguments
-from gradcheck.strategies import cases, seeds
+from gradcheck.shapes.sizes import generic, is_size, least, values_of
+from gradcheck.strategies import points
 from gradcheck.trees import is_float, leaves, rebuild
 from gradcheck.verdict.behaviour import leaks
 from gradcheck.verdict.laws import match_gradients
@@ -59,7 +60,7 @@ def assert_passes(derivation, args, oracle, seed):
 def generic_case(derivation, seed=0):
     """Return args, a cotangent of the output, and the cache, at a point where no size is 1."""
     rng = np.random.default_rng(seed)
-    args = derivation.args(rng, **derivation.draw(rng, generic=True))
+    args = point(derivation.spec, seed)
     out, cache = derivation.forward(*args)
     return args, rng.standard_normal(np.shape(out))[()], cache
 
@@ -86,25 +87,26 @@ def assert_close(tree, expected):
 @every_derivation
 @pytest.mark.parametrize("oracle", [central_difference, complex_step], ids=attrgetter("__name__"))
 @given(data=st.data())
-def test_backward_passes_at_random_structures(derivation, oracle, data):
-    case = data.draw(cases(derivation), label="case")
-    assert_passes(derivation, case.args, oracle, case.seed)
+def test_backward_passes_at_random_sizes(derivation, oracle, data):
+    args = data.draw(points(derivation), label="args")
+    assert_passes(derivation, args, oracle, args.seed)
 
 
-def few_structures(derivation):
-    """Return structures in which every value of every choice occurs, as few as there can be: each is compiled."""
-    count = max(len(values) for values in derivation.structure.values())
-    return [{name: values[i % len(values)] for name, values in derivation.structure.items()} for i in range(count)]
+def few_sizes(derivation):
+    """Return the smallest sizes, and generic ones with every value of every setting: few, as each is compiled."""
+    spec = derivation.spec
+    settings = {name: values_of(spec, name) for name in spec.sizes if not is_size(spec, name)}
+    yield least(spec)
+    for i in range(max(map(len, settings.values()), default=1)):
+        yield generic(spec, np.random.default_rng(i), {name: each[i % len(each)] for name, each in settings.items()})
 
 
 @every_derivation
 @given(data=st.data())
-def test_backward_passes_against_autodiff_at_few_structures_and_many_values(derivation, data):
-    structure = data.draw(st.sampled_from(few_structures(derivation)), label="structure")
-    seed = data.draw(seeds(), label="seed")
-    args = derivation.args(np.random.default_rng(seed), **structure)
-    oracle = autodiff(derivation.reference)
-    assert_passes(derivation, args, oracle, seed)
+def test_backward_passes_against_autodiff_at_few_sizes_and_many_values(derivation, data):
+    sizes = data.draw(st.sampled_from(list(few_sizes(derivation))), label="sizes")
+    seed = data.draw(st.integers(0, 2**32 - 1), label="seed")
+    assert_passes(derivation, derivation.spec.point(sizes, seed), autodiff(derivation.reference), seed)
 
 
 @pytest.mark.parametrize("derivation", [d for d in derivations.ALL if d.real], ids=NAME)
@@ -210,8 +212,8 @@ def test_the_layout_of_args_and_cotangent_in_memory_changes_nothing(derivation, 
 @every_derivation
 @given(data=st.data())
 def test_shapes_are_as_annotated(derivation, data):
-    case = data.draw(cases(derivation), label="case")
-    out, cache = typed(derivation.forward)(*case.args)  # which raises at another shape
+    args = data.draw(points(derivation), label="args")
+    out, cache = typed(derivation.forward)(*args)  # which raises at another shape
     assert typed(derivation.backward)(np.ones_like(out)[()], cache) is not None
 
 
@@ -297,9 +299,8 @@ def test_every_row_of_a_softmax_gradient_sums_to_zero():
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_rnns_with_one_or_two_steps_pass(steps):
-    rng = np.random.default_rng(steps)
-    many = rnn.RNN.args(rng, T=steps, n=2, d=5, h=4, V=7, activation="tanh")
-    columns = rnn_columns.RNN_COLUMNS.args(rng, T=steps, B=2, N=5, M=4, f="tanh", g="sigmoid")
+    many = point(rnn.RNN.spec, steps, T=steps, n=2, d=5, h=4, V=7, activation="tanh")
+    columns = point(rnn_columns.RNN_COLUMNS.spec, steps, T=steps, B=2, N=5, M=4, f="tanh", g="sigmoid")
     for oracle in (central_difference, complex_step):
         assert_passes(rnn.RNN, many, oracle, seed=0)
         assert_passes(rnn_columns.RNN_COLUMNS, columns, oracle, seed=0)
@@ -334,7 +335,7 @@ def test_trainable_pooling_with_unit_coefficients_is_mean_pooling():
 
 def test_the_deep_perceptron_with_two_layers_is_the_one_with_one_hidden_layer():
     rng = np.random.default_rng(0)
-    x, W1, b1, W2, b2, target, *_ = mlp_one_hidden.MLP_ONE_HIDDEN.args(rng, 5, 7, 4, 3, 0.0, "tanh", "softmax", "")
+    x, W1, b1, W2, b2, target, *_ = mlp_one_hidden.mlp_one_hidden_args(rng, 5, 7, 4, 3, 0.0, "tanh", "softmax", "")
     target = rng.integers(3, size=5)
     dL = np.float64(1.7)
     _, cache = mlp_one_hidden.mlp_one_hidden_forward(x, W1, b1, W2, b2, target, 0.0, "tanh", "softmax", "cross_entropy")
@@ -345,8 +346,7 @@ def test_the_deep_perceptron_with_two_layers_is_the_one_with_one_hidden_layer():
 
 
 def test_the_two_recurrent_nets_are_one_in_rows_and_in_columns():
-    rng = np.random.default_rng(0)
-    X, h0, Wxh, Whh, bh, Whs, bs, labels, f = rnn.RNN.args(rng, T=4, n=3, d=5, h=6, V=7, activation="tanh")
+    X, h0, Wxh, Whh, bh, Whs, bs, labels, f = point(rnn.RNN.spec, T=4, n=3, d=5, h=6, V=7, activation="tanh")
     dL = np.float64(-0.6)
     _, cache = rnn.rnn_forward(X, h0, Wxh, Whh, bh, Whs, bs, labels, f)
     expected = rnn.rnn_backward(dL, cache)
@@ -379,14 +379,12 @@ def trial_of(derivation, args, rng):
 @pytest.mark.parametrize("derivation", INDEPENDENT, ids=attrgetter("name"))
 def test_independent_samples_do_not_leak_into_each_other(derivation):
     rng = np.random.default_rng(0)
-    args = derivation.args(rng, **derivation.draw(rng, generic=True))
-    assert leaks(trial_of(derivation, args, rng), derivation.samples, rng) == []
+    assert leaks(trial_of(derivation, point(derivation.spec), rng), derivation.samples, rng) == []
 
 
 @pytest.mark.parametrize("derivation", INDEPENDENT, ids=attrgetter("name"))
 def test_an_empty_batch_gives_empty_and_zero_gradients(derivation):
-    rng = np.random.default_rng(0)
-    args = list(derivation.args(rng, **derivation.draw(rng, generic=True)))
+    args = list(point(derivation.spec))
     names = list(inspect.signature(derivation.forward).parameters)
     for name, axis in derivation.samples.items():
         if name != "out":

@@ -23,8 +23,9 @@ from derivations.descent import (
 )
 from derivations.lenet5 import LENET5
 from derivations.mlp import MLP
-from derivations.mlp_one_hidden import MLP_ONE_HIDDEN
+from derivations.mlp_one_hidden import MLP_ONE_HIDDEN, mlp_one_hidden_args
 from derivations.rnn import RNN
+from gradcheck import point
 from gradcheck.trees import leaves, rebuild
 
 STEPS = 60
@@ -40,9 +41,7 @@ NETWORKS = {network.name: network for network in (MLP, LENET5, RNN)}
 
 def problem(network, seed=0):
     """Return parameters to start from, and three batches to go through again and again."""
-    rng = np.random.default_rng(seed)
-    names = list(arguments_of(network, network.args(rng, **SIZES[network.name])))
-    draws = [dict(zip(names, network.args(rng, **SIZES[network.name]), strict=True)) for _ in range(3)]
+    draws = [arguments_of(network, point(network.spec, 3 * seed + i, **SIZES[network.name])) for i in range(3)]
     learnt = LEARNT[network.name]
     params = {name: draws[0][name] for name in learnt}
     data = [{name: value for name, value in draw.items() if name not in learnt} for draw in draws]
@@ -143,7 +142,7 @@ def test_a_sum_over_the_batch_is_the_mean_times_its_size():
 
 
 def test_weight_decay_in_the_step_is_weight_decay_in_the_loss():
-    x, W1, b1, W2, b2, target, _, *kinds = MLP_ONE_HIDDEN.args(
+    x, W1, b1, W2, b2, target, _, *kinds = mlp_one_hidden_args(
         np.random.default_rng(0), 5, 7, 4, 3, 0.1, "tanh", "softmax", "cross_entropy"
     )
     params = {"W1": W1, "b1": b1, "W2": W2, "b2": b2}

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from gradcheck.__main__ import main
+from gradcheck.shapes.grammar import read
+from gradcheck.shapes.values import FAMILIES
 
 ROOT = Path(__file__).parent.parent
+SHAPES = (ROOT / "docs" / "shapes.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "verify-your-own-paper.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 SHOWN = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -80,3 +83,33 @@ def test_the_links_between_the_pages_lead_somewhere():
                 assert target[1:] in anchors, target
             elif "://" not in target:
                 assert (path.parent / target).exists(), target
+
+
+def rows(title):
+    """The codes in the first cell of each row of the table under a title of the page about shapes."""
+    section = SHAPES.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return [re.findall(r"`([^`]+)`", line.split("|")[1]) for line in section.splitlines() if line.startswith("| `")]
+
+
+def test_every_form_that_the_page_about_shapes_shows_is_read():
+    forms = [form for row in rows("Arguments") for form in row]
+    assert len(forms) > 15
+    for form in forms:
+        read(form)
+
+
+def test_every_rule_of_values_is_on_the_page_about_shapes():
+    rules = [rule for row in rows("Values") for rule in row]
+    for rule in rules:
+        read(f"x: D D {rule}")
+    assert set(FAMILIES) <= set(rules)
+
+
+def test_the_test_on_the_page_about_shapes_passes():
+    (code,) = (each for each in re.findall(r"```python\n(.*?)```", SHAPES, flags=re.DOTALL) if "@given" in each)
+    namespace = {
+        "affine_forward": lambda x, W, b: (x @ W + b, (x, W)),
+        "affine_backward": lambda dout, cache: (dout @ cache[1].T, cache[0].T @ dout, dout.sum(axis=0)),
+    }
+    exec(code, namespace)  # noqa: S102  (it is ours, and to run it is the point)
+    namespace["test_affine"]()

@@ -23,19 +23,18 @@ def scale_backward(dy, _): return 3 * dy
 def wrong_backward(dy, _): return 2 * dy
 def raising_backward(dy, _): raise RuntimeError("no such file \u2212")
 def interrupted_backward(dy, _): raise KeyboardInterrupt
-def scale_args(rng, N): return (rng.standard_normal(N),)
 def scale_reference(x): return 3 * x
 def flat_forward(x): return 0 * x, None
 def flat_backward(dy, _): return 0 * dy
 def record(name, backward, **settings):
-    return Derivation(name, scale_forward, backward, scale_reference, scale_args, {"N": (1, 4)}, **settings)
+    return Derivation(name, scale_forward, backward, scale_reference, "x: N; N in 1 4", **settings)
 
 RIGHT = record("right", scale_backward)
 REAL = record("with_real", scale_backward, real=lambda: (np.arange(1.0, 4.0),))
 WRONG = record("wrong", wrong_backward)
 RAISING = record("raising", raising_backward)
 INTERRUPTED = record("interrupted", interrupted_backward)
-FLAT = Derivation("flat", flat_forward, flat_backward, lambda x: 0 * x, scale_args, {"N": (2,)})
+FLAT = Derivation("flat", flat_forward, flat_backward, lambda x: 0 * x, "x: 2")
 PAIR = (RIGHT, REAL)
 TWINS = (record("twin", scale_backward), record("twin", wrong_backward))
 ALL = (RIGHT, REAL)
@@ -209,7 +208,7 @@ def test_the_json_holds_what_the_table_shows_and_the_failures():
     (failure,) = row["failures"]
     assert failure["report"]["verdict"] == "fail"
     assert failure["exception"] is None
-    assert failure["structure"] == {"N": 4}
+    assert failure["sizes"] == {"N": 4}
     assert failure["replay"] == "python -m gradcheck check own:WRONG --seed 5 --only 0 --oracle complex_step"
     assert list(Path.cwd().glob("*partial*")) == []
 

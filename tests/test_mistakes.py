@@ -2,11 +2,10 @@
 
 from operator import attrgetter
 
-import numpy as np
 import pytest
 
 import derivations
-from gradcheck import Verdict, autodiff, central_difference, complex_step, examine_backward
+from gradcheck import Verdict, autodiff, central_difference, complex_step, examine_backward, point
 from gradcheck.arguments import Arguments
 from gradcheck.verdict import locate
 from tests.mutants import CHOICES, MISTAKES, Mistake, with_mistake
@@ -16,9 +15,7 @@ AT_LEAST = 8
 
 
 def generic_args(derivation):
-    rng = np.random.default_rng(0)
-    choices = derivation.draw(rng, generic=True) | CHOICES.get(derivation.name, {})
-    return derivation.args(rng, **choices)
+    return point(derivation.spec, **CHOICES.get(derivation.name, {}))
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ import unittest
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from gradcheck import Verdict, check_backward, examine_backward
+from gradcheck import Verdict, check_backward, examine_backward, examine_shapes
 
 few = settings(max_examples=9, derandomize=True, database=None, deadline=None)
 X = np.arange(3.0)
@@ -121,6 +121,12 @@ def test_bad_prints_it():
     print(report, repr(report))
     report.show()
     report._repr_html_()
+
+def test_bad_drops_one_over_many_shapes():
+    examine_shapes(sine, lambda dy, x: 2 * cosine(dy, x), "x: N", examples=2, hints=False)
+
+def test_good_asserts_on_one_over_many_shapes():
+    assert not examine_shapes(sine, lambda dy, x: 2 * cosine(dy, x), "x: N", examples=2, hints=False)
 
 def test_bad_looks_at_another_one():
     assert not examine()
@@ -294,7 +300,7 @@ def test_a_check_that_did_not_pass_and_that_nobody_asserted_on_fails_its_test(ov
     ended = [line for line in overlooked if "test_users.py::" in line and line.split(" ")[0].isupper()]
     ends = {line.split(" - ")[0].split("::", 1)[1]: line.split(" ")[0] for line in ended}
     bad = {test for test in ends if "bad" in test.lower()}
-    assert len(ends) == 20
+    assert len(ends) == 22
     assert {ends[test] for test in bad} == {"FAILED"}
     assert {test for test, end in ends.items() if end == "FAILED"} - bad == {"test_right_that_fails_fails_by_itself"}
 
@@ -305,7 +311,7 @@ def test_the_check_is_named(overlooked):
     )
     undecided = sentence.replace("sine: FAIL", "<lambda>: INCONCLUSIVE")
     said = [line for line in overlooked if line.startswith("gradcheck: ") and "nobody" in line]
-    assert sorted(said) == sorted([sentence] * 8 + [undecided])
+    assert sorted(said) == sorted([sentence] * 9 + [undecided])
 
 
 def test_the_plugin_can_be_turned_off(tmp_path):

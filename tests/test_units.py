@@ -20,11 +20,12 @@ from derivations.units_cases import (
     several_outputs_forward,
 )
 from gradcheck import GradientError, central_difference, check_backward, complex_step
-from gradcheck.strategies import cases, seeds
+from gradcheck.strategies import points
 from tests.mutants import MISTAKES, with_mistake
 
 ACTIVE = ("identity", "sigmoid", "tanh")
 MOVING = ("x", "w")
+SEEDS = st.integers(0, 2**32 - 1)
 
 
 @st.composite
@@ -44,7 +45,7 @@ def networks(draw, settings=settings_of_networks()):  # noqa: B008  (a strategy 
     T = np.zeros((K, K), dtype=bool)
     for j in range(I, K):
         T[sorted(draw(st.sets(st.integers(0, j - 1), min_size=1), label=f"ins({j})")), j] = True
-    rng = np.random.default_rng(draw(seeds(), label="seed"))
+    rng = np.random.default_rng(draw(SEEDS, label="seed"))
     x, w, y = (rng.standard_normal(shape) for shape in ((N, I), (K, K), (N, len(outputs))))
     return x, w / np.sqrt(np.maximum(T.sum(axis=0), 1)), y, T, f, outputs
 
@@ -112,7 +113,7 @@ def test_the_recursion_equals_jax_on_random_networks(args):
         assert_close(got, wanted)
 
 
-@given(args=networks(), seed=seeds())
+@given(args=networks(), seed=SEEDS)
 def test_the_recursion_passes_the_check_on_random_networks(args, seed):
     assume(min(np.abs(g).max() for g in units_backward(np.float64(1), units_forward(*args)[1])) > 1e-6)
     oracle = (central_difference, complex_step)
@@ -129,7 +130,7 @@ def test_one_successor_left_out_is_found(args):
         check_backward(units_forward, forgetful, args, wrt=MOVING, seed=0)
 
 
-@given(args=networks(), seed=seeds())
+@given(args=networks(), seed=SEEDS)
 def test_an_error_signal_is_the_derivative_by_what_is_added_to_the_sum_of_its_unit(args, seed):
     assume(np.abs(signals(args)).max() > 1e-6)
     wide = with_probes(args)
@@ -140,7 +141,7 @@ def test_an_error_signal_is_the_derivative_by_what_is_added_to_the_sum_of_its_un
 
 
 def test_relu_units_pass():
-    *numbers, T, _, outputs = units_args(np.random.default_rng(0), N=5, I=3, H=7, O=2, network=1)
+    *numbers, T, _, outputs = units_args(np.random.default_rng(0), N=5, I=3, H=7, O=2, network="another")
     args = (*numbers, T, ("relu",) * len(T), outputs)
     check_backward(units_forward, units_backward, args, reference=units_reference, wrt=MOVING, seed=0)
 
@@ -160,7 +161,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@given(seed=seeds())
+@given(seed=SEEDS)
 def test_a_case_as_printed_passes_the_check(case, seed):
     forward, backward, count, x = CASES[case]
     args = draw_numbers(seed, count), x, 1.5
@@ -176,7 +177,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@given(seed=seeds())
+@given(seed=SEEDS)
 def test_the_recursion_equals_the_case_as_printed(case, seed):
     forward, backward, count, x = CASES[case]
     K, links, I = NETWORKS[case]
@@ -190,7 +191,7 @@ def test_the_recursion_equals_the_case_as_printed(case, seed):
     assert_close(dw[tuple(np.transpose(links))], backward(1.0, cache))
 
 
-@given(seed=seeds())
+@given(seed=SEEDS)
 def test_the_error_signals_of_the_network_with_several_outputs_are_those_listed(seed):
     K, links, _ = NETWORKS["several outputs"]
     values = draw_numbers(seed, 5)
@@ -256,10 +257,9 @@ def as_units(X, layers, activation):
     return np.hstack([np.ones((len(X), 1)), X]), w, T, f, tuple(range(int(starts[-2]), K)), starts
 
 
-@given(case=cases(MLP))
-def test_on_layers_the_recursion_is_the_matrix_form(case):
-    choices = {**case.structure, "loss": "squared"}
-    X, layers, target, activation, _ = MLP.args(np.random.default_rng(case.seed), **choices)
+@given(args=points(MLP))
+def test_on_layers_the_recursion_is_the_matrix_form(args):
+    X, layers, target, activation, _ = MLP.spec.point({**args.sizes, "loss": "squared"}, args.seed)
     C, cache = mlp_forward(X, layers, target, activation, "squared")
     dX, dlayers = mlp_backward(np.float64(1.7), cache)
     x, w, T, f, outputs, starts = as_units(X, layers, activation)
@@ -313,15 +313,15 @@ def test_the_error_falls_along_the_update_as_fast_as_the_gradient_is_long(args):
 
 
 def test_weights_without_a_link_stay():
-    x, w, y, T, f, outputs = units_args(np.random.default_rng(0), N=5, I=3, H=4, O=2, network=4)
+    x, w, y, T, f, outputs = units_args(np.random.default_rng(0), N=5, I=3, H=4, O=2, network="chained")
     step = weight_update(0.1, units_forward(x, w, y, T, f, outputs)[1])
     assert not step[~T].any()
     assert step[T].all()
 
 
 def test_the_networks_of_the_record_hold_a_unit_with_two_successors_and_an_output_with_one():
-    for network in UNITS.structure["network"]:
+    for network in UNITS.spec.choices["network"]:
         *_, T, _, _ = units_args(np.random.default_rng(0), N=1, I=3, H=7, O=2, network=network)
         assert (T.sum(axis=1) > 1).any()
-    *_, T, _, outputs = units_args(np.random.default_rng(0), N=1, I=3, H=4, O=2, network=4)
+    *_, T, _, outputs = units_args(np.random.default_rng(0), N=1, I=3, H=4, O=2, network="chained")
     assert T[outputs[0], outputs[1]]

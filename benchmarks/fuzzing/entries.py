@@ -18,11 +18,13 @@ from benchmarks.fuzzing.case import Case, pick, watch
 from benchmarks.fuzzing.changes import change
 from benchmarks.fuzzing.functions import PAIRS
 from benchmarks.fuzzing.oddities import VALUES
+from benchmarks.fuzzing.shapes import specification
 from gradcheck.__main__ import main as command_line
 
 STREAM = 0x66757A7A  # our own, so that no case shares numbers with a check of the same seed
 SHARES = {
-    "examine_backward": 0.52,
+    "examine_backward": 0.49,
+    "examine_shapes": 0.03,
     "check_backward": 0.13,
     "adapters": 0.20,
     "blind_spots": 0.05,
@@ -32,7 +34,7 @@ SHARES = {
     "main": 0.01,
 }
 BY_POINT = ("wrt", "seed")  # the settings of blind_spots
-SEEDS = {"examine_backward", "check_backward", "blind_spots", "adapters"}
+SEEDS = {"examine_backward", "check_backward", "examine_shapes", "blind_spots", "adapters"}
 
 
 def make(seed: int) -> tuple[Case, Callable[[], Any]]:
@@ -63,6 +65,13 @@ def _examine_backward(rng, case):
 def _check_backward(rng, case):
     _changed(rng, case)
     return lambda: gradcheck.check_backward(case.forward, case.backward, case.args, **case.settings)
+
+
+def _examine_shapes(rng, case):
+    _changed(rng, case, 1)
+    case.truth, text = "", specification(rng, case.forward, case.args)
+    case.labels.append(f"shapes {text!r}")
+    return lambda: gradcheck.examine_shapes(case.forward, case.backward, text, **{"examples": 6, **case.settings})
 
 
 def _blind_spots(rng, case):
@@ -146,25 +155,25 @@ def _judge_equation(rng, case):
     _changed(rng, case, 1)
     case.truth, kind = "", pick(rng, ("Definition", "Gradient", "Update", "Claim", "none", "odd"))
     drawn, value = case.args, VALUES[pick(rng, VALUES)](rng)
-    structure = pick(rng, ({}, {"n": (1, 2)}, {"n": ()}, {"n": 3}, None)) if rng.random() < 0.3 else {}
+    shapes = pick(rng, ("n in 1 2", "n in", "n; n < 1", "x: n", 3, None)) if rng.random() < 0.3 else ""
     statement = {
         "Definition": lambda: gradcheck.Definition(
             lambda *a: case.forward(*a)[0],
             lambda *a: case.forward(*a)[0],
             lambda d, a: case.backward(d, case.forward(*a)[1]),
+            shapes,
             lambda r, **k: drawn,
-            structure,
         ),
         "Gradient": lambda: gradcheck.Gradient(
-            case.forward, case.backward, pick(rng, ("x", ("x",), "nothing")), lambda r, **k: drawn, structure
+            case.forward, case.backward, pick(rng, ("x", ("x",), "nothing")), shapes, lambda r, **k: drawn
         ),
         "Update": lambda: gradcheck.Update(
             case.forward,
             lambda c: -0.1 * case.backward(1.0, c),
             pick(rng, (0.1, 0.0, np.nan)),
             "x",
+            shapes,
             lambda r, **k: drawn,
-            structure,
         ),
         "Claim": lambda: gradcheck.Claim(lambda r: pick(rng, ((True, "held"), (False, "not"), value))),
         "none": lambda: None,
@@ -179,24 +188,23 @@ def _Derivation(rng, case):
     import hypothesis
     from hypothesis import strategies as st
 
-    from gradcheck.strategies import cases
+    from gradcheck.strategies import points
 
     args, case.truth = case.args, ""
-    structure = pick(rng, ({}, {"n": (1, 2, 3)}, {"n": (1,)}, {"n": (), "m": (1,)}, {"n": ("a", None)}))
-    case.labels.append(f"structure {structure}")
+    shapes = pick(rng, ("", "n in 1 2 3", "n in 1", "n in", "n in a None", "n, m; n < m", "n, m; n < 1"))
+    case.labels.append(f"shapes {shapes}")
     record = gradcheck.Derivation(
-        "drawn", case.forward, case.backward, lambda *a: case.forward(*a)[0], lambda r, **k: args, structure
+        "drawn", case.forward, case.backward, lambda *a: case.forward(*a)[0], shapes, lambda r, **k: args
     )
 
     def call():
         reports = []
-        record.draw(np.random.default_rng(0), generic=bool(rng.random() < 0.5))
 
         @hypothesis.settings(max_examples=2, database=None, deadline=None, derandomize=True)
-        @hypothesis.given(cases(record), st.just(0))
-        def holds(case, seed):
-            reports.append(gradcheck.examine_backward(record.forward, record.backward, case.args, seed=seed))
-            repr(case)
+        @hypothesis.given(points(record, generic=bool(rng.random() < 0.5)), st.just(0))
+        def holds(args, seed):
+            reports.append(gradcheck.examine_backward(record.forward, record.backward, args, seed=seed))
+            repr(args)
 
         holds()
         return reports[-1]

@@ -81,12 +81,12 @@ def _print_on_consoles(value: Any) -> None:
 
 def kind_of(value: Any) -> str:
     """Return the verdict of a report, "other answer" for anything else."""
-    return str(value.verdict) if isinstance(value, gradcheck.Report) else "other answer"
+    return str(value.verdict) if isinstance(value, gradcheck.Report | gradcheck.ShapesReport) else "other answer"
 
 
 def untrue(case: Case, value: Any) -> str:
     """Return what is wrong with a verdict; empty where nothing is known against it."""
-    if not isinstance(value, gradcheck.Report):
+    if not isinstance(value, gradcheck.Report | gradcheck.ShapesReport):
         return ""
     verdict = str(value.verdict)
     if bool(value) != (verdict == "pass"):

@@ -67,29 +67,18 @@ def reference(X: Any, h0: Any, Wxh: Any, Whh: Any, Whs: Any, h: Any, labels: Any
     return losses
 
 
-def draw(rng: np.random.Generator, S: int, d: int, m: int, V: int) -> tuple[Any, ...]:
-    Wxh, Whh = rng.standard_normal((d, m)) / np.sqrt(d), rng.standard_normal((m, m)) / np.sqrt(m)
-    Whs, labels = rng.standard_normal((m, V)), rng.integers(V, size=S)
-    return rng.standard_normal((S, d)), rng.standard_normal(m), Wxh, Whh, Whs, np.zeros((S, m)), labels
+INPUTS = "X: S d, h0: m, Wxh: d m scale d**-0.5, Whh: m m scale m**-0.5, Whs: m V"
+LABELS = "labels: S int < V; V > 1"  # the softmax of a single number has no gradient
+BPTT = System(forward, backward, reference, f"{INPUTS}, h: S m zero, {LABELS}")
 
 
-SIZES = {"S": (1, 3, 5), "d": (1, 5), "m": (1, 4), "V": (2, 7)}
-BPTT = System(forward, backward, reference, draw, SIZES)
-
-
-# One step, from h_{j−1} to h_j, of n samples.
+# One step, from h_{j−1} to h_j, of one sample.
 
 STEP = System(
     lambda h, X, Wxh, Whh: (np.tanh(X @ Wxh + h @ Whh), {"h": h, "X": X, "Wxh": Wxh, "Whh": Whh}),
     lambda dnext, c: {"h": dnext * slope(c["X"] @ c["Wxh"] + c["h"] @ c["Whh"]) @ c["Whh"].T},
     lambda h, X, Wxh, Whh: jnp.tanh(jnp.concatenate([X, h], axis=-1) @ jnp.concatenate([Wxh, Whh])),
-    lambda rng, n, d, m: (
-        rng.standard_normal((n, m)),
-        rng.standard_normal((n, d)),
-        rng.standard_normal((d, m)),
-        rng.standard_normal((m, m)),
-    ),
-    {"n": (1,), "d": (1, 9), "m": (1, 7)},
+    "h: 1 m, X: 1 d, Wxh: d m, Whh: m m",
 )
 
 
@@ -103,13 +92,7 @@ STATE = Definition(
     lambda X, h, Wxh, Whh: np.tanh(X @ Wxh + h @ Whh),
     lambda X, h, Wxh, Whh: jnp.tanh(jnp.concatenate([X, h], axis=1) @ jnp.concatenate([Wxh, Whh])),
     state_backward,
-    lambda rng, n, d, m: (
-        rng.standard_normal((n, d)),
-        rng.standard_normal((n, m)),
-        rng.standard_normal((d, m)),
-        rng.standard_normal((m, m)),
-    ),
-    {"n": (1, 3), "d": (1, 5), "m": (1, 4)},
+    "X: n d, h: n m, Wxh: d m, Whh: m m",
     analytic=True,
 )
 
@@ -125,8 +108,7 @@ OUTPUT = Definition(
     lambda h, Whs: softmax(h @ Whs),
     lambda h, Whs: jnp.exp(jax.nn.log_softmax(jnp.einsum("nh,hv->nv", h, Whs))),
     output_backward,
-    lambda rng, n, m, V: (rng.standard_normal((n, m)), rng.standard_normal((m, V))),
-    {"n": (1, 3), "m": (1, 4), "V": (2, 7)},
+    "h: n m, Whs: m V; V > 1",
     analytic=True,
 )
 MOVING = ("X", "h0", "Wxh", "Whh", "Whs")
@@ -143,8 +125,7 @@ TOTAL = Definition(
     lambda X, h0, Wxh, Whh, Whs, labels: sum(forward(X, h0, Wxh, Whh, Whs, np.zeros((len(X), len(h0))), labels)[0]),
     lambda X, h0, Wxh, Whh, Whs, labels: reference(X, h0, Wxh, Whh, Whs, jnp.zeros((len(X), len(h0))), labels).sum(),
     total_backward,
-    lambda rng, **sizes: (*(args := draw(rng, **sizes))[:5], args[6]),
-    SIZES,
+    f"{INPUTS}, {LABELS}",
     wrt=MOVING,
     analytic=True,
 )
@@ -263,7 +244,7 @@ EQUATIONS = (
         place=PLACE,
         claims="The derivative of a state through all earlier ones, as the prose prints it.",
         latex=DH + r"\frac{\partial h_k}{\partial W}",
-        printed=BPTT.gradient("Whh", lambda q: through_states(q, sum_over_k(q, derivatives(q, q.h))), S=(3, 5)),
+        printed=BPTT.gradient("Whh", lambda q: through_states(q, sum_over_k(q, derivatives(q, q.h)))),
         reading=f"∂h_k/∂W is the whole derivative on both sides, as it is written. {WEIGHED}",
         corrected_latex=DH + r"\frac{\partial^+ h_k}{\partial W}",
         corrected=BPTT.gradient(

@@ -71,20 +71,9 @@ def reference(x0: Any, *rest: Any) -> Any:
     return jnp.dot(x3 - y, x3 - y) / 2
 
 
-def weights(rng: np.random.Generator, n0: int, n1: int, n2: int, n3: int) -> list[Any]:
-    drawn = []
-    for inputs, outputs in ((n0, n1), (n1, n2), (n2, n3)):
-        drawn += [rng.standard_normal((outputs, inputs)) / np.sqrt(inputs), rng.standard_normal(outputs)]
-    return drawn
-
-
-def draw(rng: np.random.Generator, n0: int, n1: int, n2: int, n3: int) -> tuple[Any, ...]:
-    nothing = [np.zeros(n) for n in (n1, n1, n2, n2, n3, n3)]
-    return rng.standard_normal(n0), *weights(rng, n0, n1, n2, n3), *nothing, rng.standard_normal(n3)
-
-
-SIZES = {"n0": (1, 7, 11), "n1": (1, 5), "n2": (1, 3), "n3": (1, 2, 4)}
-COLUMNS = System(forward, backward, reference, draw, SIZES)
+WEIGHTS = ", ".join(f"W{l}: n{l} n{l - 1} scale n{l - 1}**-0.5, b{l}: n{l}" for l in (1, 2, 3))
+ADDED = ", ".join(f"z{l}: n{l} zero, x{l}: n{l} zero" for l in (1, 2, 3))
+COLUMNS = System(forward, backward, reference, f"x0: n0, {WEIGHTS}, {ADDED}, y: n3")
 
 
 # A batch.
@@ -122,14 +111,8 @@ def batch_reference(X: Any, W1: Any, b1: Any, W2: Any, b2: Any, W3: Any, b3: Any
     return losses.sum() if c == "sum" else losses.mean()
 
 
-def batch_draw(rng: np.random.Generator, samples: int, n0: int, n1: int, n2: int, n3: int, c: str) -> tuple[Any, ...]:
-    X, Y = rng.standard_normal((n0, samples)), rng.standard_normal((n3, samples))
-    return X, *weights(rng, n0, n1, n2, n3), Y, c
-
-
-BATCH = System(
-    batch_forward, batch_backward, batch_reference, batch_draw, {"samples": (1, 6), **SIZES, "c": ("sum", "mean")}
-)
+SAMPLES = f"X: n0 samples, {WEIGHTS}, Y: n3 samples"
+SUM, MEAN = (System(batch_forward, batch_backward, batch_reference, f"{SAMPLES}, c = {c}") for c in ("sum", "mean"))
 
 
 def sample_gradients(q: SimpleNamespace) -> list[tuple[Any, ...]]:
@@ -178,8 +161,7 @@ NEURON = System(
     neuron_forward,
     neuron_backward,
     neuron_reference,
-    lambda rng, S: (*rng.standard_normal((7, S)), *np.zeros((3, S))),
-    {"S": (1, 4, 50)},
+    "w1: S, w2: S, b: S, x1: S, x2: S, w3: S, w4: S, z: S zero, z_: S zero, z__: S zero",
 )
 
 
@@ -205,20 +187,18 @@ THREE_LAYERS = Definition(
     three_layers,
     three_layers_reference,
     three_layers_backward,
-    lambda rng, **sizes: draw(rng, **sizes)[:7],
-    SIZES,
+    f"x0: n0, {WEIGHTS}",
     analytic=True,
 )
 
 
-def squared(formula: Any, *, batch: bool) -> Definition:
-    """Half the squared distance of ŷ (K, B) from y: with one column it is the stochastic loss."""
+def squared(formula: Any, shapes: str) -> Definition:
+    """Half the squared distance of ŷ from y, a column for each sample: with one it is the stochastic loss."""
     return Definition(
         formula,
         lambda y_hat, y: jnp.einsum("kb,kb->", y_hat - y, y_hat - y) / 2,
         lambda dL, args: (dL * (args[0] - args[1]),),
-        lambda rng, K, B: tuple(rng.standard_normal((2, K, B))),
-        {"K": (1, 4, 50), "B": (1, 5) if batch else (1,)},
+        shapes,
         wrt=("y_hat",),
         analytic=True,
     )
@@ -252,13 +232,7 @@ RATES = System(
         "W": np.outer(dL * cache["r"] * tanh_slope(cache["W"] @ cache["x"]), cache["x"]),
     },
     lambda W, x, y, alpha: jnp.sum((jnp.tanh(jnp.einsum("ij,j->i", W, x)) - y) ** 2) / 2,  # noqa: ARG005  (not in it)
-    lambda rng, N, M: (
-        rng.standard_normal((M, N)),
-        rng.standard_normal(N),
-        rng.standard_normal(M),
-        rng.uniform(0.01, 0.2, (M, N)),
-    ),
-    {"N": (1, 9), "M": (1, 7)},
+    "W: M N, x: N, y: M, alpha: M N in 0 0.2",
 )
 
 ROW = partial(Equation, document="002")
@@ -273,7 +247,7 @@ EQUATIONS = (
         claims="The loss is a sum over the samples, and so is its gradient.",
         latex=r"L(\theta) = \sum_{n=1}^{N} C^n(\theta), \quad \frac{\partial L(\theta)}{\partial w} "
         r"= \sum_{n=1}^{N} \frac{\partial C^n(\theta)}{\partial w}",
-        printed=BATCH.gradient(PARAMETERS, lambda q: added(sample_gradients(q), 1.0), c=("sum",)),
+        printed=SUM.gradient(PARAMETERS, lambda q: added(sample_gradients(q), 1.0)),
         reading="The network is that of the matrix form, w each of its parameters, C half the squared distance.",
     ),
     ROW(
@@ -306,14 +280,14 @@ EQUATIONS = (
         place="Loss Function",
         claims="The loss of a single sample.",
         latex=r"L = 1/2\, \lVert \hat y - y \rVert_2^2",
-        printed=squared(stochastic_loss, batch=False),
+        printed=squared(stochastic_loss, "y_hat: K 1, y: K 1"),
     ),
     ROW(
         id="002-4b",
         place="Loss Function",
         claims="The loss of a batch.",
         latex=r"L = 1/2 \sum_{i \in \mathrm{Batch}} \lVert \hat y_i - y_i \rVert_2^2",
-        printed=squared(batch_loss, batch=True),
+        printed=squared(batch_loss, "y_hat: K B, y: K B"),
     ),
     ROW(
         id="002-5a",

@@ -119,17 +119,20 @@ def draw(rng: np.random.Generator, P: int, D: int, R: int, S: int, n: int, m: in
     return X, W, b, omega, a, Yt, Yt.copy(), Xt, T, kind
 
 
-KINDS = ("convolution", "correlation")
-SIZES = {"P": (1, 3), "D": (1, 2), "R": (1, 2), "S": (1, 3), "n": (1, 3), "m": (1, 2)}
-BLOCK = System(forward, backward, reference, draw, {**SIZES, "kind": KINDS})
+SIZES = "P in 1 2 3, D in 1 2, R in 1 2, S in 1 2 3, n in 1 2 3, m in 1 2"
+ANY = "convolution correlation"
+CONVOLUTION, CORRELATION, BLOCK = (
+    System(forward, backward, reference, f"{SIZES}, kind in {kinds}", draw)
+    for kinds in ("convolution", "correlation", ANY)
+)
 
 
-CONVOLUTION = Definition(
+CONVOLVED = Definition(
     convolve,
     convolve_reference,
     convolve_backward,
+    f"{SIZES}, kind in {ANY}",
     lambda rng, **sizes: (*(args := draw(rng, **sizes))[:3], *args[8:]),
-    {**SIZES, "kind": KINDS},
     wrt=("X", "W", "b"),
     analytic=True,
 )
@@ -150,12 +153,7 @@ def pool_backward(dXt: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def pooling(formula: Any) -> Definition:
-    def draw_pool(rng: np.random.Generator, D: int, R: int, S: int) -> tuple[Any, ...]:
-        return rng.standard_normal((D, 2 * R, 2 * S)), rng.standard_normal(D), rng.standard_normal(D)
-
-    return Definition(
-        formula, pool_reference, pool_backward, draw_pool, {"D": (2, 6), "R": (1, 4), "S": (1, 3)}, analytic=True
-    )
+    return Definition(formula, pool_reference, pool_backward, "Y: D 2*R 2*S, omega: D, a: D", analytic=True)
 
 
 # The formulas as printed. A letter that is free on the right is an axis of what the formula gives.
@@ -218,7 +216,7 @@ EQUATIONS = (
         place="3.3",
         claims="A convolutional layer with a link table T; ⊗ refers to the convolution operation.",
         latex=r"\tilde Y^{(l,d)} = \sum_{p,\, T^{(l)}_{p,d}=1} W^{(l,p,d)} \otimes X^{(l-1,p)} + b^{(l,d)}",
-        printed=CONVOLUTION,
+        printed=CONVOLVED,
         reading="⊗ is narrow. It is drawn as a convolution or as a cross-correlation: as a definition both are right.",
     ),
     ROW(
@@ -237,7 +235,7 @@ EQUATIONS = (
         claims="The gradient of the coefficient.",
         latex=rf"\frac{{\partial L}}{{\partial \omega^{{(l,d)}}}} = \mathrm{{sum}}\left({INNER} "
         r"\odot \mathrm{MeanPool}(Y^{(l,p)})\right)",
-        printed=BLOCK.gradient("omega", domega_free_p, D=(2, 3)),
+        printed=BLOCK.gradient("omega", domega_free_p),
         reading="p is free on the right and stands nowhere on the left.",
         corrected_latex=rf"\frac{{\partial L}}{{\partial \omega^{{(l,d)}}}} = \mathrm{{sum}}\left({INNER} "
         r"\odot \mathrm{MeanPool}(Y^{(l,d)})\right)",
@@ -265,7 +263,7 @@ EQUATIONS = (
         claims="The gradient before the activation of the convolutional layer.",
         latex=r"\frac{\partial L}{\partial \tilde X^{(l)}} = \frac{\partial L}{\partial Y^{(l)}} "
         r"\odot f_l'(\tilde X^{(l)})",
-        printed=BLOCK.gradient("Xt", lambda q: q.dY * slope_f(q.Xt), R=(2,), S=(3,)),
+        printed=BLOCK.gradient("Xt", lambda q: q.dY * slope_f(q.Xt)),
         reading=SWAPPED,
         corrected_latex=r"\frac{\partial L}{\partial \tilde Y^{(l)}} = \frac{\partial L}{\partial Y^{(l)}} "
         r"\odot f_l'(\tilde Y^{(l)})",
@@ -280,23 +278,19 @@ EQUATIONS = (
         reading=SWAPPED,
         corrected_latex=rf"\frac{{\partial L}}{{\partial W^{{(l,p,d)}}}} = {DYT} \star X^{{(l-1,p)}} \quad "
         r"\text{where } \otimes \text{ is the cross-correlation } \star",
-        corrected=BLOCK.gradient(
-            "W", lambda q: every_link(q, lambda p, d: correlate(q.X[p], q.dYt[d])), kind=("correlation",)
-        ),
+        corrected=CORRELATION.gradient("W", lambda q: every_link(q, lambda p, d: correlate(q.X[p], q.dYt[d]))),
     ),
     ROW(
         id="001-3.4eb",
         place="3.4",
         claims="The gradient of the kernels, with Ỹ for X̃ and ⊗ a convolution in 3.3 and here.",
         latex=DW,
-        printed=BLOCK.gradient("W", dW_unpooled, kind=("convolution",)),
+        printed=CONVOLUTION.gradient("W", dW_unpooled),
         reading="X̃ is read as Ỹ, and ⊗ as what the document calls it: it turns its left operand by 180°.",
         corrected_latex=rf"\frac{{\partial L}}{{\partial W^{{(l,p,d)}}}} = "
         rf"\mathrm{{rot180}}\left(\mathrm{{rot180}}\left({DYT}\right) \otimes X^{{(l-1,p)}}\right)",
-        corrected=BLOCK.gradient(
-            "W",
-            lambda q: every_link(q, lambda p, d: rot180(narrow(q.kind, rot180(q.dYt[d]), q.X[p]))),
-            kind=("convolution",),
+        corrected=CONVOLUTION.gradient(
+            "W", lambda q: every_link(q, lambda p, d: rot180(narrow(q.kind, rot180(q.dYt[d]), q.X[p])))
         ),
     ),
     ROW(
@@ -304,7 +298,7 @@ EQUATIONS = (
         place="3.4",
         claims="The gradient of the kernels, with Ỹ for X̃ and ⊗ a cross-correlation in 3.3 and here.",
         latex=DW,
-        printed=BLOCK.gradient("W", dW_unpooled, kind=("correlation",)),
+        printed=CORRELATION.gradient("W", dW_unpooled),
         reading="X̃ is read as Ỹ, and ⊗ as what neural networks often mean by the word convolution.",
     ),
     ROW(

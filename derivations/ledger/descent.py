@@ -7,7 +7,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from derivations.ledger.mlp import DECAY, MLP
+from derivations.ledger.mlp import DECAYED
 from gradcheck.equations.equation import Equation
 
 ETA = 0.1  # the learning rate η
@@ -31,8 +31,8 @@ def data_gradient(q: SimpleNamespace, w: str) -> Any:
 def decayed(layer: int, w: str) -> Equation:
     """The update of a matrix, which is printed alike for both layers."""
     old, slope = f"w^{{({layer})}}", rf"\frac{{\partial L}}{{\partial w^{{({layer})}}}}"
-    printed = MLP.update(w, lambda q: ETA * data_gradient(q, w) + q.lam * getattr(q, w), ETA, **DECAY)
-    corrected = MLP.update(w, lambda q: -ETA * (data_gradient(q, w) + q.lam * getattr(q, w)), ETA, **DECAY)
+    printed = DECAYED.update(w, lambda q: ETA * data_gradient(q, w) + q.lam * getattr(q, w), ETA)
+    corrected = DECAYED.update(w, lambda q: -ETA * (data_gradient(q, w) + q.lam * getattr(q, w)), ETA)
     return ROW(
         id=f"001-2.4u{layer}",
         place="2.4",
@@ -53,18 +53,18 @@ EQUATIONS = (
         place="2.4",
         claims="One step of gradient descent of b⁽¹⁾.",
         latex=r"b^{(1)}_k \leftarrow b^{(1)}_k + \eta \frac{\partial L}{\partial b^{(1)}_k}",
-        printed=MLP.update("b1", lambda q: ETA * q.db1, ETA, **DECAY),
+        printed=DECAYED.update("b1", lambda q: ETA * q.db1, ETA),
         corrected_latex=r"b^{(1)}_k \leftarrow b^{(1)}_k - \eta \frac{\partial L}{\partial b^{(1)}_k}",
-        corrected=MLP.update("b1", lambda q: -ETA * q.db1, ETA, **DECAY),
+        corrected=DECAYED.update("b1", lambda q: -ETA * q.db1, ETA),
     ),
     ROW(
         id="001-2.4u4",
         place="2.4",
         claims="One step of gradient descent of b⁽²⁾.",
         latex=r"b^{(2)}_j \leftarrow b^{(1)}_j + \eta \frac{\partial L}{\partial b^{(1)}_j}",
-        printed=MLP.update("b2", assign_b1_to_b2, ETA, **DECAY),
+        printed=DECAYED.update("b2", assign_b1_to_b2, ETA),
         reading="b⁽²⁾ has C entries and b⁽¹⁾ has M.",
         corrected_latex=r"b^{(2)}_j \leftarrow b^{(2)}_j - \eta \frac{\partial L}{\partial b^{(2)}_j}",
-        corrected=MLP.update("b2", lambda q: -ETA * q.db2, ETA, **DECAY),
+        corrected=DECAYED.update("b2", lambda q: -ETA * q.db2, ETA),
     ),
 )

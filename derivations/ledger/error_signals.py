@@ -57,16 +57,12 @@ def path_reference(w_ij: Any, w_jk: Any, w_ko: Any, s_j: Any, s_k: Any, s_o: Any
     return jnp.square(y_hat - y) / 2
 
 
-def numbers(moving: int, zeros: int, fixed: int) -> Any:
-    return lambda rng, S: (
-        *rng.standard_normal((moving, S)),
-        *np.zeros((zeros, S)),
-        *rng.standard_normal((fixed, S)),
-    )
-
-
-S = {"S": (1, 4, 50)}
-PATH = System(path_forward, path_backward, path_reference, numbers(3, 3, 2), S)
+PATH = System(
+    path_forward,
+    path_backward,
+    path_reference,
+    "w_ij: S, w_jk: S, w_ko: S, s_j: S zero, s_k: S zero, s_o: S zero, x: S, y: S",
+)
 ONE_PATH = Definition(
     lambda w1, w2, w3, x, y: 1 / 2 * (w3 * sigmoid(w2 * sigmoid(w1 * x)) - y) ** 2,
     lambda w1, w2, w3, x, y: path_reference(w1, w2, w3, 0 * x, 0 * x, 0 * x, x, y),
@@ -74,8 +70,7 @@ ONE_PATH = Definition(
         path_backward(dE, path_forward(*args[:3], *np.zeros((3, len(args[3]))), *args[3:])[1])[name]
         for name in ("w_ij", "w_jk", "w_ko")
     ),
-    numbers(3, 0, 2),
-    S,
+    "w1: S, w2: S, w3: S, x: S, y: S",
     wrt=("w1", "w2", "w3"),
     analytic=True,
 )
@@ -102,7 +97,12 @@ def inputs_reference(w_ik: Any, w_jk: Any, w_ko: Any, s_k: Any, z_i: Any, z_j: A
     return jnp.square(w_ko * z_k - y) / 2
 
 
-INPUTS = System(inputs_forward, inputs_backward, inputs_reference, numbers(3, 1, 3), S)
+INPUTS = System(
+    inputs_forward,
+    inputs_backward,
+    inputs_reference,
+    "w_ik: S, w_jk: S, w_ko: S, s_k: S zero, z_i: S, z_j: S, y: S",
+)
 
 
 def outputs_forward(
@@ -134,7 +134,12 @@ def outputs_reference(
     return jnp.square((jnp.stack([w_jo, w_ko]) * z).sum(axis=0) + s_o - y) / 2
 
 
-OUTPUTS = System(outputs_forward, outputs_backward, outputs_reference, numbers(5, 4, 2), S)
+OUTPUTS = System(
+    outputs_forward,
+    outputs_backward,
+    outputs_reference,
+    "w_ni: S, w_ij: S, w_ik: S, w_jo: S, w_ko: S, s_i: S zero, s_j: S zero, s_k: S zero, s_o: S zero, x: S, y: S",
+)
 
 
 # Any acyclic network of units.
@@ -198,12 +203,10 @@ def units_draw(rng: np.random.Generator, B: int, I: int, hidden: int, c: str) ->
     return w * links, np.zeros((B, n)), x, y, links.astype(int), c
 
 
-UNITS = System(
-    units_forward,
-    units_backward,
-    units_reference,
-    units_draw,
-    {"B": (1, 5), "I": (1, 3, 7), "hidden": (1, 2, 4, 8), "c": ("each", "mean")},
+UNITS = "I in 1 2 3 5 7, hidden in 1 2 4 8"
+EACH, MEAN, SINGLE = (
+    System(units_forward, units_backward, units_reference, f"{batch}, {UNITS}", units_draw)
+    for batch in ("B in 1 2 3 5, c in each", "B in 1 2 3 5, c in mean", "B in 1, c in mean")
 )
 
 
@@ -319,7 +322,7 @@ SIGNALS = (
         place="Error Signals",
         claims="The error signal of a hidden unit.",
         latex=r"\delta_j = f_j'(s_j) \sum_{k \in \mathrm{outs}(j)} \delta_k w_{j \to k}",
-        printed=UNITS.gradient("s", lambda q: q.dout[:, None] * error_signals(q), c=("each",)),
+        printed=EACH.gradient("s", lambda q: q.dout[:, None] * error_signals(q)),
         reading="On random acyclic networks of units with one linear output.",
     ),
     ROW(
@@ -345,14 +348,14 @@ SIGNALS = (
         place=GENERAL,
         claims="The update of a weight for one sample.",
         latex=r"\Delta w_{i \to j} = -\eta\, \delta_j z_i",
-        printed=UNITS.update("w", single_step, ETA, B=(1,), c=("mean",)),
+        printed=SINGLE.update("w", single_step, ETA),
     ),
     ROW(
         id="004-5b",
         place=GENERAL,
         claims="The update of a weight for a mini-batch.",
         latex=r"\Delta w_{i \to j} = -\frac{\eta}{N} \sum_{y_i} \delta_j^{(y_i)} z_i^{(y_i)}",
-        printed=UNITS.update("w", batch_step, ETA, c=("mean",)),
+        printed=MEAN.update("w", batch_step, ETA),
         reading="The loss of the mini-batch is the mean over its N samples.",
     ),
     ROW(
@@ -360,7 +363,7 @@ SIGNALS = (
         place=GENERAL,
         claims="The three steps: feed forward, error signals of all units, sums of products.",
         latex=r"\frac{\partial E}{\partial w_{i \to j}} = \frac{1}{N} \sum_{y_i} \delta_j^{(y_i)} z_i^{(y_i)}",
-        printed=UNITS.gradient("w", lambda q: q.dout * batch_step(q) / -ETA, c=("mean",)),
+        printed=MEAN.gradient("w", lambda q: q.dout * batch_step(q) / -ETA),
         reading="The gradient that the update of the third step goes along, on random acyclic networks.",
     ),
     ROW(
@@ -368,7 +371,7 @@ SIGNALS = (
         place="Examples",
         claims="Stochastic gradient descent, as the document begins with it.",
         latex=r"w_{i \to j} = w_{i \to j} - \eta \frac{\partial E}{\partial w_{i \to j}}",
-        printed=UNITS.update("w", lambda q: -ETA * q.dw, ETA, c=("mean",)),
+        printed=MEAN.update("w", lambda q: -ETA * q.dw, ETA),
     ),
 )
 

@@ -23,14 +23,13 @@ from derivations.graph import graph_forward as scalar_forward
 from derivations.graph import ladder
 from derivations.graph import reverse_mode as carry_back
 from derivations.ledger.columns import (
-    BATCH,
     COLUMNS,
+    MEAN,
     PARAMETERS,
-    SIZES,
+    SAMPLES,
     SLOPE,
     added,
     batch_backward,
-    batch_draw,
     batch_forward,
     batch_reference,
     sample_gradients,
@@ -71,7 +70,7 @@ def graph_draw(rng: np.random.Generator, n: int, L: int) -> tuple[Any, ...]:
     return rng.standard_normal(n), [rng.standard_normal(shape) for shape in shapes]
 
 
-GRAPH = System(graph_forward, graph_backward, graph_reference, graph_draw, {"n": (1, 2, 3, 13), "L": (1, 2, 4)})
+GRAPH = System(graph_forward, graph_backward, graph_reference, "n in 1 2 3 5 7, L in 1 2 3 4", graph_draw)
 
 
 def forward_mode(derivatives: list[Any]) -> tuple[Any, int]:
@@ -152,7 +151,7 @@ def directly(q: SimpleNamespace) -> tuple[Any, ...]:
 
 def must_go_by_sample(rng: np.random.Generator) -> tuple[bool, str]:
     """Whether J itself is of no use: whether its backward pass is found wrong."""
-    ruling = judge_statement(BATCH.gradient(PARAMETERS, directly, c=("mean",)), rng, compiled=False, hints=False)
+    ruling = judge_statement(MEAN.gradient(PARAMETERS, directly), rng, compiled=False, hints=False)
     return ruling.verdict != "pass", "one backward pass from J, all examples at once, gives every gradient of J"
 
 
@@ -169,8 +168,7 @@ MEAN_COST = Definition(
             dC, {**dict(zip(("X", *PARAMETERS, "Y"), args, strict=True)), "scale": 1 / args[0].shape[1]}
         ).values()
     ),
-    lambda rng, **sizes: batch_draw(rng, **sizes, c="mean")[:-1],
-    {"samples": (1, 6), **SIZES},
+    SAMPLES,
     wrt=("X", *PARAMETERS),
     analytic=True,
 )
@@ -287,7 +285,7 @@ NETWORK = (
         place="Backpropagation in Fully Connected Neural Network",
         claims="The gradients of a batch are the averages of those of its examples.",
         latex=r"\frac{\partial C}{\partial w} = \frac{1}{n} \sum_{i=1}^{n} \frac{\partial C_i}{\partial w}",
-        printed=BATCH.gradient(PARAMETERS, lambda q: added(sample_gradients(q), 1 / len(q.samples)), c=("mean",)),
+        printed=MEAN.gradient(PARAMETERS, lambda q: added(sample_gradients(q), 1 / len(q.samples))),
         reading=LOST,
     ),
     ROW(
@@ -300,7 +298,7 @@ NETWORK = (
         reading="To use J directly is one backward pass from J with all examples side by side.",
         corrected_latex=r"\frac{\partial J}{\partial w^l} = \delta^l (A^{l-1})^{\top}, \quad \delta^L = \frac{1}{n} "
         r"\nabla_A C \odot \sigma'(Z^L), \text{ with a column for each example}",
-        corrected=BATCH.gradient(PARAMETERS, directly, c=("mean",)),
+        corrected=MEAN.gradient(PARAMETERS, directly),
     ),
 )
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from derivations.ledger.activations import sigmoid
-from derivations.ledger.mlp import DECAY, SIZES, draw, slope1, slope2
+from derivations.ledger.mlp import WEIGHTS, slope1, slope2
 from gradcheck.equations.equation import Definition, Equation
 
 
@@ -20,10 +20,6 @@ def hidden_backward(dz: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     x, W1, b1 = args
     dh = dz * slope1(W1 @ x + b1)
     return W1.T @ dh, np.outer(dh, x), dh
-
-
-def hidden_draw(rng: np.random.Generator, N: int, M: int) -> tuple[Any, ...]:
-    return rng.standard_normal(N), rng.standard_normal((M, N)) / np.sqrt(N), rng.standard_normal(M)
 
 
 def hidden_unit_by_unit(x: Any, W1: Any, b1: Any) -> Any:
@@ -45,17 +41,11 @@ def output_reference(z: Any, W2: Any, b2: Any) -> Any:
 
 
 def output(formula: Any) -> Definition:
-    return Definition(
-        formula, output_reference, output_backward, hidden_draw, {"N": (8, 9, 16), "M": (2, 3, 7)}, analytic=True
-    )
+    return Definition(formula, output_reference, output_backward, "z: M, W2: C M scale M**-0.5, b2: C", analytic=True)
 
 
 def loss_reference(y: Any, t: Any) -> Any:
     return -jnp.dot(jnp.asarray(t), jnp.log(y))
-
-
-def loss_draw(rng: np.random.Generator, N: int, C: int) -> tuple[Any, ...]:
-    return rng.uniform(0.1, 0.9, C), rng.uniform(0.1, 0.9, C), N
 
 
 def loss(formula: Any) -> Definition:
@@ -68,8 +58,7 @@ def loss(formula: Any) -> Definition:
         loss_by_formula,
         lambda y, t, N: loss_reference(y, t),  # noqa: ARG005  (the loss does not depend on N)
         lambda dL, args: (-dL * args[1] / args[0],),
-        loss_draw,
-        {"N": (52, 55), "C": (2, 3, 51)},
+        "y: C in 0 1, t: C in 0 1, N in 8 11 17; C < N",
         wrt=("y",),
         analytic=True,
     )
@@ -110,20 +99,12 @@ def whole_loss_reference(W1: Any, b1: Any, W2: Any, b2: Any, X: Any, Y: Any, lam
     return data + lam / 2 * (jnp.sum(W1**2) + jnp.sum(W2**2))
 
 
-def whole_loss_draw(
-    rng: np.random.Generator, samples: int, N: int, M: int, C: int, lam: float, kind: str
-) -> tuple[Any, ...]:
-    _, W1, b1, W2, b2, *_ = draw(rng, N, M, C, lam)
-    return W1, b1, W2, b2, rng.standard_normal((samples, N)), rng.uniform(0.1, 0.9, (samples, C)), lam, kind
-
-
 def dataset(formula: Any) -> Definition:
     return Definition(
         formula,
         whole_loss_reference,
         whole_loss_backward,
-        whole_loss_draw,
-        {"samples": (1, 5), **SIZES, **DECAY, "kind": ("cross_entropy", "squared")},
+        f"{WEIGHTS}, X: samples N, Y: samples C in 0 1, lam in 0.1 0.7, kind in cross_entropy squared",
         wrt=("W1", "b1", "W2", "b2"),
         analytic=True,
     )
@@ -178,8 +159,7 @@ EQUATIONS = (
             hidden_unit_by_unit,
             hidden_reference,
             hidden_backward,
-            hidden_draw,
-            {"N": (1, 9), "M": (1, 7)},
+            "x: N, W1: M N scale N**-0.5, b1: M",
             analytic=True,
         ),
     ),

@@ -56,15 +56,12 @@ def reference(x: Any, W1: Any, b1: Any, W2: Any, b2: Any, h: Any, z: Any, a: Any
     return -jnp.dot(t, jnp.log(y)) + lam / 2 * jnp.dot(weights, weights)
 
 
-def draw(rng: np.random.Generator, N: int, M: int, C: int, lam: float) -> tuple[Any, ...]:
-    x, b1, b2 = rng.standard_normal(N), rng.standard_normal(M), rng.standard_normal(C)
-    W1, W2 = rng.standard_normal((M, N)) / np.sqrt(N), rng.standard_normal((C, M)) / np.sqrt(M)
-    return x, W1, b1, W2, b2, np.zeros(M), np.zeros(M), np.zeros(C), np.zeros(C), rng.uniform(0.1, 0.9, C), lam
-
-
-SIZES = {"N": (9, 11, 13), "M": (5, 6, 8), "C": (2, 3, 4)}
-MLP = System(forward, backward, reference, draw, {**SIZES, "lam": (0.0,)})
-DECAY = {"lam": (0.1, 0.7)}
+WEIGHTS = "W1: M N scale N**-0.5, b1: M, W2: C M scale M**-0.5, b2: C"
+ADDED = "h: M zero, z: M zero, a: C zero, y: C zero"
+MLP, DECAYED = (
+    System(forward, backward, reference, f"x: N, {WEIGHTS}, {ADDED}, t: C in 0 1, {lam}; N > M, M > C")
+    for lam in ("lam = 0.0", "lam in 0.1 0.7")
+)
 
 
 # The formulas as printed. A letter that is free on the right is an axis of what the formula gives.

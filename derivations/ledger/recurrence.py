@@ -61,14 +61,9 @@ def reference(x: Any, h0: Any, U: Any, W: Any, b: Any, z: Any, h: Any, t: Any) -
     return losses
 
 
-def draw(rng: np.random.Generator, S: int, N: int, M: int) -> tuple[Any, ...]:
-    x, h0, b = rng.standard_normal((S, N)), rng.standard_normal(M), rng.standard_normal(M)
-    U, W = rng.standard_normal((M, M)) / np.sqrt(M), rng.standard_normal((M, N)) / np.sqrt(N)
-    return x, h0, U, W, b, np.zeros((S, M)), np.zeros((S, M)), rng.uniform(0.1, 0.9, (S, M))
-
-
-SIZES = {"S": (1, 3, 5), "N": (1, 5), "M": (2, 4)}  # the softmax of a single number has no gradient
-RNN = System(forward, backward, reference, draw, SIZES)
+INPUTS = "x: S N, h0: M, U: M M scale M**-0.5, W: M N scale N**-0.5, b: M"
+TARGETS = "t: S M in 0 1; M > 1"  # the softmax of a single number has no gradient
+RNN = System(forward, backward, reference, f"{INPUTS}, z: S M zero, h: S M zero, {TARGETS}")
 
 
 def losses_sum(x: Any, h0: Any, U: Any, W: Any, b: Any, t: Any) -> Any:
@@ -93,19 +88,14 @@ LOSSES_SUM = Definition(
     losses_sum,
     losses_sum_reference,
     losses_sum_backward,
-    lambda rng, **sizes: (*(args := draw(rng, **sizes))[:5], args[7]),
-    SIZES,
+    f"{INPUTS}, {TARGETS}",
     wrt=("x", "h0", "U", "W", "b"),
     analytic=True,
 )
 
 
-def one_step(formula: Any, *, transposed: bool) -> Definition:
-    """One step from h_{t-1} to y_t; ``transposed`` draws W as (N, M), as the document declares it."""
-
-    def draw_step(rng: np.random.Generator, N: int, M: int) -> tuple[Any, ...]:
-        W = rng.standard_normal((N, M) if transposed else (M, N)) / np.sqrt(N)
-        return rng.standard_normal(N), rng.standard_normal(M), rng.standard_normal((M, M)), W, rng.standard_normal(M)
+def one_step(formula: Any, W: str) -> Definition:
+    """One step from h_{t-1} to y_t; W may have the shape that the document declares."""
 
     def step_reference(x: Any, h: Any, U: Any, W: Any, b: Any) -> Any:
         return jax.nn.softmax(jnp.tanh(jnp.concatenate([U, W], axis=1) @ jnp.concatenate([h, x]) + b))
@@ -117,9 +107,8 @@ def one_step(formula: Any, *, transposed: bool) -> Definition:
         dz = y * (dy - dy @ y) * slope(z)
         return W.T @ dz, U.T @ dz, np.outer(dz, h), np.outer(dz, x), dz.copy()
 
-    return Definition(
-        formula, step_reference, step_backward, draw_step, {"N": (2, 3, 7), "M": (8, 9, 16)}, analytic=True
-    )
+    shapes = f"x: N, h: M, U: M M, W: {W} scale N**-0.5, b: M; M > 1"
+    return Definition(formula, step_reference, step_backward, shapes, analytic=True)
 
 
 def step(x: Any, h: Any, U: Any, W: Any, b: Any) -> Any:
@@ -170,14 +159,7 @@ IMMEDIATE = System(
     immediate_forward,
     lambda dz, cache: {"U": np.outer(dz, cache["h"][0])},
     lambda U, h, x, W, b: jnp.einsum("ij,j->i", U, h) + jnp.einsum("ij,j->i", W, x) + b,
-    lambda rng, N, M: (
-        rng.standard_normal((M, M)),
-        rng.standard_normal(M),
-        rng.standard_normal(N),
-        rng.standard_normal((M, N)),
-        rng.standard_normal(M),
-    ),
-    {"N": (1, 9), "M": (1, 7)},
+    "U: M M, h: M, x: N, W: M N, b: M",
 )
 
 ROW = partial(Equation, document="001")
@@ -199,11 +181,11 @@ EQUATIONS = (
         claims="One step of the network.",
         latex=r"z_t = U h_{t-1} + W x_t + b,\quad h_t = f(z_t),\quad y_t = g(h_t),\quad "
         r"U \in \mathbb{R}^{M \times M},\ W \in \mathbb{R}^{N \times M},\ b \in \mathbb{R}^{M}",
-        printed=one_step(step, transposed=True),
+        printed=one_step(step, "N M"),
         reading="x_t ∈ R^N and h_t ∈ R^M (4.1); f is tanh and g the softmax.",
         corrected_latex=r"z_t = U h_{t-1} + W x_t + b,\quad h_t = f(z_t),\quad y_t = g(h_t),\quad "
         r"U \in \mathbb{R}^{M \times M},\ W \in \mathbb{R}^{M \times N},\ b \in \mathbb{R}^{M}",
-        corrected=one_step(step, transposed=False),
+        corrected=one_step(step, "M N"),
     ),
     ROW(
         id="001-4.4a",

@@ -74,16 +74,9 @@ def reference(X: Any, *rest: Any) -> Any:
     return jax.vmap(cost)(X, Y, *added).sum()
 
 
-def draw(rng: np.random.Generator, m: int, n0: int, n1: int, n2: int, n3: int) -> tuple[Any, ...]:
-    parameters = []
-    for inputs, outputs in ((n0, n1), (n1, n2), (n2, n3)):
-        parameters += [rng.standard_normal((inputs, outputs)) / np.sqrt(inputs), rng.standard_normal((1, outputs))]
-    nothing = [np.zeros((m, n)) for n in (n1, n1, n2, n2, n3, n3)]
-    return rng.standard_normal((m, n0)), *parameters, *nothing, rng.standard_normal((m, n3))
-
-
-SIZES = {"m": (1, 6), "n0": (1, 7), "n1": (1, 5), "n2": (1, 3), "n3": (1, 2, 4)}
-ROWS = System(forward, backward, reference, draw, SIZES)
+WEIGHTS = ", ".join(f"W{l}: n{l - 1} n{l} scale n{l - 1}**-0.5, b{l}: 1 n{l}" for l in (1, 2, 3))
+ADDED = ", ".join(f"Z{l}: m n{l} zero, A{l}: m n{l} zero" for l in (1, 2, 3))
+ROWS = System(forward, backward, reference, f"X: m n0, {WEIGHTS}, {ADDED}, Y: m n3")
 
 
 # One layer, from Z^l to Z^{l+1}.
@@ -97,26 +90,20 @@ LAYER = System(
     layer_forward,
     lambda dnext, cache: {"Z": dnext @ cache["W"].T * slope(cache["Z"])},
     lambda Z, W, b: jnp.einsum("ij,jk->ik", jax.nn.sigmoid(Z), W) + b,
-    lambda rng, m, n, k: (rng.standard_normal((m, n)), rng.standard_normal((n, k)), rng.standard_normal((1, k))),
-    {"m": (1, 5), "n": (1, 4), "k": (1, 3)},
+    "Z: m n, W: n k, b: 1 k",
 )
-
-
-def layer(formula: Any, reference: Any, backward: Any) -> Definition:
-    return Definition(formula, reference, backward, LAYER.args, LAYER.structure, analytic=True)
-
-
-LINEAR = layer(
+LINEAR = Definition(
     lambda A, W, b: A @ W + b,
     lambda A, W, b: jnp.stack([jnp.einsum("ij,i->j", W, a) + b[0] for a in A]),
     lambda dZ, args: (dZ @ args[1].T, args[0].T @ dZ, dZ.sum(axis=0, keepdims=True)),
+    "A: m n, W: n k, b: 1 k",
+    analytic=True,
 )
 ACTIVATION = Definition(
     sigmoid,
     lambda Z: (jnp.tanh(Z / 2) + 1) / 2,
     lambda dA, args: (dA * slope(args[0]),),
-    lambda rng, m, n: (rng.standard_normal((m, n)),),
-    {"m": (1, 9), "n": (1, 7)},
+    "z: m n",
     analytic=True,
 )
 
@@ -126,7 +113,7 @@ def next_by_elements(Z: Any, W: Any, b: Any) -> Any:
     return np.array([[sum(sigmoid(z[j]) * W[j, k] for j in range(len(W))) + b[0, k] for k in range(b.size)] for z in Z])
 
 
-NEXT = layer(
+NEXT = Definition(
     next_by_elements,
     lambda Z, W, b: jnp.einsum("ij,jk->ik", jax.nn.sigmoid(Z), W) + b,
     lambda dnext, args: (
@@ -134,6 +121,8 @@ NEXT = layer(
         sigmoid(args[0]).T @ dnext,
         dnext.sum(axis=0, keepdims=True),
     ),
+    LAYER.shapes,
+    analytic=True,
 )
 
 

@@ -21,8 +21,7 @@ def rule(forward: Any, slope: Any, reference: Any) -> System:
         lambda x: (forward(x), {"x": x}),
         lambda dout, cache: {"x": dout * slope(cache["x"])},
         reference,
-        lambda rng, S: (rng.standard_normal(S),),
-        {"S": (1, 5, 50)},
+        "x: S",
     )
 
 
@@ -47,8 +46,7 @@ HIGHER = System(
         @ (dz * np.prod(np.tanh(c["A"] @ c["x"]) + 2) / (np.tanh(c["A"] @ c["x"]) + 2) * tanh_slope(c["A"] @ c["x"]))
     },
     lambda x, A: jnp.exp(jnp.sum(jnp.log(jnp.tanh(jnp.einsum("ji,i->j", A, x)) + 2))),
-    lambda rng, I, J: (rng.standard_normal(I), rng.standard_normal((J, I))),
-    {"I": (1, 9), "J": (1, 7)},
+    "x: I, A: J I",
 )
 
 

@@ -8,8 +8,8 @@ A formula is a function of a namespace: the letters are the quantities of the fo
 cotangent of a quantity. So the formula stands alone on trial, and what it builds on is right.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,42 +26,43 @@ class System:
     """A forward whose cache is a dict of its quantities by name, and its right backward, likewise a dict.
 
     Slots, and :class:`Given` for the backward, keep explanations out of it: they look for the mistake in the formula.
-    ``backward(dout, cache)`` returns the cotangent of every argument that moves, by the argument's name.
+    ``backward(dout, cache)`` returns the cotangent of every argument that moves, by the argument's name. ``shapes`` and
+    ``args`` are those of the statements.
     """
 
     forward: Callable[..., tuple[Any, dict[str, Any]]]
     backward: Callable[[Any, dict[str, Any]], dict[str, Any]]
     reference: Callable[..., Any]
-    args: Callable[..., tuple[Any, ...]]
-    structure: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    shapes: str
+    args: Callable[..., tuple[Any, ...]] | None = None
 
     def at(self, dout: Any, cache: dict[str, Any]) -> SimpleNamespace:
         """Return the quantities and their right cotangents; ``dout`` is the cotangent of the output."""
         cotangents = {f"d{name}": cotangent for name, cotangent in Given(self.backward)(dout, cache).items()}
         return SimpleNamespace(**cache, **cotangents, dout=dout)
 
-    def gradient(self, of: str | tuple[str, ...], formula: Formula, **sizes: tuple[Any, ...]) -> Gradient:
-        """Return the statement that ``formula`` gives the gradient of ``of``; ``sizes`` narrows the structure."""
+    def gradient(self, of: str | tuple[str, ...], formula: Formula) -> Gradient:
+        """Return the statement that ``formula`` gives the gradient of ``of``."""
         return Gradient(
             self.forward,
             lambda dout, cache: formula(self.at(dout, cache)),
             of,
+            self.shapes,
             self.args,
-            {**self.structure, **sizes},
             self.backward,
             self.reference,
             analytic=True,
         )
 
-    def update(self, of: str, step: Formula, rate: Formula | float, **sizes: tuple[Any, ...]) -> Update:
+    def update(self, of: str, step: Formula, rate: Formula | float) -> Update:
         """Return the statement that ``step`` is what gradient descent adds to ``of``; the output is the loss."""
         return Update(
             self.forward,
             lambda cache: step(self.at(np.float64(1.0), cache)),
             rate if isinstance(rate, float) else lambda cache: rate(self.at(np.float64(1.0), cache)),
             of,
+            self.shapes,
             self.args,
-            {**self.structure, **sizes},
             self.reference,
             analytic=True,
         )

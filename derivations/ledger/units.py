@@ -28,12 +28,12 @@ def backward(dE: Any, cache: dict[str, Any]) -> dict[str, Any]:
 
 
 def draw(rng: np.random.Generator, N: int, I: int, H: int) -> tuple[Any, ...]:
-    x, w, y, T, f, outputs = units_args(rng, N, I, H, 2, 0)
+    x, w, y, T, f, outputs = units_args(rng, N, I, H, 2, "one")
     T[outputs[0], outputs[1]] = True
     return x, w, y, T, f, outputs
 
 
-LINKED = System(forward, backward, units_reference, draw, {"N": (1, 5), "I": (1, 3), "H": (1, 4)})
+LINKED = System(forward, backward, units_reference, "N in 1 2 3 5, I in 1 2 3, H in 1 2 3 4", draw)
 
 
 def slope(q: SimpleNamespace, j: int) -> Any:

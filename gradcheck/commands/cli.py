@@ -181,7 +181,7 @@ def _row(row: Row, replay: Replay) -> dict[str, Any]:
             {
                 "example": _number(outcome),
                 "verdict": outcome.verdict,
-                "structure": {name: _plain(value) for name, value in (outcome.structure or {}).items()},
+                "sizes": {name: _plain(value) for name, value in (outcome.sizes or {}).items()},
                 "replay": replay(outcome),
                 "exception": outcome.exception,
                 "report": None if outcome.report is None else outcome.report.to_dict(),
@@ -199,7 +199,7 @@ def _told(outcome: Outcome) -> str:
 
 def _example(outcome: Outcome) -> str:
     number = "real input" if outcome.trial.number is None else f"example {outcome.trial.number}"
-    sizes = ", ".join(f"{name}={value!r}" for name, value in (outcome.structure or {}).items())
+    sizes = ", ".join(f"{name}={value!r}" for name, value in (outcome.sizes or {}).items())
     return f"{number}: {sizes}" if sizes else number
 
 

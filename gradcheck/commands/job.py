@@ -2,8 +2,8 @@
 
 An example is known by its number. The run's seed, the derivation's name and that number are all it is drawn from, so
 one derivation alone, one oracle alone or one example alone replays what the whole run saw. Compiling a reference for
-a new shape costs far more than running it, so examples share structures, three in each block of twelve
-(only the first block has the smallest; a random one stands in for it in the others):
+a new shape costs far more than running it, so examples share sizes, three choices of them in each block of twelve
+(only the first block has the smallest; random ones stand in for them in the others):
 
 generic    no size is 1: every scale factor names its dimension, and no mistake hides
 smallest   every size at its smallest: batch 1, one step, one class
@@ -28,13 +28,14 @@ from gradcheck.check import examine_backward
 from gradcheck.derivation import Derivation
 from gradcheck.oracles import Oracle, autodiff, central_difference, complex_step
 from gradcheck.report import Report, Verdict
+from gradcheck.shapes.sizes import generic, least, mixed
 
 __all__ = ["ERROR", "ORACLES", "Outcome", "Row", "Trial", "plan", "run", "tabulate", "worst"]
 
 ORACLES = ("central_difference", "complex_step", "autodiff")
 ERROR = "error"  # beside the three verdicts: an exception ended the example before there was one
 SEVERITY = (str(Verdict.PASS), str(Verdict.INCONCLUSIVE), ERROR, str(Verdict.FAIL))
-STRUCTURES, BLOCK = 3, 12  # of a block: so many structures serve so many examples
+CHOICES, BLOCK = 3, 12  # of a block: so many choices of sizes serve so many examples
 REAL = 0xFFFFFFFF  # the place of the real input among the numbers of the examples
 
 
@@ -60,11 +61,11 @@ class Trial:
 class Outcome:
     """What became of a trial: a report, or the exception that prevented one.
 
-    ``structure`` is None for real input, and where drawing it raised.
+    ``sizes`` is None for real input, and where drawing them raised.
     """
 
     trial: Trial
-    structure: Mapping[str, Any] | None
+    sizes: Mapping[str, Any] | None
     report: Report | None
     exception: str | None
     seconds: float
@@ -166,19 +167,23 @@ def worst(verdicts: Iterable[str]) -> str:
     return max(verdicts, key=SEVERITY.index)
 
 
-def structure_of(derivation: Derivation, number: int, seed: int) -> dict[str, Any]:
-    """Return the choice of every size for the example of that number."""
+def sizes_of(derivation: Derivation, number: int, seed: int) -> dict[str, Any]:
+    """Return the sizes and settings of the example of that number.
+
+    Raises:
+        TypeError, ValueError: the derivation says not, or not well, what its arguments are.
+    """
     block, place = divmod(number, BLOCK)
-    kind = place % STRUCTURES
+    kind = place % CHOICES
     if kind == 1 and block == 0:
-        return {name: values[0] for name, values in derivation.structure.items()}
-    rng = np.random.default_rng(_sequence(derivation, seed, 0, STRUCTURES * block + kind))
-    return derivation.draw(rng, generic=kind == 0)
+        return least(derivation.spec)
+    rng = np.random.default_rng(_sequence(derivation, seed, 0, CHOICES * block + kind))
+    return (generic if kind == 0 else mixed)(derivation.spec, rng)
 
 
 def _carry_out(trial: Trial, seed: int, tol: float | None) -> Outcome:
     derivation, number = trial.derivation, trial.number
-    structure: dict[str, Any] | None = None
+    sizes: dict[str, Any] | None = None
     report, exception = None, None
     started = time.perf_counter()
     try:
@@ -186,8 +191,8 @@ def _carry_out(trial: Trial, seed: int, tol: float | None) -> Outcome:
         if number is None:
             args = derivation.real() if derivation.real else ()
         else:
-            structure = structure_of(derivation, number, seed)
-            args = derivation.args(np.random.default_rng(values), **structure)
+            sizes = sizes_of(derivation, number, seed)
+            args = derivation.spec.point(sizes, int(values.generate_state(1)[0]))
         report = examine_backward(
             derivation.forward,
             derivation.backward,
@@ -199,7 +204,7 @@ def _carry_out(trial: Trial, seed: int, tol: float | None) -> Outcome:
         )
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a derivation may raise anything: it is told, not lost)
         exception = _told(error)
-    return Outcome(trial, structure, report, exception, time.perf_counter() - started)
+    return Outcome(trial, sizes, report, exception, time.perf_counter() - started)
 
 
 def _told(error: BaseException) -> str:

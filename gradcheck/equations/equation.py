@@ -25,12 +25,21 @@ import numpy as np
 from gradcheck.adapters.gradients import copied
 from gradcheck.arguments import name_of
 from gradcheck.check import examine_backward
-from gradcheck.derivation import choices
-from gradcheck.equations.statement import Claim, Definition, Gradient, Statement, Update, must_be_a_statement
+from gradcheck.equations.statement import (
+    Claim,
+    Definition,
+    Gradient,
+    Statement,
+    Update,
+    must_be_a_statement,
+    specification,
+)
 from gradcheck.errors import told
 from gradcheck.oracles import Oracle, autodiff, central_difference, complex_step
 from gradcheck.pairing import call
 from gradcheck.report import Report, Verdict
+from gradcheck.shapes.sizes import generic
+from gradcheck.shapes.specification import Sizes
 from gradcheck.trees import describe
 from gradcheck.verdict.laws import split_forward
 
@@ -148,7 +157,8 @@ def judge_equation(equation: Equation, rng: np.random.Generator | int) -> Judgem
 
     Raises:
         TypeError: ``equation`` is no Equation, or something in its statement is not of its type.
-        ValueError: a size has no values, or ``of`` names no argument of the forward.
+        ValueError: the shapes of a statement cannot be read, or no sizes obey them; or ``of`` names no argument of the
+            forward.
     """
     if not isinstance(equation, Equation):
         raise TypeError(
@@ -165,26 +175,25 @@ def judge_statement(
     statement: Statement,
     rng: np.random.Generator | int,
     *,
-    generic: bool = True,
+    sizes: Sizes | None = None,
     compiled: bool = True,
     hints: bool = True,
 ) -> Ruling:
     """Judge one statement at a random point.
 
-    With ``generic`` no size of it is 1, so that no mistake hides. Without ``compiled`` a reference is asked for no
-    number, as JAX compiles it for every new shape: there is no autodiff then, and of a definition the shape and the
-    derivative are judged, not the value. Without ``hints`` it is not asked why a gradient is wrong, which costs more
-    than to know that it is. What has no type is told with the sizes at which that was found.
+    Those of its ``sizes`` that are not given are drawn generic: none is 1, so that no mistake hides. Without
+    ``compiled`` a reference is asked for no number, as JAX compiles it for every new shape: there is no autodiff then,
+    and of a definition the shape and the derivative are judged, not the value. Without ``hints`` it is not asked why a
+    gradient is wrong, which costs more than to know that it is. What has no type is told with the sizes at which that
+    was found.
     """
     must_be_a_statement(statement)
     rng = np.random.default_rng(rng)
     if isinstance(statement, Claim):
         return _tried(statement, rng)
-    kind = type(statement).__name__
-    sizes = choices(kind, statement.structure, rng, generic=generic)
-    args = call(functools.partial(statement.args, **sizes), (rng,))
-    if not isinstance(args, tuple):
-        raise TypeError(f"{kind}.args must return a tuple of arguments, but returned {describe(args)}. Return (x,).")
+    spec = specification(statement)
+    point = spec.point(generic(spec, rng, sizes), int(rng.integers(2**32)))
+    args = tuple(point)
     seed = int(rng.integers(2**32))
     oracles: list[Oracle] = [central_difference]
     oracles += [complex_step] if statement.analytic else []
@@ -196,9 +205,9 @@ def judge_statement(
         ruling = _judge_gradient(statement, args, examine, rng)
     else:
         ruling = _judge_update(statement, args, examine)
-    if ruling.verdict != UNTYPABLE or not sizes:
+    drawn = ", ".join(f"{name} = {value}" for name, value in point.sizes.items() if type(value) is int)
+    if ruling.verdict != UNTYPABLE or not drawn:
         return ruling
-    drawn = ", ".join(f"{name} = {value}" for name, value in sizes.items() if type(value) is int)
     return replace(ruling, found=f"{ruling.found}, where {drawn}")
 
 

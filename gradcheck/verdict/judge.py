@@ -21,7 +21,7 @@ from gradcheck.verdict.locate import Location, locate
 from gradcheck.verdict.probes import Probe, certificate, rms
 from gradcheck.verdict.rounding import SAFETY
 
-__all__ = ["KINK", "VACUOUS", "judge"]
+__all__ = ["DROWNED", "KINK", "VACUOUS", "judge"]
 
 VACUOUS = "vacuous: no tangent shows an effect of it, and the claimed one is too small to be seen"
 NOISY = "the forward is too noisy here. Take the noise out of it, or pass reference= for autodiff"

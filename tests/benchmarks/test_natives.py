@@ -4,10 +4,10 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from derivations.lenet5 import LENET5
+from gradcheck import point
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "benchmarks"
 
@@ -38,7 +38,7 @@ NATIVES = {"autograd": native_in_autograd, "torch": native_in_torch}  # peers th
 
 @pytest.mark.parametrize("native_of", [NATIVES[peer] for peer in NATIVES if importlib.util.find_spec(peer)])
 def test_a_network_written_for_a_peer_computes_what_ours_does(native_of, benches):
-    args = LENET5.args(np.random.default_rng(0), N=2)
+    args = point(LENET5.spec, N=2)
     lenet = benches("peers_lenet")
     network = lenet.flat(args)
     native, convert = native_of(benches("natives"), args)

@@ -9,16 +9,15 @@ from derivations.conv import CONV
 from derivations.rnn import RNN
 from derivations.rnn_columns import RNN_COLUMNS
 from derivations.weight_decay import WEIGHT_DECAY
-from gradcheck import BlindSpot, BlindSpots, blind_spots, examine_backward
+from gradcheck import BlindSpot, BlindSpots, blind_spots, examine_backward, point
 from gradcheck.errors import NoReturnError
 from gradcheck.report import Verdict
+from gradcheck.shapes.sizes import least
 
 
 def drawn(derivation, **sizes):
-    """Return args of the smallest generic sizes, but of those that are given."""
-    rng = np.random.default_rng(7)
-    chosen = {name: next((v for v in values if v != 1), values[0]) for name, values in derivation.structure.items()}
-    return derivation.args(rng, **(chosen | sizes))
+    """Return args of generic sizes, but of those that are given."""
+    return point(derivation.spec, 7, **sizes)
 
 
 def spots_of(derivation, args):
@@ -277,8 +276,7 @@ def test_generic_inputs_hide_nothing_by_a_size_of_one(derivation):
 @pytest.mark.parametrize("derivation", [d for d in SMALL if d.name != "graph"], ids=lambda derivation: derivation.name)
 def test_the_smallest_sizes_hide_something(derivation):
     """Not in a graph of numbers: its arrays are lists of them, and nothing runs over these."""
-    smallest = {name: values[0] for name, values in derivation.structure.items()}
-    args = derivation.args(np.random.default_rng(7), **smallest)
+    args = derivation.spec.point(least(derivation.spec), seed=7)
     if any(1 in np.shape(leaf) for leaf in args if isinstance(leaf, np.ndarray)):
         assert len(spots_of(derivation, args)) > 0
 

@@ -4,10 +4,11 @@ import pytest
 from derivations.affine import AFFINE
 from derivations.rnn_columns import RNN_COLUMNS
 from derivations.softmax_cross_entropy import SOFTMAX_CROSS_ENTROPY
+from gradcheck import point
 from gradcheck.blindness.roles import hidden_by, role_of
 
-AFFINE_ARGS = AFFINE.args(np.random.default_rng(0), N=2, D=2, M=2)
-RNN_ARGS = RNN_COLUMNS.args(np.random.default_rng(0), T=2, B=2, N=3, M=4, f="tanh", g="identity")
+AFFINE_ARGS = point(AFFINE.spec, N=2, D=2, M=2)
+RNN_ARGS = point(RNN_COLUMNS.spec, T=2, B=2, N=3, M=4, f="tanh", g="identity")
 
 
 def batch_norm(x):
@@ -42,7 +43,7 @@ def test_what_an_axis_is_for_is_measured(forward, names, args, axes, role):
 def test_a_mean_over_samples_is_known_from_a_sum():
     roles = {}
     for reduction in ("sum", "mean"):
-        args = SOFTMAX_CROSS_ENTROPY.args(np.random.default_rng(0), N=2, K=3, reduction=reduction)
+        args = point(SOFTMAX_CROSS_ENTROPY.spec, N=2, K=3, reduction=reduction)
         names = ("z", "labels", "reduction")
         roles[reduction] = role_of(SOFTMAX_CROSS_ENTROPY.forward, names, args, {"z": 0, "labels": 0})
     assert roles == {"sum": "samples", "mean": "mean"}

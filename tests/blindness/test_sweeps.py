@@ -4,7 +4,7 @@ import pytest
 from derivations.affine import AFFINE
 from derivations.mlp_one_hidden import MLP_ONE_HIDDEN
 from derivations.rnn import RNN
-from gradcheck import Verdict, examine_backward
+from gradcheck import Verdict, examine_backward, point
 from gradcheck.arguments import Arguments
 from gradcheck.blindness.sweeps import Swept
 from gradcheck.steps.slips import slips
@@ -12,8 +12,7 @@ from gradcheck.verdict.laws import match_gradients
 
 
 def swept(derivation):
-    rng = np.random.default_rng(3)
-    args = derivation.args(rng, **derivation.draw(rng, generic=True))
+    args = point(derivation.spec, seed=3)
     return Swept.of(derivation.forward, Arguments.of(derivation.forward, args, derivation.wrt)), args
 
 

@@ -2,6 +2,7 @@ import numpy as np
 
 from derivations.affine import AFFINE
 from derivations.softmax_cross_entropy import SOFTMAX_CROSS_ENTROPY
+from gradcheck import point
 from gradcheck.arguments import Arguments
 from gradcheck.blindness.variations import variations
 
@@ -20,7 +21,7 @@ def varied(forward, args, usable=None):
 
 
 def test_a_batch_of_one_is_made_two():
-    args = AFFINE.args(np.random.default_rng(0), N=1, D=3, M=5)
+    args = point(AFFINE.spec, N=1, D=3, M=5)
     found = varied(AFFINE.forward, args)["x.shape[0] is 1"]
     assert found.change == "Draw x.shape[0] of at least 2."
     assert found.longer == (("x", 0),)
@@ -30,13 +31,13 @@ def test_a_batch_of_one_is_made_two():
 
 
 def test_axes_that_belong_together_grow_together():
-    args = SOFTMAX_CROSS_ENTROPY.args(np.random.default_rng(0), N=1, K=5, reduction="mean")
+    args = point(SOFTMAX_CROSS_ENTROPY.spec, N=1, K=5, reduction="mean")
     found = varied(SOFTMAX_CROSS_ENTROPY.forward, args)["z.shape[0] is 1"]
     assert found.longer == (("z", 0), ("labels", 0))
 
 
 def test_a_size_is_left_as_it_is_where_the_forward_stands_no_other():
-    args = AFFINE.args(np.random.default_rng(0), N=1, D=3, M=5)
+    args = point(AFFINE.spec, N=1, D=3, M=5)
     assert "x.shape[0] is 1" not in varied(AFFINE.forward, args, usable=lambda others: others[0].shape == (1, 3))
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import derivations
-from gradcheck.commands.job import ORACLES, plan, run, structure_of, tabulate, worst
+from gradcheck.commands.job import ORACLES, plan, run, sizes_of, tabulate, worst
 from gradcheck.derivation import Derivation
 
 
@@ -37,13 +37,9 @@ def cube_reference(x):
     return x * x * x
 
 
-def cube_args(rng, N, D):
-    return (rng.standard_normal((N, D)),)
-
-
 def cube(name="cube", backward=cube_backward, **settings):
-    settings = {"structure": {"N": (1, 2, 5), "D": (1, 3)}} | settings
-    return Derivation(name, cube_forward, backward, cube_reference, cube_args, **settings)
+    settings = {"shapes": "x: N D; N in 1 2 5, D in 1 3"} | settings
+    return Derivation(name, cube_forward, backward, cube_reference, **settings)
 
 
 def rows_of(derivation, oracles=("complex_step",), examples=6, seed=0, **settings):
@@ -51,7 +47,7 @@ def rows_of(derivation, oracles=("complex_step",), examples=6, seed=0, **setting
 
 
 def seeds_of(outcomes):
-    return [(o.trial.number, o.structure, o.report.seed, o.report.error) for o in outcomes]
+    return [(o.trial.number, o.sizes, o.report.seed, o.report.error) for o in outcomes]
 
 
 def test_a_row_is_one_derivation_one_kind_of_input_and_one_oracle():
@@ -109,10 +105,17 @@ def test_a_gradient_that_cannot_be_compared_fails_without_an_error_to_show():
     assert math.isnan(row.error)
 
 
-def test_a_structure_that_cannot_be_drawn_is_an_error_of_its_example():
-    (row,) = rows_of(cube(structure={"N": (), "D": (1,)}))
+def test_sizes_that_cannot_be_drawn_are_an_error_of_their_example():
+    (row,) = rows_of(cube(shapes="x: N D; N in 2, D > 2*N, D in 3"))
     assert row.verdict == "error"
-    assert row.failures[0].structure is None
+    assert row.failures[0].sizes is None
+    assert row.failures[0].exception.startswith("ValueError: shapes must obey D > 2*N, but no choice of N, D did so")
+
+
+def test_a_derivation_that_does_not_say_what_its_arguments_are_is_an_error():
+    (row,) = rows_of(cube(shapes=""))
+    assert row.verdict == "error"
+    assert row.failures[0].exception.startswith("TypeError: shapes must say what x of cube_forward is")
 
 
 def test_an_oracle_that_cannot_run_the_forward_is_an_error():
@@ -121,8 +124,7 @@ def test_an_oracle_that_cannot_run_the_forward_is_an_error():
         lambda x: (np.arctan2(x, 2.0), x),
         lambda dy, x: dy * 2 / (4 + x**2),
         lambda x: x,
-        cube_args,
-        structure={"N": (2,), "D": (3,)},
+        "x: 2 3",
     )
     (row,) = rows_of(angle)
     assert row.verdict == "error"
@@ -164,14 +166,14 @@ def test_two_seeds_two_names_and_two_numbers_give_different_examples():
 def test_random_values_and_the_check_have_seeds_of_their_own():
     drawn = []
     record = Derivation(
-        "s", cube_forward, cube_backward, cube_reference, lambda rng: (drawn.append(rng), np.ones(2))[1:]
+        "s", cube_forward, cube_backward, cube_reference, "", lambda rng: (drawn.append(rng), np.ones(2))[1:]
     )
     (outcome,) = run(plan({"a": record}, ("complex_step",), 1), 0)
     assert drawn[0].bit_generator.seed_seq.generate_state(1)[0] != outcome.report.seed
 
 
-def test_the_first_structure_is_generic_the_second_smallest_and_few_are_shared_by_many():
-    found = [structure_of(cube(), number, 0) for number in range(120)]
+def test_the_first_sizes_are_generic_the_second_smallest_and_few_are_shared_by_many():
+    found = [sizes_of(cube(), number, 0) for number in range(120)]
     assert 1 not in found[0].values()
     assert found[1] == {"N": 1, "D": 1}
     assert all(found[i] == found[i % 3] for i in range(12))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,10 +27,6 @@ def affine_forward(x, W, b):
     return W @ x + b, (x, W)
 
 
-def affine_draw(rng, N, M):
-    return rng.standard_normal(N), rng.standard_normal((M, N)), rng.standard_normal(M)
-
-
 def affine_right(dy, cache):
     x, W = cache
     return {"x": W.T @ dy, "W": np.outer(dy, x), "b": dy}
@@ -39,11 +36,11 @@ def affine_reference(x, W, b):
     return jnp.einsum("ij,j->i", W, x) + b
 
 
-SIZES = {"N": (1, 5), "M": (1, 3)}
+SHAPES = "x: N, W: M N, b: M; N in 1 5, M in 1 3"
 
 
 def gradient(of, formula, **settings):
-    return Gradient(affine_forward, formula, of, affine_draw, SIZES, **settings)
+    return Gradient(affine_forward, formula, of, SHAPES, **settings)
 
 
 def definition(formula):
@@ -51,8 +48,7 @@ def definition(formula):
         formula,
         affine_reference,
         lambda dy, args: tuple(affine_right(dy, args[:2]).values()),
-        affine_draw,
-        SIZES,
+        SHAPES,
         analytic=True,
     )
 
@@ -62,9 +58,7 @@ def loss(w, y, lam):
 
 
 def update(step, rate=0.1):
-    return Update(
-        loss, step, rate, "w", lambda rng, N: (rng.standard_normal(N), rng.standard_normal(N), 0.5), {"N": (1, 4)}
-    )
+    return Update(loss, step, rate, "w", "w: N, y: N, lam = 0.5; N in 1 4")
 
 
 def descent(cache):
@@ -130,7 +124,7 @@ def test_an_index_out_of_its_range_has_no_type():
 
 def test_an_error_of_the_transcription_is_no_verdict():
     with pytest.raises(NameError):
-        judge_statement(gradient("b", lambda dy, cache: undefined), 0)  # noqa: F821  (this is the point)
+        judge_statement(gradient("b", lambda dy, cache: undefined), 0)
 
 
 def test_nothing_is_decided_where_the_derivation_around_the_formula_is_wrong():
@@ -198,7 +192,7 @@ def test_what_is_given_is_not_recorded():
 
 
 def test_a_definition_with_a_wrong_derivation_fails():
-    statement = Definition(np.sin, jnp.sin, lambda dy, args: (dy,), lambda rng: (rng.standard_normal(3),))
+    statement = Definition(np.sin, jnp.sin, lambda dy, args: (dy,), "x: 3")
     assert judge_statement(statement, 0).verdict == "fail"
 
 
@@ -266,9 +260,42 @@ def test_the_generic_sizes_are_never_1():
     for seed in range(10):
         judge_statement(gradient("b", holds), seed, compiled=False)
     assert seen == {(3, 5)}
-    for seed in range(20):
-        judge_statement(gradient("b", holds), seed, generic=False, compiled=False)
-    assert (1, 1) in seen
+
+
+def test_sizes_that_are_given_are_taken_and_the_others_are_drawn():
+    seen = set()
+
+    def holds(dy, cache):
+        seen.add(cache[1].shape)
+        return dy
+
+    for sizes in ({"N": 1, "M": 1}, {"N": 1}):
+        judge_statement(gradient("b", holds), 0, sizes=sizes, compiled=False)
+    assert seen == {(1, 1), (3, 1)}
+
+
+def test_a_function_makes_the_arguments_where_a_text_does_not_say_enough():
+    seen = []
+
+    def draw(rng, N):
+        seen.append(N)
+        return (np.arange(N) + rng.uniform(0.1, 0.9),)
+
+    statement = Gradient(lambda x: (x**2, x), lambda dy, x: 2 * x * dy, "x", "N in 1 4", draw)
+    assert judge_statement(statement, 0, compiled=False).verdict == "pass"
+    assert seen == [4]
+
+
+def test_the_shapes_of_the_forward_are_read_from_its_annotations():
+
+    def forward(x: Annotated[np.ndarray, "N M"]):
+        return x**2, x
+
+    assert judge_statement(Gradient(forward, lambda dy, x: 2 * x * dy, "x"), 0).verdict == "pass"
+    ruling = judge_statement(Gradient(forward, lambda dy, x: dy[0], "x"), 0)
+    assert re.fullmatch(
+        r"the formula has shape \(\d,\), and x has shape \(\d, \d\), where N = \d, M = \d", ruling.found
+    )
 
 
 def test_the_same_seed_gives_the_same_judgement():
@@ -306,25 +333,35 @@ BROKEN = {
         "Put its functions into one of these records.",
     ),
     "no function": (
-        Gradient(forward=lambda x: (x, x), formula="x", of="x", args=lambda rng: (rng.standard_normal(3),)),
+        Gradient(forward=lambda x: (x, x), formula="x", of="x", shapes="x: 3"),
         "Gradient.formula must be a function, but it is a str. Pass the function itself.",
     ),
     "no argument": (
-        Gradient(forward=lambda x: (x, x), formula=lambda d, _: d, of="y", args=lambda rng: (rng.standard_normal(3),)),
+        Gradient(forward=lambda x: (x, x), formula=lambda d, _: d, of="y", shapes="x: 3"),
         "Gradient.of must name arguments of <lambda> (x), but it holds 'y'. Choose among these.",
     ),
-    "no values": (
-        Gradient(lambda x: (x, x), lambda d, _: d, "x", lambda rng, n: (rng.standard_normal(n),), {"n": ()}),
-        "Gradient must have values to choose from for each size, but n has none. Name some.",
+    "no shapes": (
+        Gradient(lambda x: (x, x), lambda d, _: d, "x"),
+        "shapes must say what x of <lambda> is, but neither it nor an annotation does. "
+        'Write "x: N D" for an array, or "x in a b" for a setting.',
     ),
-    "no structure": (
-        Gradient(lambda x: (x, x), lambda d, _: d, "x", lambda rng: (rng.standard_normal(3),), None),
-        "Gradient must have a structure that is a dict of tuples of values, but it is None. "
-        'Write structure={"N": (2, 3, 5)}.',
+    "no text": (
+        Gradient(lambda x: (x, x), lambda d, _: d, "x", {"n": (1, 2)}),
+        "Gradient.shapes must be a text, but it is a dict with the keys 'n'. "
+        'Write "x: N D, W: D M", or name the sizes that args= takes.',
+    ),
+    "a size that no function takes": (
+        Gradient(lambda x: (x, x), lambda d, _: d, "x", "x: N", lambda rng, N: (rng.standard_normal(N),)),
+        "shapes must name sizes alone where a function makes the arguments, but x is an argument.\n    x: N\n    ^",
+    ),
+    "no sizes that obey": (
+        Gradient(lambda x: (x, x), lambda d, _: d, "x", "x: N; N < 1"),
+        "shapes must obey N < 1, but no choice of N did so in 400 tries, in 'x: N; N < 1'. "
+        "Name values, as in ; N in 2 3 5.",
     ),
     "no tuple": (
-        Gradient(lambda x: (x, x), lambda d, _: d, "x", lambda rng: rng.standard_normal(3)),
-        "Gradient.args must return a tuple of arguments, but returned a float64 array of shape (3,). Return (x,).",
+        Gradient(lambda x: (x, x), lambda d, _: d, "x", args=lambda rng: rng.standard_normal(3)),
+        "args must return a tuple of arguments, but returned a float64 array of shape (3,). Return (x,) for one.",
     ),
     "no verdict": (
         Claim(lambda rng: rng.random()),
@@ -332,7 +369,7 @@ BROKEN = {
         'Return a pair such as (True, "the largest gap was 1e-9").',
     ),
     "no loss": (
-        Update(lambda x: (x, x), lambda x: -x, 1.0, "x", lambda rng: (rng.standard_normal(3),)),
+        Update(lambda x: (x, x), lambda x: -x, 1.0, "x", "x: 3"),
         "<lambda> must return a loss for an Update, but it returned a float64 array of shape (3,). "
         "Return a single number.",
     ),
@@ -348,9 +385,7 @@ def test_a_record_that_is_none_is_refused_in_words(statement, message):
 
 
 def test_a_formula_without_a_shape_has_no_type():
-    statement = Gradient(
-        lambda x: (x.sum(), x), lambda _dy, _x: [np.ones(2), np.ones(3)], "x", lambda rng: (rng.standard_normal(3),)
-    )
+    statement = Gradient(lambda x: (x.sum(), x), lambda _dy, _x: [np.ones(2), np.ones(3)], "x", "x: 3")
     ruling = judge_statement(statement, 0)
     assert (ruling.verdict, ruling.found) == (UNTYPABLE, "the formula has no shape, and x has shape (3,)")
 
@@ -362,5 +397,5 @@ def test_a_forward_that_writes_into_its_arguments_does_not_reach_the_drawn_point
         x += 1
         return x.sum(), None
 
-    judge_statement(Gradient(forward, lambda dy, _: dy * np.ones(2), "x", lambda _rng: (point,)), 0)
+    judge_statement(Gradient(forward, lambda dy, _: dy * np.ones(2), "x", args=lambda _rng: (point,)), 0)
     assert point.tolist() == [1.0, 2.0]

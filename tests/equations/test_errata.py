@@ -16,8 +16,7 @@ PAPER = """
 from gradcheck import Claim, Equation, Gradient, Update
 
 def forward(x): return 3 * x, None
-def draw(rng): return (rng.standard_normal(4),)
-def of(formula): return Gradient(forward, formula, "x", draw)
+def of(formula): return Gradient(forward, formula, "x", "x: 4")
 def equation(id, document, printed, corrected=None):
     latex = r"dx = 3\\,dy" if corrected else ""
     return Equation(id, document, "1", "The gradient.", "dx = dy | 2", printed, "", latex, corrected)

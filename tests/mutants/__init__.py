@@ -20,6 +20,7 @@ CHOICES = {
     "mlp_one_hidden": {"f1": "tanh", "f2": "softmax", "loss": "cross_entropy"},
     "rnn": {"activation": "tanh"},
     "rnn_columns": {"f": "tanh", "g": "sigmoid"},
-    "units": {"I": 3, "H": 4, "O": 2, "network": 4},
+    "squared_loss": {"N": 5, "K": 7},
+    "units": {"I": 3, "H": 4, "O": 2, "network": "chained"},
     "weight_decay": {"count": 3},
 }

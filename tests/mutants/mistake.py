@@ -8,6 +8,8 @@ import re
 import sys
 from typing import NamedTuple
 
+import numpy as np
+
 __all__ = ["BARELY", "PLANTED", "Mistake", "compiled", "edited", "mistakes", "with_mistake"]
 
 BARELY = "(1 + 1e-4)"  # in the middle of a chain: of a smaller one what reaches the end may be no more than inexact
@@ -93,7 +95,7 @@ def edited(text, *edits):
 
 
 def compiled(text, right, *, source, lines=()):
-    """Return what ``text`` defines under the name of ``right``, among the names that the module of ``right`` holds.
+    """Return what ``text`` defines under the name of ``right``, among NumPy and the names that its module holds.
 
     With ``source`` the text can be found by ``inspect``, as in a notebook; without it there is none, as in a grader.
     """
@@ -103,6 +105,6 @@ def compiled(text, right, *, source, lines=()):
     if source:
         linecache.cache[filename] = len(text), None, text.splitlines(keepends=True), filename
     # A module's name that nobody can import: inspect would look up a class in the file of the right one.
-    namespace = dict(vars(sys.modules[right.__module__])) | {"__name__": "submission"}
+    namespace = {"np": np} | vars(sys.modules[right.__module__]) | {"__name__": "submission"}
     exec(compile(text, filename, "exec"), namespace)  # noqa: S102  (the text is our own)
     return namespace[right.__name__]

@@ -1,0 +1,1 @@
+"""A survey: one pair of forward and backward, checked at many points of many shapes."""

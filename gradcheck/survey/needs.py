@@ -1,0 +1,202 @@
+"""What the sizes of a failure have to be: read off where it fails, and held against fresh points. Level 5.
+
+A rule about sizes, such as N ≥ 2 or D = M, is said only if it holds wherever the pair was seen to fail, and no point
+failed of those that were drawn to break it: some that are as a failure otherwise, and some that are drawn anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradcheck.report import Verdict
+from gradcheck.shapes.sizes import FEW, is_size, pick, rounds, values_of, whole_numbers
+from gradcheck.shapes.specification import Sizes, Specification
+from gradcheck.survey.examples import SEEDS, Example, Pair
+
+__all__ = ["FRESH", "Needs", "needs"]
+
+FRESH = 30  # points that are drawn anew have to pass before a rule is said
+NEAR = 20  # and so many that are as a failure otherwise, or but for one size more
+AGAIN = 24  # points are drawn in search of other failures,
+FIRST = 3  # every second of them from so many of the smallest values: there equal sizes, and products, are frequent
+ENOUGH = 400  # choices of sizes are looked at for those that break a rule
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The rules that sizes obey wherever the pair fails, and how many points passed that broke one of them.
+
+    ``empty`` says that the pair passes on empty arrays too that break them; else the rules speak of the others alone.
+    """
+
+    rules: tuple[str, ...] = ()
+    passed: int = 0
+    empty: bool = False
+
+    def __str__(self) -> str:
+        """Return the rules as a sentence."""
+        told = " and ".join(self.rules)
+        apart = "" if self.empty else ", empty arrays apart"
+        return f"It fails only where {told}{apart}: of {self.passed} points drawn elsewhere none failed."
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """A rule about sizes; ``broken`` yields the same sizes otherwise, so that it does not hold."""
+
+    text: str
+    holds: Callable[[Sizes], bool]
+    broken: Callable[[Sizes], Iterator[Sizes]]
+
+
+def needs(
+    pair: Pair, failed: Example, seen: Sequence[Example], rng: np.random.Generator, in_time: Callable[[], bool]
+) -> Needs:
+    """Return the rules that a failure needs, as far as there is time to find out."""
+    least = 1 if pair.spec.problem(failed.sizes) is None else 0
+    failures = [failed.sizes, *(each.sizes for each in seen if each.verdict == Verdict.FAIL)]
+    failures += _others(pair, failed.sizes, least, rng, in_time)
+    drawn = (sizes for why, sizes in itertools.islice(rounds(pair.spec, rng), ENOUGH) if why != "empty" or not least)
+    fresh = Fresh(pair, drawn, rng, in_time, failures, least)
+    passed = {}
+    for rule in _rules(pair.spec, failed.sizes):
+        near = [other for sizes in failures for other in rule.broken(sizes) if _is_small(pair.spec, other, least)]
+        if near and (count := fresh.breaking(rule, near)):
+            passed[rule] = count
+    rules = [rule for rule in passed if fresh.obey(rule)]  # some may fail at what was drawn for others
+    empty = not least or not any(_fails_empty(pair, rule, failed.sizes, rng) for rule in rules)
+    return Needs(tuple(rule.text for rule in rules), sum(passed[rule] for rule in rules), empty)
+
+
+@dataclass
+class Fresh:
+    """Points of new sizes: those that are drawn at large serve every rule that they break."""
+
+    pair: Pair
+    drawn: Iterator[Sizes]
+    rng: np.random.Generator
+    in_time: Callable[[], bool]
+    failures: list[Sizes]
+    least: int
+    at_large: list[Sizes] = field(default_factory=list)
+    passing: dict[int, bool] = field(default_factory=dict)
+
+    def obey(self, rule: Rule) -> bool:
+        """Whether a rule holds wherever the pair was seen to fail."""
+        return all(rule.holds(sizes) for sizes in self.failures)
+
+    def breaking(self, rule: Rule, near: Sequence[Sizes]) -> int:
+        """Return how many points passed that break a rule, none if there are too few or one fails."""
+        passed = 0
+        for i in range(NEAR):
+            sizes = self.varied(rule, pick(self.rng, near)) if i % 2 else near[i // 2 % len(near)]
+            if not (self.obey(rule) and self.passes(sizes)):
+                return 0
+        for number in itertools.count():
+            if number == len(self.at_large):
+                if not (more := list(itertools.islice(self.drawn, 1))):
+                    return 0
+                self.at_large += more
+            if rule.holds(self.at_large[number]):
+                continue
+            if number not in self.passing:
+                self.passing[number] = self.passes(self.at_large[number])
+            if not self.passing[number]:
+                return 0
+            passed += 1
+            if passed == FRESH:
+                break
+        return NEAR + passed
+
+    def varied(self, rule: Rule, sizes: Sizes) -> Sizes:
+        """Return sizes of which one is another, where they break the rule then too."""
+        name = pick(self.rng, list(sizes))
+        other = {**sizes, name: pick(self.rng, values_of(self.pair.spec, name))}
+        return sizes if rule.holds(other) or not _is_small(self.pair.spec, other, self.least) else other
+
+    def passes(self, sizes: Sizes) -> bool:
+        """Whether the pair passes at a point of some sizes; where it fails, that is one more failure."""
+        if not self.in_time():
+            return False
+        verdict = self.pair.examine(sizes, int(self.rng.integers(SEEDS))).verdict
+        if verdict == Verdict.FAIL:
+            self.failures.append(sizes)
+        return verdict == Verdict.PASS
+
+
+def _others(pair: Pair, sizes: Sizes, least: int, rng: np.random.Generator, in_time: Callable[[], bool]) -> list[Sizes]:
+    """Return other sizes at which the pair fails, of those that are partly drawn anew; equal ones stay equal."""
+    found: list[Sizes] = []
+    for number in range(AGAIN):
+        first = FIRST if number % 2 else None
+        fresh = {value: pick(rng, values_of(pair.spec, name)[:first]) for name, value in sizes.items()}
+        kept = {value for value in fresh if rng.random() < 0.5}
+        other = {name: value if value in kept else fresh[value] for name, value in sizes.items()}
+        if in_time() and _is_small(pair.spec, other, least) and _fails(pair, other, rng):
+            found.append(other)
+    return found
+
+
+def _is_small(spec: Specification, sizes: Sizes, least: int) -> bool:
+    """Whether there is a point of some sizes that takes no longer than one that is drawn."""
+    return spec.problem(sizes, least) is None and spec.entries(sizes) <= FEW
+
+
+def _fails(pair: Pair, sizes: Sizes, rng: np.random.Generator) -> bool:
+    return pair.examine(sizes, int(rng.integers(SEEDS))).verdict == Verdict.FAIL
+
+
+def _fails_empty(pair: Pair, rule: Rule, sizes: Sizes, rng: np.random.Generator) -> bool:
+    """Whether the pair fails on empty arrays that break a rule, and are as a failure otherwise."""
+    empty = ({**sizes, name: 0} for name in sizes if is_size(pair.spec, name) and name not in pair.spec.choices)
+    broken = (other for other in empty if not rule.holds(other) and pair.spec.problem(other, least=0) is None)
+    return any(_fails(pair, other, rng) for other in broken)
+
+
+def _rules(spec: Specification, sizes: Sizes) -> Iterator[Rule]:
+    """Yield the rules that the smallest sizes of a failure suggest."""
+    numbers = [name for name in spec.sizes if is_size(spec, name)]
+    for one, other in itertools.combinations((name for name in numbers if sizes[name]), 2):
+        yield _alike(spec, one, other, equal=sizes[one] == sizes[other])
+    for name in numbers:
+        limit = sizes[name]
+        values = sorted(whole_numbers(spec, name, limit), key=lambda value: abs(value - limit))
+        yield _bounded(name, limit, values, "≥")
+        yield _bounded(name, limit, values, "≤")
+    for name in spec.sizes:
+        if name not in numbers:
+            yield _chosen(name, sizes[name], values_of(spec, name))
+
+
+def _bounded(name: str, limit: int, values: Sequence[int], sign: str) -> Rule:
+    def holds(sizes: Sizes) -> bool:
+        return bool(sizes[name] >= limit if sign == "≥" else sizes[name] <= limit)
+
+    def broken(sizes: Sizes) -> Iterator[Sizes]:
+        yield from ({**sizes, name: value} for value in values if not holds({name: value}))
+
+    alone = sign == "≤" and limit <= min(values)
+    return Rule(f"{name} {'=' if alone else sign} {limit}", holds, broken)
+
+
+def _alike(spec: Specification, one: str, other: str, *, equal: bool) -> Rule:
+    def holds(sizes: Sizes) -> bool:
+        return (sizes[one] == sizes[other]) is equal
+
+    def broken(sizes: Sizes) -> Iterator[Sizes]:
+        changed = ({**sizes, name: value} for name in (one, other) for value in values_of(spec, name))
+        yield from (sizes for sizes in changed if not holds(sizes))
+
+    return Rule(f"{one} {'=' if equal else '≠'} {other}", holds, broken)
+
+
+def _chosen(name: str, value: Any, values: Sequence[Any]) -> Rule:
+    def broken(sizes: Sizes) -> Iterator[Sizes]:
+        yield from ({**sizes, name: other} for other in values if other != value)
+
+    return Rule(f"{name} is {value!r}", lambda sizes: bool(sizes[name] == value), broken)
