@@ -61,7 +61,7 @@ TRUE_MISTAKES = {
     "001-3.4eb": {"F1"},
     "001-3.4f": {"B6"},
     "002-5b": {"C1"},
-    "004-4d": {"C8", "E1"},
+    "004-4d": {"C8", "E1", "G1"},  # units are gone through in a loop, as steps are
 }
 SHAPES = 50
 
