@@ -185,8 +185,10 @@ def _too_many(op: Operation, place: int, lost: object) -> str:
 
 
 def _added_before(op: Operation, place: int) -> bool:
-    """Whether the other operand of a sum is a term of this one already."""
+    """Whether the other operand of a sum is a term of this one already, or what the sum was at an earlier turn."""
     run, kept, lost = op.facts.run, op.parent(place), op.parent(1 - place) if place in (0, 1) else -1
+    if lost >= 0 and run.nodes[lost].name == op.name and run.nodes[lost].site == op.node.site:
+        return True
     waiting, seen = [kept], set[int]()
     while waiting:
         i = waiting.pop()
