@@ -1,4 +1,4 @@
-"""Wrong passes by students and by scientists: nothing was mended on them yet; ``RESERVE`` has never been run."""
+"""Wrong passes by students and by scientists: ``RESERVE`` has other mistakes of the same passes."""
 
 import numpy as np
 

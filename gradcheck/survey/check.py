@@ -30,6 +30,7 @@ from gradcheck.survey.examples import REFUSED, SEEDS, Example, Pair, is_blank
 from gradcheck.survey.needs import Needs, needs
 from gradcheck.survey.report import ShapesReport, written
 from gradcheck.survey.smallest import smallest
+from gradcheck.trees import describe
 from gradcheck.witness import WITNESS, tell
 
 __all__ = ["check_shapes", "examine_shapes"]
@@ -145,6 +146,10 @@ def examine_shapes(
     must_be_functions({"forward": forward, "backward": backward}, {"progress": told})
     must_be_numbers(tol, seed, timeout)
     _must_be_budget(examples, seconds)
+    if not isinstance(shapes, str | Specification | None):
+        raise TypeError(
+            f"shapes must be a text, but it is {describe(shapes)}. Write what the arguments are, as in 'x: N D'."
+        )
     spec = shapes if isinstance(shapes, Specification) else described(forward, shapes)
     seed = secrets.randbits(32) if seed is None else int(seed)
     settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol}

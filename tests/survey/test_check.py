@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -205,6 +206,25 @@ def test_a_budget_of_seconds_ends_the_search():
 def test_a_budget_that_is_none_is_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} must be a"):
         examine_shapes(affine, right, AFFINE, **{name: value})
+
+
+def test_a_forward_that_does_not_return_at_some_shape_leaves_it_undecided():
+    def sleepy(x, W, b):
+        time.sleep(1.0 if len(x) == 1 else 0.0)
+        return affine(x, W, b)
+
+    report = examine_shapes(sleepy, right, AFFINE, seed=0, timeout=0.2, examples=5)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert report.place["N"] == 1
+    assert "sleepy did not return within 0.2 s" in " ".join(str(report).split())
+
+
+def test_shapes_that_are_no_text_are_refused():
+    with pytest.raises(TypeError) as refused:
+        examine_shapes(affine, right, 3)
+    assert str(refused.value) == (
+        "shapes must be a text, but it is the int 3. Write what the arguments are, as in 'x: N D'."
+    )
 
 
 def test_progress_is_told_after_each_point_or_drawn_as_a_bar(monkeypatch):
