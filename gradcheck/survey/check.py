@@ -38,9 +38,7 @@ __all__ = ["check_shapes", "examine_shapes"]
 EXAMPLES = 100  # points, of which a layer of three sizes has each kind of shape about twice
 STREAM = 0x73757276  # our own: default_rng(seed) may have drawn something of the user's
 DEFAULTS = {"strict": False, "hints": True, "examples": EXAMPLES}  # None of all others
-PATIENCE = (
-    10.0  # seconds of the processor, where none are given, in which a failure is made smaller and its needs found
-)
+PATIENCE = 10.0  # seconds of the processor, where none are given, for the smallest sizes and the needs of a failure
 
 Note = tuple[Any, ...]  # what a witness is told of a check
 
