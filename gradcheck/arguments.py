@@ -93,7 +93,7 @@ class Arguments:
         names = _names(function, len(args))
         given = cls(who, names, tuple(args), (), Layout((), (), ()))
         _must_be_trees(who, given.leaves)
-        taken = given._put_together([_to_numpy(leaf.path, leaf.value) for leaf in given.leaves])
+        taken = given._put_together([_to_numpy(leaf.value) for leaf in given.leaves])
         arguments = replace(given, values=taken)
         moving = _by_themselves(arguments) if wrt is None else _chosen(arguments, wrt)
         return arguments.moving_only(moving, empty=empty)
@@ -317,8 +317,10 @@ def instead_of(value: Any) -> str:
     """Return what to pass in the place of an argument or a leaf that cannot move, as an imperative."""
     dtype = getattr(value, "dtype", None)
     kind = getattr(dtype, "kind", "")
-    if isinstance(value, complex) or kind == "c":
-        return "pass its real and its imaginary part as two arguments: complex numbers are not supported yet"
+    if isinstance(value, complex):
+        return "pass it as an array, np.asarray(z)"
+    if kind == "c":
+        return "pass its real and its imaginary part as two arguments: only a check takes complex arrays apart"
     if can_move(value):
         return "choose a point where it is finite"
     if kind == "V" and getattr(dtype, "names", None):
@@ -332,15 +334,10 @@ def instead_of(value: Any) -> str:
     return "pass its arrays in a tuple, a dict or a dataclass"
 
 
-def _to_numpy(path: str, leaf: Any) -> Any:
-    """Return ``leaf`` with an array of another library as a NumPy array; refuse a tensor, which is not one."""
+def _to_numpy(leaf: Any) -> Any:
+    """Return ``leaf`` with an array of another library as a NumPy array."""
     if isinstance(leaf, np.ndarray):
         return leaf
-    if any(kind.__module__ == "torch" and kind.__name__ == "Tensor" for kind in type(leaf).__mro__):
-        raise TypeError(
-            f"{path} must be a NumPy array, but it is {describe(leaf)}. "
-            "Pass x.detach().numpy(), and wrap a torch.autograd.Function with from_autograd_function."
-        )
     if not hasattr(type(leaf), "__array_namespace__"):
         return leaf
     try:

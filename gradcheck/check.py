@@ -10,40 +10,34 @@ locate      the wrong entries of a wrong gradient
 from __future__ import annotations
 
 import functools
-import math
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from gradcheck.arguments import Arguments, Chosen, name_of
-from gradcheck.calls import Calls, TookTooLongError, within
+from gradcheck.adapters.arrays import at_home, is_foreign
+from gradcheck.adapters.meant import Projection, projected, with_surrogate
+from gradcheck.adapters.signatures import by_keyword
+from gradcheck.arguments import Chosen
+from gradcheck.complexes import of_complex
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
-from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
-from gradcheck.inquiry import deferred, replay
+from gradcheck.examination import Settings, examined
+from gradcheck.hints import Hints, must_be_hints
+from gradcheck.inquiry import replay
 from gradcheck.oracles import Oracle, autodiff, central_difference
-from gradcheck.report import Answers, Finding, Report, Verdict
-from gradcheck.settings import must_be_functions, must_be_numbers, must_be_yes_or_no
-from gradcheck.trees import Layout, describe
-from gradcheck.verdict.judge import VACUOUS
-from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
-from gradcheck.verdict.trial import Breach
+from gradcheck.report import Report, Verdict
+from gradcheck.settings import must_be_convention, must_be_functions, must_be_numbers, must_be_yes_or_no
+from gradcheck.trees import describe
+from gradcheck.verdict.laws import ComplexOutputError
+from gradcheck.verdict.subject import Backward, Forward
 from gradcheck.witness import tell
 
 __all__ = ["check_backward", "examine_backward"]
-
-UNANSWERED = "it holds float arrays, but there is no gradient for it: name in wrt= what moves, if it is a setting"
-PASS = 45  # evaluations of the forward for each oracle: a pass in float64 needs 16 to 45
-PATIENCE = "Raise timeout=, or look for a loop that ends by the size of its numbers."
-STREAM = 0x67726164  # our own: default_rng(seed) may have drawn the user's arguments, which no cotangent must equal
 
 
 def check_backward(
     forward: Forward,
     backward: Backward,
-    args: Sequence[Any],
+    args: Sequence[Any] | Mapping[str, Any],
     *,
     oracle: Oracle | Sequence[Oracle] | None = None,
     reference: Callable[..., Any] | None = None,
@@ -54,6 +48,9 @@ def check_backward(
     hints: Hints = True,
     timeout: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    surrogate: Callable[..., Any] | None = None,
+    projection: Projection | None = None,
+    convention: str | None = None,
 ) -> Report:
     """Check a hand-written backward; return the report if it passes, and raise if it does not.
 
@@ -79,6 +76,9 @@ def check_backward(
         hints=hints,
         timeout=timeout,
         progress=progress,
+        surrogate=surrogate,
+        projection=projection,
+        convention=convention,
     )
     if report.verdict is Verdict.PASS:
         return report
@@ -90,7 +90,7 @@ def check_backward(
 def examine_backward(
     forward: Forward,
     backward: Backward,
-    args: Sequence[Any],
+    args: Sequence[Any] | Mapping[str, Any],
     *,
     oracle: Oracle | Sequence[Oracle] | None = None,
     reference: Callable[..., Any] | None = None,
@@ -101,6 +101,9 @@ def examine_backward(
     hints: Hints = True,
     timeout: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    surrogate: Callable[..., Any] | None = None,
+    projection: Projection | None = None,
+    convention: str | None = None,
 ) -> Report:
     """Examine a hand-written backward and report what was found; never raises because of a number.
 
@@ -109,8 +112,9 @@ def examine_backward(
             Integers and booleans in it are not differentiated: the backward is handed zeros of float64 for them.
         backward: ``backward(dout, cache) -> gradients``, one for each argument that moves. One that is returned for
             something else moves that too if it is a float, and makes the report inconclusive if it cannot move.
-        args: the point, a tuple of the forward's arguments. Float arrays move, also inside tuples, lists, dicts,
-            dataclasses, and classes registered with JAX or optree; everything else stays.
+        args: the point, a tuple of the forward's arguments, or a dict of them by name, which are passed by keyword.
+            Float arrays move and complex ones, of NumPy, PyTorch, JAX or a library that follows the array API, also
+            inside tuples, lists, dicts, dataclasses, and classes registered with JAX or optree; everything else stays.
         oracle: who measures; by default central differences, and autodiff as well where there is a ``reference``.
         reference: the same function as ``forward``, without the cache, in ``jax.numpy``.
         wrt: what moves: names or positions of arguments, in the order in which the backward returns their gradients, or
@@ -133,104 +137,64 @@ def examine_backward(
             returns, and ends with it; it does not keep the process from ending.
         progress: called after each evaluation of the forward with how many there were and how many are likely: as many
             as a pass in float64 needs, and half as many again each time that more turn out to be needed.
+        surrogate: the function ``surrogate(*args) -> out`` whose derivative the backward claims, where that is another
+            one than the forward: the identity of a straight-through estimator, ``-x`` of a reversed gradient.
+        projection: P, where what is claimed is the true gradient under an orthogonal projection: on a tangent space, on
+            symmetric matrices. A function of the gradient; of several arguments a dict of functions, by name.
+        convention: ``"jax"`` where complex cotangents and gradients are ∂L/∂Re z − i ∂L/∂Im z, and not
+            ∂L/∂Re z + i ∂L/∂Im z as in NumPy code and in PyTorch (``"pytorch"``).
 
     Raises:
         TypeError, ValueError: the forward, an argument or a setting is not usable; before any number is compared.
         OracleError: an oracle cannot run the forward.
         NoReturnError: the pair raises a skip, an exit or the like at the point itself.
     """
-    must_be_functions({"forward": forward, "backward": backward}, {"reference": reference, "progress": progress})
+    must_be_functions(
+        {"forward": forward, "backward": backward},
+        {"reference": reference, "progress": progress, "surrogate": surrogate},
+    )
     must_be_numbers(tol, seed, timeout)
     must_be_yes_or_no("strict", strict)
     must_be_hints(hints)
+    must_be_convention(convention)
     seed = secrets.randbits(32) if seed is None else int(seed)
-    rng = np.random.default_rng((seed, STREAM))
-    oracles = _oracles(oracle, reference)
-    arguments = Arguments.of(forward, args, wrt)
-    calls = Calls(progress, PASS * len(oracles))
-    subject = Subject(calls.counted(forward), calls.called(backward), oracles, tol, rng)
-    settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
-    told = functools.partial(
-        Report,
-        name_of(forward),
-        oracles=tuple(map(name_of, oracles)),
-        seed=seed,
-        replay=replay(forward, backward, seed, settings | {"timeout": timeout}),
+    named: dict[str, Any] = {
+        "oracle": oracle,
+        "reference": reference,
+        "wrt": wrt,
+        "tol": tol,
+        "strict": bool(strict) or None,
+    }
+    named |= {"timeout": timeout, "surrogate": surrogate, "projection": projection, "convention": convention}
+    examine = functools.partial(
+        examined,
+        Settings(wrt, tol, seed, bool(strict), hints, timeout, progress, replay(forward, backward, seed, named)),
     )
-    try:
-        claim, findings, laws = within(timeout, calls, lambda: _examined(subject, arguments, calls, widen=wrt is None))
-    except TookTooLongError as late:
-        lost = {
-            path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=f"{late}. {PATIENCE}")
-            for path, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True)
-        }
-        return tell(forward, backward, arguments, withheld(told(lost, evaluations=calls.count), hints))
-    if strict:
-        laws = [law._replace(verdict=Verdict.FAIL) if law.verdict is Verdict.PASS else law for law in laws]
-        findings = {path: _strictly(finding) for path, finding in findings.items()}
-    findings = _under(laws, findings)
-    whole = [law for law in laws if not law.path]
-    broken = tuple(law.sentence for law in whole if law.verdict is Verdict.FAIL)
-    remarks = tuple(law.sentence for law in whole if law.verdict is Verdict.PASS)
-    inquiry = (
-        deferred(replace(subject, forward=forward, backward=backward), claim, findings) if hints is True else Answers
-    )
-    tolerance = None if broken else tolerance_for(findings)
-    report = told(
-        findings, broken=broken, evaluations=calls.count, inquiry=inquiry, remarks=remarks, tolerance=tolerance
-    )
-    return tell(forward, backward, claim.arguments, withheld(report, hints))
+    jax = (convention or getattr(forward, "convention", None)) == "jax"
+    forward, point = _meant(forward, args, wrt, surrogate, projection)
+    if not is_foreign(point):
+        try:
+            report, moved = examine(forward, backward, point, _oracles(oracle, reference))
+        except ComplexOutputError:  # of real arguments, as that of a Fourier transform
+            pass
+        else:
+            return tell(forward, backward, moved, report)
+    home = at_home(forward, backward, point, reference, conjugated=jax)
+    measure = _oracles(oracle, home.reference)
+    report, moved = of_complex(home, lambda pair: examine(*pair, home.args, measure))
+    return tell(*home.pair(), moved, report)
 
 
-def _examined(
-    subject: Subject, arguments: Arguments, calls: Calls, *, widen: bool
-) -> tuple[Claim, dict[str, Finding], list[Breach]]:
-    """Return what the pair claims, what was measured of every argument, and the laws that it breaks."""
-    claim = subject.claim(arguments, widen=widen, watch=True)
-    calls.purpose = "the laws of behaviour"
-    unsteady, laws = subject.laws(claim)
-    calls.purpose = "a probe of the gradients"
-    return claim, _findings(subject, claim, arguments.layout, unsteady), laws
-
-
-def _findings(subject: Subject, claim: Claim, asked: Layout, unsteady: str | None) -> dict[str, Finding]:
-    """Return what is found of every argument: what was measured, unless nothing could be."""
-    findings = subject.measure(claim)
-    if any(finding.conventions for finding in findings.values()):
-        findings = subject.settle_kinks(claim.arguments, findings)
-    if unsteady or all(finding.reason == VACUOUS for finding in findings.values()):
-        findings = {
-            path: replace(finding, verdict=Verdict.INCONCLUSIVE, reason=unsteady or finding.reason)
-            for path, finding in findings.items()
-        }
-    for unanswered, shape in zip(asked.paths, asked.shapes, strict=True):
-        if unanswered not in findings:
-            findings[unanswered] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=UNANSWERED)
-    for path, (shape, reason) in claim.gradients.uncompared.items():
-        findings[path] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=reason)
-    return findings
-
-
-def _under(laws: Iterable[Breach], findings: Mapping[str, Finding]) -> dict[str, Finding]:
-    """Return the findings under laws that do not hold, each for one gradient or for the backward as a whole."""
-    judged = dict(findings)
-    for law in laws:
-        for path in [law.path] if law.path else judged:
-            finding = judged[path]
-            if law.verdict is Verdict.FAIL and law.path:
-                judged[path] = replace(finding, verdict=Verdict.FAIL, reason=law.sentence)
-            elif law.verdict is Verdict.INCONCLUSIVE and finding.verdict is Verdict.PASS:
-                judged[path] = replace(finding, verdict=Verdict.INCONCLUSIVE, reason=law.sentence)
-            elif law.verdict is Verdict.PASS and law.path:
-                judged[path] = replace(finding, remark=law.sentence)
-    return judged
-
-
-def _strictly(finding: Finding) -> Finding:
-    """Return a finding of which a remark is a failure."""
-    if finding.verdict is not Verdict.PASS or finding.remark is None:
-        return finding
-    return replace(finding, verdict=Verdict.FAIL, reason=finding.remark)
+def _meant(
+    forward: Forward, args: Any, wrt: Chosen, surrogate: Callable[..., Any] | None, projection: Projection | None
+) -> tuple[Forward, Sequence[Any]]:
+    """Return the forward of positional arguments of which the backward claims the derivative, and these."""
+    if isinstance(args, Mapping):
+        surrogate = None if surrogate is None else by_keyword(surrogate, args)
+        forward, args = by_keyword(forward, args), tuple(args.values())
+    if surrogate is not None:
+        forward = with_surrogate(forward, surrogate)
+    return forward if projection is None else projected(forward, args, projection, wrt), args
 
 
 def _oracles(oracle: Oracle | Sequence[Oracle] | None, reference: Callable[..., Any] | None) -> tuple[Oracle, ...]:

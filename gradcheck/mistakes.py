@@ -125,6 +125,12 @@ _ROWS = (  # A scale, B shape, C chain rule, D regulariser, E state, F windows, 
     ),
     ("C8", "term missing", "A term of the sum over all paths is missing.", "every term non-zero"),
     (
+        "C9",
+        "complex conjugate",
+        "A complex conjugate is missing, or one is too many.",
+        "complex numbers that are not real",
+    ),
+    (
         "D1",
         "regulariser",
         "The gradient of the regulariser is missing, or has the wrong factor.",

@@ -119,6 +119,7 @@ def _headline(report: Report, where: str, *, colour: bool) -> list[str]:
         right = all(verdict == "pass" for verdict in verdicts)
         summary = f"{'every gradient is right here' if right else 'no gradient is found wrong'}, but a law is broken"
     how = f"oracle{'s' if len(report.oracles) > 1 else ''} {', '.join(report.oracles)}, seed {report.seed}"
+    how += f"; gradients {report.convention}" if report.convention else ""
     word = report.verdict.upper()
     said = f"{word} {where}" if where else word
     first, *rest = _wrapped(f"{_short(report.name)}: {said} ({summary}; {how})", SENTENCE, indent="")

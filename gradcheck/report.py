@@ -198,6 +198,7 @@ class Report:
         replay: a line that does this check again.
         remarks: what a person should know of the backward as a whole although nothing is wrong, a sentence each.
         tolerance: which ``tol`` would let it pass and what would justify that, where a failure may be an approximation.
+        convention: what the gradient of a complex array is, where there are any.
     """
 
     name: str
@@ -210,6 +211,7 @@ class Report:
     replay: str | None = None
     remarks: tuple[str, ...] = ()
     tolerance: str | None = None
+    convention: str | None = None
 
     def __post_init__(self) -> None:
         """Keep the findings so that it is known whether anybody asked for them."""
@@ -321,6 +323,7 @@ class Report:
             "seed": self.seed,
             "evaluations": self.evaluations,
             "oracles": list(self.oracles),
+            "convention": self.convention,
             "arguments": {
                 name: {
                     "verdict": str(finding.verdict),

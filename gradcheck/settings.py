@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.containers import shown
 from gradcheck.trees import describe
 
-__all__ = ["must_be_functions", "must_be_numbers", "must_be_seed", "must_be_yes_or_no"]
+__all__ = ["must_be_convention", "must_be_functions", "must_be_numbers", "must_be_seed", "must_be_yes_or_no"]
 
 
 def must_be_functions(functions: Mapping[str, Any], optional: Mapping[str, Callable[..., Any] | None]) -> None:
@@ -32,6 +33,15 @@ def must_be_numbers(tol: Any, seed: Any, timeout: Any) -> None:
         raise _refusal(timeout, numbers.Real)(
             f"timeout must be a positive number of seconds, but it is {_plainly(timeout)}. "
             "Leave it out to wait for ever."
+        )
+
+
+def must_be_convention(convention: Any) -> None:
+    """Raise a ValueError unless ``convention`` is None or one that there is."""
+    if convention is not None and not (isinstance(convention, str) and convention in ("pytorch", "jax")):
+        raise ValueError(
+            f"convention must be 'pytorch' or 'jax', but it is {shown(convention)}. "
+            "Leave it out for ∂L/∂Re z + i ∂L/∂Im z, as in NumPy code and in PyTorch."
         )
 
 

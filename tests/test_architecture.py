@@ -63,7 +63,7 @@ LEVELS = {
         "steps",
         *(f"blindness.{part}" for part in ("variations", "roles")),
     ),
-    4: ("verdict.subject", "inquiry", "check", "blindness.sweeps"),
+    4: ("verdict.subject", "inquiry", "examination", "complexes", "check", "blindness.sweeps"),
     5: (
         "derivation",
         "strategies",

@@ -183,7 +183,9 @@ def _is_tensor(torch: Any, x: Any) -> bool:
 
 
 def _pass_on(torch: Any, before: Any, now: Any, given: Any) -> None:
-    """Write what changed in a tensor into the array that it was made from."""
+    """Write what changed in a tensor into the array or the tensor that it was made from."""
+    if isinstance(given, torch.Tensor) and not torch.equal(before.detach(), now.detach()):
+        given.detach().copy_(now.detach())
     pass_on(_leaf_to_numpy(torch, before), _leaf_to_numpy(torch, now), given)
 
 
@@ -199,12 +201,14 @@ def _laid_like(torch: Any, dy: Any, y: Any) -> Any:
 
 
 def _leaf_to_torch(torch: Any, leaf: Any) -> Any:
+    if isinstance(leaf, torch.Tensor):
+        return leaf.detach().clone().requires_grad_(leaf.is_floating_point() or leaf.is_complex())
     if not isinstance(leaf, np.ndarray) or (leaf.dtype.kind not in "biufc" and not is_float(leaf)):
         return leaf
     if leaf.dtype.name == "bfloat16":
         return torch.from_numpy(leaf.astype(np.float32)).to(torch.bfloat16).requires_grad_()
     # A copy: the tensor must not share memory with the caller, and torch takes no negative strides.
-    return torch.from_numpy(np.array(leaf, order="K")).requires_grad_(is_float(leaf))
+    return torch.from_numpy(np.array(leaf, order="K")).requires_grad_(is_float(leaf) or leaf.dtype.kind == "c")
 
 
 def _to_numpy(torch: Any, tree: Any) -> Any:

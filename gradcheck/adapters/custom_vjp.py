@@ -86,7 +86,7 @@ def from_custom_vjp(fwd: Callable[..., Any], bwd: Callable[..., Any] | None = No
         return tuple(cotangents[: len(args)])
 
     parameters = list(rules.signature.parameters.values())
-    return pair(forward, backward, names=(rules.name, name_of(rules.bwd)), parameters=parameters)
+    return pair(forward, backward, names=(rules.name, name_of(rules.bwd)), parameters=parameters, convention="jax")
 
 
 def _jax() -> Any:

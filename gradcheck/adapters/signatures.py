@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gradcheck.trees import describe
 
-__all__ = ["Backward", "Forward", "Pair", "listed", "must_be_callable", "name_of", "names_of", "pair", "signature_of"]
+__all__ = [
+    "Backward",
+    "Forward",
+    "Pair",
+    "by_keyword",
+    "listed",
+    "must_be_callable",
+    "name_of",
+    "names_of",
+    "pair",
+    "signature_of",
+]
 
 Forward = Callable[..., tuple[Any, Any]]
 Backward = Callable[[Any, Any], Any]
@@ -64,10 +75,12 @@ def pair(
     names: tuple[str, str],
     parameters: Sequence[inspect.Parameter],
     as_arguments: Callable[[Sequence[Any]], tuple[Any, ...]] | None = None,
+    convention: str | None = None,
 ) -> Pair:
     """Return ``(forward, backward)`` under the user's names and with the user's parameters.
 
     ``as_arguments(args)`` completes what a check is given to what it moves: :class:`gradcheck.arguments.Completing`.
+    ``convention`` is that of its complex gradients.
 
     Not ``functools.wraps``: its ``__wrapped__`` would lead whoever unwraps the pair to a function of
     another convention.
@@ -77,4 +90,31 @@ def pair(
     forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     if as_arguments is not None:
         forward.as_arguments = as_arguments  # type: ignore[attr-defined]
+    if convention is not None:
+        forward.convention = convention  # type: ignore[attr-defined]
     return forward, backward
+
+
+def by_keyword(function: Callable[..., Any], args: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return ``function`` as one of positional arguments in the order of ``args``, which it takes by their names.
+
+    Raises:
+        TypeError: it does not take these.
+    """
+    names, signature = tuple(args), signature_of(function)
+    try:
+        signature.bind(**args)
+    except TypeError as error:
+        raise TypeError(
+            f"{name_of(function)} must accept the arguments in args by name, but its signature does not: {error}. "
+            "Check args against the signature of the forward."
+        ) from None
+
+    @functools.wraps(function)
+    def named(*values: Any) -> Any:
+        return function(**dict(zip(names, values, strict=True)))
+
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    named.__signature__ = inspect.Signature([inspect.Parameter(name, positional) for name in names])  # type: ignore[attr-defined]
+    named.__name__ = name_of(function)
+    return named

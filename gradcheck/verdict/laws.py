@@ -19,7 +19,11 @@ from gradcheck.pairing import BLOCK, blocks
 from gradcheck.trees import Array, describe, entry_name, is_discrete, is_float, leaves
 from gradcheck.verdict.returned import MISPLACED, Reading, Uncompared, by_leaf, readings
 
-__all__ = ["Claims", "coarse", "match_gradients", "read", "split_forward"]
+__all__ = ["Claims", "ComplexOutputError", "coarse", "match_gradients", "read", "split_forward"]
+
+
+class ComplexOutputError(TypeError):
+    """An output holds complex numbers, and no one has taken these apart yet."""
 
 
 class Claims(NamedTuple):
@@ -56,7 +60,8 @@ def split_forward(who: str, returned: Any) -> tuple[Any, Any]:
     floats = [(path, leaf) for path, leaf in found if not is_discrete(leaf)]
     for path, leaf in floats or found:
         if not (is_float(leaf) or isinstance(leaf, float | np.floating)) or isinstance(leaf, np.ma.MaskedArray):
-            raise TypeError(
+            error = ComplexOutputError if np.iscomplexobj(leaf) else TypeError
+            raise error(
                 f"{who} must return real floats, but {path} is {describe(leaf)}. Move what is no float into the cache."
             )
         values = np.asarray(leaf, dtype=np.float64)

@@ -324,11 +324,40 @@ def test_the_cotangent_keeps_the_strides_of_the_array():
     assert seen == [(1, 2), (0, 1), (3, 1)]
 
 
-def test_a_tensor_is_no_argument_and_what_else_torch_has_stays():
+def test_what_torch_has_and_is_no_tensor_stays():
     def function(x, *rest):
         return x.sum(), None
 
-    with pytest.raises(TypeError, match=r"rest\[0\] must be a NumPy array, but it is a Tensor"):
-        Arguments.of(function, (np.ones(1), torch.ones(1)))
     stays = (torch.float32, torch.device("cpu"), torch.Generator(), torch.Size([2]), torch.nn.Linear(1, 1))
     assert Arguments.of(function, (np.ones(1), *stays)).layout.paths == ("x",)
+
+
+def test_tensors_are_arguments_as_arrays_are():
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, dy):
+            return 2 * dy * ctx.saved_tensors[0]
+
+    for dtype in (torch.float64, torch.float32):
+        assert examine_backward(*from_autograd_function(Square), (torch.arange(1.0, 5.0, dtype=dtype),), seed=0)
+
+
+def test_an_argument_that_is_a_tensor_and_written_into_breaks_a_law():
+    class Spoiling(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = 2 * x
+            x.mul_(3)
+            return y
+
+        @staticmethod
+        def backward(ctx, dy):
+            return 2 * dy
+
+    with pytest.raises(GradientError, match="must not write into its arguments"):
+        check_backward(*from_autograd_function(Spoiling), (torch.arange(1.0, 5.0, dtype=torch.float64),), seed=0)

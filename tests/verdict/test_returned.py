@@ -139,8 +139,7 @@ RECORD = np.zeros(2, dtype=[("W", "f8"), ("b", "f8")])
         (
             1j,
             1.0,
-            "it is the complex 1j and does not move, {} pass its real and its imaginary part as two arguments: "
-            "complex numbers are not supported yet",
+            "it is the complex 1j and does not move, {} pass it as an array, np.asarray(z)",
         ),
     ],
     ids=["int", "integers", "NaN", "object", "object array", "records", "inf", "complex"],
