@@ -1,7 +1,7 @@
 """What a rule is meant to be, where it is no derivative of its forward. Level 1.
 
 A straight-through estimator claims the derivative of another function; a Riemannian gradient, or one that is
-symmetrised, is the true one under a projection. For both there is a forward of which the rule claims no more than the derivative.
+symmetrised, is the true one under a projection. For both there is a forward whose derivative the rule claims.
 """
 
 from __future__ import annotations
