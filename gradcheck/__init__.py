@@ -26,11 +26,17 @@ if TYPE_CHECKING:
     from gradcheck.errors import ContractError as ContractError
     from gradcheck.errors import GradientError as GradientError
     from gradcheck.errors import InconclusiveError as InconclusiveError
+    from gradcheck.jacobians.check import check_hessian as check_hessian
+    from gradcheck.jacobians.check import check_jacobian as check_jacobian
+    from gradcheck.jacobians.check import examine_hessian as examine_hessian
+    from gradcheck.jacobians.check import examine_jacobian as examine_jacobian
     from gradcheck.oracles import Estimate as Estimate
     from gradcheck.oracles import OracleError as OracleError
     from gradcheck.oracles import autodiff as autodiff
     from gradcheck.oracles import central_difference as central_difference
     from gradcheck.oracles import complex_step as complex_step
+    from gradcheck.pushforward.check import check_pushforward as check_pushforward
+    from gradcheck.pushforward.check import examine_pushforward as examine_pushforward
     from gradcheck.report import Report as Report
     from gradcheck.report import Verdict as Verdict
     from gradcheck.shapes.point import point as point
@@ -54,6 +60,10 @@ _HOME = {
     "Judgement": "equations.equation",
     "Update": "equations.statement",
     "judge_equation": "equations.equation",
+    "check_hessian": "jacobians.check",
+    "check_jacobian": "jacobians.check",
+    "examine_hessian": "jacobians.check",
+    "examine_jacobian": "jacobians.check",
     "ContractError": "errors",
     "GradientError": "errors",
     "InconclusiveError": "errors",
@@ -62,6 +72,8 @@ _HOME = {
     "autodiff": "oracles",
     "central_difference": "oracles",
     "complex_step": "oracles",
+    "check_pushforward": "pushforward.check",
+    "examine_pushforward": "pushforward.check",
     "Report": "report",
     "Verdict": "report",
     "ShapesReport": "survey.report",
@@ -70,6 +82,9 @@ _HOME = {
     "point": "shapes.point",
     "from_autograd_function": "adapters",
     "from_custom_vjp": "adapters",
+    "from_double_backward": "adapters",
+    "from_hessian_vector_product": "adapters",
+    "from_jacobian": "adapters",
     "from_layer": "adapters",
     "from_loss_and_grad": "adapters",
     "from_value_and_gradient": "adapters",

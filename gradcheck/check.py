@@ -15,18 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradcheck.adapters.arrays import at_home, is_foreign
-from gradcheck.adapters.meant import Projection, projected, with_surrogate
-from gradcheck.adapters.signatures import by_keyword
+from gradcheck.adapters.meant import Projection, as_meant
 from gradcheck.arguments import Chosen
 from gradcheck.complexes import of_complex
-from gradcheck.errors import ContractError, GradientError, InconclusiveError
-from gradcheck.examination import Settings, examined
+from gradcheck.examination import Settings, examined, oracles_of, passed
 from gradcheck.hints import Hints, must_be_hints
 from gradcheck.inquiry import replay
-from gradcheck.oracles import Oracle, autodiff, central_difference
-from gradcheck.report import Report, Verdict
+from gradcheck.oracles import Oracle
+from gradcheck.report import Report
 from gradcheck.settings import must_be_convention, must_be_functions, must_be_numbers, must_be_yes_or_no
-from gradcheck.trees import describe
 from gradcheck.verdict.laws import ComplexOutputError
 from gradcheck.verdict.subject import Backward, Forward
 from gradcheck.witness import tell
@@ -80,11 +77,7 @@ def check_backward(
         projection=projection,
         convention=convention,
     )
-    if report.verdict is Verdict.PASS:
-        return report
-    if report.verdict is Verdict.INCONCLUSIVE:
-        raise InconclusiveError(report)
-    raise (ContractError if report.breached else GradientError)(report)
+    return passed(report)
 
 
 def examine_backward(
@@ -171,40 +164,15 @@ def examine_backward(
         Settings(wrt, tol, seed, bool(strict), hints, timeout, progress, replay(forward, backward, seed, named)),
     )
     jax = (convention or getattr(forward, "convention", None)) == "jax"
-    forward, point = _meant(forward, args, wrt, surrogate, projection)
+    forward, point = as_meant(forward, args, wrt, surrogate, projection)
     if not is_foreign(point):
         try:
-            report, moved = examine(forward, backward, point, _oracles(oracle, reference))
+            report, moved = examine(forward, backward, point, oracles_of(oracle, reference))
         except ComplexOutputError:  # of real arguments, as that of a Fourier transform
             pass
         else:
             return tell(forward, backward, moved, report)
     home = at_home(forward, backward, point, reference, conjugated=jax)
-    measure = _oracles(oracle, home.reference)
+    measure = oracles_of(oracle, home.reference)
     report, moved = of_complex(home, lambda pair: examine(*pair, home.args, measure))
     return tell(*home.pair(), moved, report)
-
-
-def _meant(
-    forward: Forward, args: Any, wrt: Chosen, surrogate: Callable[..., Any] | None, projection: Projection | None
-) -> tuple[Forward, Sequence[Any]]:
-    """Return the forward of positional arguments of which the backward claims the derivative, and these."""
-    if isinstance(args, Mapping):
-        surrogate = None if surrogate is None else by_keyword(surrogate, args)
-        forward, args = by_keyword(forward, args), tuple(args.values())
-    if surrogate is not None:
-        forward = with_surrogate(forward, surrogate)
-    return forward if projection is None else projected(forward, args, projection, wrt), args
-
-
-def _oracles(oracle: Oracle | Sequence[Oracle] | None, reference: Callable[..., Any] | None) -> tuple[Oracle, ...]:
-    if oracle is None:
-        return (central_difference,) if reference is None else (central_difference, autodiff(reference))
-    oracles = tuple(oracle) if isinstance(oracle, tuple | list) else (oracle,)
-    came = next((describe(each) for each in oracles if not callable(each)), None if oracles else "empty")
-    if came:
-        raise TypeError(
-            f"oracle must be a function such as central_difference, complex_step or autodiff(reference), or several "
-            f"in a tuple, but it is {came}. Pass one of these, or leave it out."
-        )
-    return oracles

@@ -7,7 +7,7 @@ ways: what is returned is its conjugate, what is handed down was taken for one, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from gradcheck.adapters.arrays import CONVENTIONS, Home
@@ -15,7 +15,7 @@ from gradcheck.adapters.signatures import Pair
 from gradcheck.arguments import Arguments, by_name, name_of
 from gradcheck.report import Answers, Explanation, Finding, Report, Verdict
 
-__all__ = ["of_complex"]
+__all__ = ["joined", "of_complex"]
 
 Examine = Callable[[Pair], tuple[Report, Arguments]]
 MISTAKE = "C9"
@@ -44,7 +44,7 @@ def of_complex(home: Home, examine: Examine) -> tuple[Report, Arguments]:
 
     whole = replace(
         report,
-        arguments=_joined(report.arguments, home.paths),
+        arguments=joined(report.arguments, home.paths),
         convention=CONVENTIONS["jax" if home.conjugated else "pytorch"] if home.has_complex else None,
         inquiry=inquiry if wrong and home.has_complex else report.inquiry,
     )
@@ -72,19 +72,19 @@ def _of_wholes(answers: Answers, paths: tuple[str, ...]) -> Answers:
     return replace(answers, explanations=tuple(replace(each, arguments=whole) for each, whole in pairs))
 
 
-def _whole(path: str, paths: tuple[str, ...]) -> str:
+def _whole(path: str, paths: Sequence[str]) -> str:
     """Return the path of the complex array of which ``path`` leads to a part; other paths as they are."""
     whole, _, part = path.rpartition(".")
     return whole if whole in paths and part in ("real", "imag") else path
 
 
-def _joined(findings: Mapping[str, Finding], paths: tuple[str, ...]) -> dict[str, Finding]:
+def joined(findings: Mapping[str, Finding], paths: Sequence[str]) -> dict[str, Finding]:
     """Return one finding for both parts of each complex array."""
-    joined: dict[str, Finding] = {}
+    wholes: dict[str, Finding] = {}
     for path, finding in findings.items():
         whole = _whole(path, paths)
-        joined[whole] = _both(joined[whole], finding) if whole in joined else finding
-    return joined
+        wholes[whole] = _both(wholes[whole], finding) if whole in wholes else finding
+    return wholes
 
 
 def _both(one: Finding, other: Finding) -> Finding:

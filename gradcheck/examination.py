@@ -12,16 +12,17 @@ import numpy as np
 
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.calls import Calls, TookTooLongError, within
+from gradcheck.errors import ContractError, GradientError, InconclusiveError
 from gradcheck.hints import Hints, tolerance_for, withheld
 from gradcheck.inquiry import deferred
-from gradcheck.oracles import Oracle
+from gradcheck.oracles import Oracle, autodiff, central_difference
 from gradcheck.report import Answers, Finding, Report, Verdict
-from gradcheck.trees import Layout
+from gradcheck.trees import Layout, describe
 from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
 from gradcheck.verdict.trial import Breach
 
-__all__ = ["PATIENCE", "Settings", "examined"]
+__all__ = ["PASS", "PATIENCE", "STREAM", "Settings", "examined", "oracles_of", "passed", "strictly", "under"]
 
 UNANSWERED = "it holds float arrays, but there is no gradient for it: name in wrt= what moves, if it is a setting"
 PASS = 45  # evaluations of the forward for each oracle: a pass in float64 needs 16 to 45
@@ -70,8 +71,8 @@ def examined(
         return withheld(told(lost, evaluations=calls.count), hints), arguments
     if settings.strict:
         laws = [law._replace(verdict=Verdict.FAIL) if law.verdict is Verdict.PASS else law for law in laws]
-        findings = {path: _strictly(finding) for path, finding in findings.items()}
-    findings = _under(laws, findings)
+        findings = {path: strictly(finding) for path, finding in findings.items()}
+    findings = under(laws, findings)
     whole = [law for law in laws if not law.path]
     broken = tuple(law.sentence for law in whole if law.verdict is Verdict.FAIL)
     remarks = tuple(law.sentence for law in whole if law.verdict is Verdict.PASS)
@@ -114,7 +115,7 @@ def _findings(subject: Subject, claim: Claim, asked: Layout, unsteady: str | Non
     return findings
 
 
-def _under(laws: Iterable[Breach], findings: Mapping[str, Finding]) -> dict[str, Finding]:
+def under(laws: Iterable[Breach], findings: Mapping[str, Finding]) -> dict[str, Finding]:
     """Return the findings under laws that do not hold, each for one gradient or for the backward as a whole."""
     judged = dict(findings)
     for law in laws:
@@ -129,8 +130,40 @@ def _under(laws: Iterable[Breach], findings: Mapping[str, Finding]) -> dict[str,
     return judged
 
 
-def _strictly(finding: Finding) -> Finding:
+def strictly(finding: Finding) -> Finding:
     """Return a finding of which a remark is a failure."""
     if finding.verdict is not Verdict.PASS or finding.remark is None:
         return finding
     return replace(finding, verdict=Verdict.FAIL, reason=finding.remark)
+
+
+def oracles_of(oracle: Oracle | Sequence[Oracle] | None, reference: Callable[..., Any] | None) -> tuple[Oracle, ...]:
+    """Return who measures; by default differences, and autodiff as well where there is a ``reference``.
+
+    Raises:
+        TypeError: one of them is no function.
+    """
+    if oracle is None:
+        return (central_difference,) if reference is None else (central_difference, autodiff(reference))
+    oracles = tuple(oracle) if isinstance(oracle, tuple | list) else (oracle,)
+    came = next((describe(each) for each in oracles if not callable(each)), None if oracles else "empty")
+    if came:
+        raise TypeError(
+            f"oracle must be a function such as central_difference, complex_step or autodiff(reference), or several "
+            f"in a tuple, but it is {came}. Pass one of these, or leave it out."
+        )
+    return oracles
+
+
+def passed(report: Report) -> Report:
+    """Return a report that passes; raise what another one deserves.
+
+    Raises:
+        GradientError, ContractError, InconclusiveError: it does not pass.
+    """
+    __tracebackhide__ = True
+    if report.verdict is Verdict.PASS:
+        return report
+    if report.verdict is Verdict.INCONCLUSIVE:
+        raise InconclusiveError(report)
+    raise (ContractError if report.breached else GradientError)(report)

@@ -51,10 +51,18 @@ def inquire(subject: Subject, claim: Claim, findings: Mapping[str, Finding]) -> 
         return Answers(silence=f"looking for one raised {told(problem)}")
 
 
-def replay(forward: object, backward: object, seed: int, settings: Mapping[str, Any]) -> str:
+def replay(
+    forward: object,
+    backward: object,
+    seed: int,
+    settings: Mapping[str, Any],
+    call: str = "examine_backward",
+    roles: tuple[str, str] = ("forward", "backward"),
+) -> str:
     """Return the line of Python that does a check again; what has no name in Python is called by its role."""
     given = "".join(f", {name}={written(value, name)}" for name, value in settings.items() if value is not None)
-    return f"examine_backward({written(forward, 'forward')}, {written(backward, 'backward')}, args, seed={seed}{given})"
+    pair = ", ".join(map(written, (forward, backward), roles))
+    return f"{call}({pair}, args, seed={seed}{given})"
 
 
 def written(value: object, role: str) -> str:

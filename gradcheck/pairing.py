@@ -81,10 +81,13 @@ class Pairing:
 
     def _changes(self, vector: Array) -> Iterator[tuple[Array, Array]]:
         """Yield parts of ȳ and of f(x) − f(x₀), each so small that no array of the output's size is made."""
-        out = call(self.function, self.arguments.at(vector))
-        for y_bar, (_, y), y0 in zip(self.cotangent, leaves(out, "out"), self.primal, strict=True):
+        for y_bar, y, y0 in zip(self.cotangent, self.outputs(vector), self.primal, strict=True):
             for bar, now, before in blocks(y_bar, y, y0):
                 yield bar, now - before
+
+    def outputs(self, vector: Array) -> list[Any]:
+        """Return the leaves of f at ``vector``."""
+        return [y for _, y in leaves(call(self.function, self.arguments.at(vector)), "out")]
 
     def of(self, function: Callable[..., Any]) -> Pairing:
         """Return the same pairing with ``function`` in the place of f."""
@@ -95,9 +98,9 @@ class Pairing:
         """φ(x₀), which is zero whatever f is."""
         return 0.0
 
-    def length(self, x: Array, v: Array) -> float:
+    def length(self, v: Array) -> float:
         """Return how far along ``v`` the first of the leaves that move changes by its own length; 0.0 if none moves."""
-        return self.span(x, v)[0]
+        return self.span(self.arguments.point, v)[0]
 
     @np.errstate(all="ignore")
     def span(self, x: Array, v: Array) -> tuple[float, float]:

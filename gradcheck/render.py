@@ -114,10 +114,11 @@ def html(report: Report, setting: Setting = ALONE) -> str:
 def _headline(report: Report, where: str, *, colour: bool) -> list[str]:
     verdicts = [finding.verdict for finding in report.arguments.values()]
     count = verdicts.count(report.verdict)
-    summary = f"{count} of {len(verdicts)} gradients {TOLD[report.verdict]}"
+    summary = f"{count} of {len(verdicts)} {report.noun}s {TOLD[report.verdict]}"
     if report.broken and not count:
         right = all(verdict == "pass" for verdict in verdicts)
-        summary = f"{'every gradient is right here' if right else 'no gradient is found wrong'}, but a law is broken"
+        found = f"every {report.noun} is right here" if right else f"no {report.noun} is found wrong"
+        summary = f"{found}, but a law is broken"
     how = f"oracle{'s' if len(report.oracles) > 1 else ''} {', '.join(report.oracles)}, seed {report.seed}"
     how += f"; gradients {report.convention}" if report.convention else ""
     word = report.verdict.upper()
@@ -301,6 +302,8 @@ def _picture(path: str, finding: Finding) -> str:
     columns = finding.shape[-1] if len(finding.shape) > 1 else min(size, ACROSS)
     rows = math.ceil(size / columns)
     known = [entry for entry in finding.wrong_entries if 0 <= entry.index < size]
+    if not known:
+        return ""
     apart = [abs(entry.claimed - entry.measured) for entry in known]
     largest = max(filter(math.isfinite, apart), default=0.0) or 1.0
     cells = "".join(

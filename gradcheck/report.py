@@ -199,6 +199,7 @@ class Report:
         remarks: what a person should know of the backward as a whole although nothing is wrong, a sentence each.
         tolerance: which ``tol`` would let it pass and what would justify that, where a failure may be an approximation.
         convention: what the gradient of a complex array is, where there are any.
+        noun: what there is one of for each argument: a gradient, or a term of the tangent of the output.
     """
 
     name: str
@@ -212,6 +213,7 @@ class Report:
     remarks: tuple[str, ...] = ()
     tolerance: str | None = None
     convention: str | None = None
+    noun: str = "gradient"
 
     def __post_init__(self) -> None:
         """Keep the findings so that it is known whether anybody asked for them."""

@@ -56,6 +56,7 @@ LEVELS = {
                 "repeatable",
                 "exactness",
                 "jumps",
+                "line",
                 "hair",
                 "folds",
             )
@@ -63,7 +64,16 @@ LEVELS = {
         "steps",
         *(f"blindness.{part}" for part in ("variations", "roles")),
     ),
-    4: ("verdict.subject", "inquiry", "examination", "complexes", "check", "blindness.sweeps"),
+    4: (
+        "verdict.subject",
+        "inquiry",
+        "examination",
+        "complexes",
+        "check",
+        "jacobians",
+        "pushforward",
+        "blindness.sweeps",
+    ),
     5: (
         "derivation",
         "strategies",

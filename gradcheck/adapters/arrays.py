@@ -142,6 +142,25 @@ class Home:
         parameters = list(signature_of(self.forward).parameters.values())
         return pair(ahead, back, names=(name_of(self.forward), name_of(self.backward)), parameters=parameters)
 
+    def rule(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Return ``forward`` and ``backward`` as a function and its pushforward, of real arrays of NumPy."""
+
+        def function(*values: Any) -> Any:
+            with in_precision_of(self.form.known):
+                return taken(self.forward(*self.form.made(values)))
+
+        def pushforward(primals: Any, tangents: Any) -> Any:
+            with in_precision_of(self.form.known):
+                made = self.form.made(primals), self.form.made(tangents)
+                before = taken(made)
+                returned = self.backward(*made)
+            pass_on(before, taken(made), (primals, tangents))
+            return taken(returned)
+
+        function.__signature__ = signature_of(self.forward)  # type: ignore[attr-defined]
+        function.__name__, pushforward.__name__ = name_of(self.forward), name_of(self.backward)
+        return function, pushforward
+
 
 def at_home(
     forward: Callable[..., Any],

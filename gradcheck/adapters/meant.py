@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters.signatures import signature_of
+from gradcheck.adapters.signatures import by_keyword, signature_of
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.trees import describe, leaves, norm, rebuild
 
-__all__ = ["Projection", "projected", "with_surrogate"]
+__all__ = ["Projection", "as_meant"]
 
 Projection = Callable[[Any], Any] | Mapping[str, Callable[[Any], Any]]
 
@@ -23,7 +23,23 @@ EXACT = 1e-8  # how far what is called a projection may be from one
 STREAM = 0x70726F6A  # our own, of what it is tried on
 
 
-def with_surrogate(forward: Callable[..., Any], surrogate: Callable[..., Any]) -> Callable[..., Any]:
+def as_meant(
+    forward: Callable[..., Any],
+    args: Any,
+    wrt: Chosen,
+    surrogate: Callable[..., Any] | None,
+    projection: Projection | None,
+) -> tuple[Callable[..., Any], Sequence[Any]]:
+    """Return the forward of positional arguments of which the backward claims the derivative, and these."""
+    if isinstance(args, Mapping):
+        surrogate = None if surrogate is None else by_keyword(surrogate, args)
+        forward, args = by_keyword(forward, args), tuple(args.values())
+    if surrogate is not None:
+        forward = _with_surrogate(forward, surrogate)
+    return forward if projection is None else _projected(forward, args, projection, wrt), args
+
+
+def _with_surrogate(forward: Callable[..., Any], surrogate: Callable[..., Any]) -> Callable[..., Any]:
     """Return the forward with the output of ``surrogate(*args)``, whose derivative its backward claims, and its cache.
 
     Raises (when it is called):
@@ -47,7 +63,7 @@ def with_surrogate(forward: Callable[..., Any], surrogate: Callable[..., Any]) -
     return meant
 
 
-def projected(
+def _projected(
     forward: Callable[..., Any], args: Sequence[Any], projection: Projection, wrt: Chosen = None
 ) -> Callable[..., Any]:
     """Return x ↦ f(x₀ + P(x − x₀)), whose gradient at x₀ is P applied to that of the forward f.

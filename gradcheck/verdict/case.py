@@ -5,15 +5,40 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from gradcheck.oracles.estimate import Pushforward
-from gradcheck.pairing import Pairing
 from gradcheck.trees import Array, Layout, norm, rounding_unit
 from gradcheck.verdict.probes import Probe, probe
 
-__all__ = ["Case"]
+__all__ = ["Case", "Scalar"]
+
+
+class Scalar(Protocol):
+    """φ, of which slopes along tangents are measured: what :class:`gradcheck.pairing.Pairing` says of these."""
+
+    @property
+    def size(self) -> float:
+        """The size of what φ is paired from."""
+
+    @property
+    def unit(self) -> float:
+        """The coarsest rounding unit in it."""
+
+    @property
+    def rounding(self) -> float:
+        """What rounding it once does to φ."""
+
+    def along(self, v: Array, t: float, /) -> float:
+        """Return φ at so many ``v``; NaN where that is refused."""
+
+    def length(self, v: Array, /) -> float:
+        """Return the step along ``v`` at which the first leaf that moves changes by its own length."""
+
+    def excursion(self, leaf: int, /) -> float:
+        """Return the natural size of φ's change with a leaf."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +65,7 @@ class Case:
     judged: tuple[int, ...]
     pushforward: Pushforward
     rounding: Callable[[], tuple[Array, Array]]
-    pairing: Pairing
+    pairing: Scalar
     tol: float | None
     rng: np.random.Generator
     located: bool = True

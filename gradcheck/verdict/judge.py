@@ -312,7 +312,7 @@ def _borne_out(case: Case, leaf: int, step: float) -> bool:
     for tried in range(1, GRID + 1):
         v = case.tangent([(leaf, 1.0)])
         claimed = float(case.gradient @ v)
-        products += claimed * _slope(case, v, step * case.pairing.length(case.point, v))
+        products += claimed * _slope(case, v, step * case.pairing.length(v))
         squares += claimed * claimed
         if tried == GRID // 4 and not products > squares / 2:
             return False
@@ -323,7 +323,7 @@ def _slope(case: Case, v: Array, h: float) -> float:
     if not h:
         return math.nan
     with np.errstate(all="ignore"):
-        return float(case.pairing(case.point + h * v) - case.pairing(case.point - h * v)) / (2 * h)
+        return (case.pairing.along(v, h) - case.pairing.along(v, -h)) / (2 * h)
 
 
 def _unresolved(case: Case, leaf: int) -> Finding:

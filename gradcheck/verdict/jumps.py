@@ -37,7 +37,7 @@ def jumps(case: Case, leaf: int) -> Iterator[float]:
 
 
 def _jump(case: Case, v: Array) -> float:
-    length = case.pairing.length(case.point, v)
+    length = case.pairing.length(v)
     change = abs(float(case.gradient @ v)) * length
     places, first = np.linspace(-SPAN * length, SPAN * length, PLACES), 0.0
     for _ in range(HALVINGS):

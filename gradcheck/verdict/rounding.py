@@ -9,17 +9,19 @@ show more, and is never asked for: a solver with an absolute tolerance may not c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gradcheck.arguments import Arguments
-from gradcheck.trees import Array, leaves, norm, rebuild, rounding_unit
-from gradcheck.verdict.laws import Claims, match_gradients
+from gradcheck.pairing import Pairing
+from gradcheck.trees import Array, Layout, leaves, norm, rebuild, rounding_unit
+from gradcheck.verdict.laws import match_gradients
 
-__all__ = ["SAFETY", "rounding_of"]
+__all__ = ["SAFETY", "Again", "rounding_of", "rounding_of_gradients"]
 
+Again = Callable[[Array], Mapping[str, Array | None]]
 EPS = float(np.finfo(np.float64).eps)
 STREAM = 0x726F756E  # our own: the same draws for every check
 NEARBY = 3  # points that differ from this one by so many
@@ -32,38 +34,38 @@ LOW = 1e3  # and so many of a lower precision that the code keeps whatever it is
 
 
 def rounding_of(
-    forward: Callable[..., Any],
-    backward: Callable[[Any, Any], Any],
-    arguments: Arguments,
-    cotangent: Any,
-    claims: Claims,
-    excursion: Callable[[int], float],
-    size: float,
+    again: Again,
+    point: Array,
+    layout: Layout,
+    claimed: Mapping[str, Array | None],
+    natural: Callable[[int], float],
+    size: Callable[[int], float],
 ) -> tuple[Array, Array]:
     """Return two flat vectors: the rounding error of each claimed entry where it is known, and what it may be besides.
 
     The first has signs: a float64 run of the same code shows the very rounding of a gradient in a lower precision. The
     second bounds a random error of each entry.
-    ``excursion`` gives the natural size of the output's change with each leaf: what every precision loses below it
-    (1 − 1 for 1 − (1 − 1e-20)) shows in no run. ``size`` is that of the paired output.
+
+    Args:
+        again: what the same code claims at a point, in the precision of that; nothing where it does not run there.
+        point: the flat point of the arguments that move.
+        layout: of what is ``claimed``, and the paths of both.
+        claimed: by path; None where nothing is.
+        natural: the natural size of what is claimed of a leaf: what every precision loses below it (1 − 1 for
+            1 − (1 − 1e-20)) shows in no run.
+        size: what a leaf would claim of an output that is all its.
     """
-    layout, point = arguments.layout, arguments.point
-
-    def again(at: Array) -> dict[str, Array | None]:
-        return _gradients(forward, backward, arguments, cotangent, at)
-
     finer, same = again(point.astype(np.longdouble)), again(point)
     signs = np.random.default_rng(STREAM).choice([-1.0, 1.0], (NEARBY, point.size))
     nearby = [again(point * (1 + ULPS * EPS * sign)) for sign in signs]
     known, random = np.zeros(layout.size), np.zeros(layout.size)
     for leaf, (path, part) in enumerate(zip(layout.paths, layout.slices, strict=True)):
-        gradient = claims.gradients[path]
+        gradient = claimed[path]
         if gradient is None:
             continue
         eps = rounding_unit(gradient.dtype)
         entries = np.abs(np.ravel(gradient).astype(np.float64))
-        length = norm(point[part]) or 1.0
-        random[part] = SAFETY * eps * (entries + excursion(leaf) / length)
+        random[part] = SAFETY * eps * (entries + natural(leaf))
         double = same.get(path)
         shown = _apart(gradient, double)
         if eps > EPS and shown is not None and double is not None and double.dtype.itemsize > gradient.dtype.itemsize:
@@ -75,10 +77,35 @@ def rounding_of(
             exact = _apart(gradient, finer.get(path))
             spread = [one for run in nearby if (one := _apart(gradient, run.get(path))) is not None]
             moved = np.max(np.abs([np.zeros_like(entries), *spread]), axis=0)
-            moved = np.minimum(moved, JUMP * size / length + BEND * entries)
+            moved = np.minimum(moved, JUMP * size(leaf) + BEND * entries)
             random[part] += UNKNOWN * eps * entries if exact is None else 0.0
             random[part] += SAFETY * np.maximum(moved, 0.0 if exact is None else np.abs(exact))
     return known, random
+
+
+def rounding_of_gradients(
+    forward: Callable[..., Any],
+    backward: Callable[[Any, Any], Any],
+    cotangent: Any,
+    claimed: Mapping[str, Array | None],
+    pairing: Pairing,
+) -> tuple[Array, Array]:
+    """Return :func:`rounding_of` what a backward claims for ``cotangent``, which is that of ``pairing``."""
+    arguments = pairing.arguments
+    layout, point = arguments.layout, arguments.point
+    lengths = [norm(point[part]) or 1.0 for part in layout.slices]
+
+    def again(at: Array) -> dict[str, Array | None]:
+        return _gradients(forward, backward, arguments, cotangent, at)
+
+    return rounding_of(
+        again,
+        point,
+        layout,
+        claimed,
+        lambda leaf: pairing.excursion(leaf) / lengths[leaf],
+        lambda leaf: pairing.size / lengths[leaf],
+    )
 
 
 def _apart(gradient: Array, again: Array | None) -> Array | None:

@@ -24,7 +24,7 @@ from gradcheck.verdict.kinks import JUMPING, Settled, at_folds, beside, settle
 from gradcheck.verdict.laws import Claims, coarse, match_gradients, read
 from gradcheck.verdict.memory import shared
 from gradcheck.verdict.returned import answered
-from gradcheck.verdict.rounding import rounding_of
+from gradcheck.verdict.rounding import rounding_of_gradients
 from gradcheck.verdict.sketch import WHOLE, Drawn, Sketch, sketch
 from gradcheck.verdict.trial import Breach, Trial, run
 
@@ -167,9 +167,7 @@ class Subject:
 
         @functools.cache
         def rounding() -> tuple[Array, Array]:
-            return rounding_of(
-                self.forward, self.backward, arguments, cotangent, claims, pairing.excursion, pairing.size
-            )
+            return rounding_of_gradients(self.forward, self.backward, cotangent, claims.gradients, pairing)
 
         case_of = functools.partial(self._case, pairing, claim, rounding)
         cases = {name_of(oracle): replace(case_of(oracle), located=located) for oracle in self.oracles}
@@ -247,9 +245,8 @@ class Subject:
         """Return the norm of the rounding of gradients that are no more than that, as other precisions show it."""
         arguments, cotangent = claim.arguments, claim.cotangent
         pairing = Pairing.at_point(self.forward, arguments, cotangent, claim.kept if claim.is_double else None)
-        known, random = rounding_of(
-            self.forward, self.backward, arguments, cotangent, claim.gradients, pairing.excursion, pairing.size
-        )
+        claimed = claim.gradients.gradients
+        known, random = rounding_of_gradients(self.forward, self.backward, cotangent, claimed, pairing)
         rounding = {}
         for path, part, dtype in zip(
             arguments.layout.paths, arguments.layout.slices, arguments.layout.dtypes, strict=True

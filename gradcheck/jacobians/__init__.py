@@ -1,0 +1,1 @@
+"""Derivative matrices: Jacobians and Hessians, with the entry that is wrong. Level 4."""

@@ -1,0 +1,261 @@
+"""The check of a derivative matrix: a Jacobian or a Hessian, entry by entry where it is wrong. Level 4.
+
+That the matrix is right is decided as for any pullback, ȳ ↦ Jᵀ ȳ, whose entries are the columns. Of columns that are
+wrong the rows are found by measuring them: one difference of the whole output along one entry of the argument.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gradcheck.adapters.jacobians import blocks_of, from_jacobian
+from gradcheck.adapters.signatures import by_keyword
+from gradcheck.arguments import Arguments, Chosen, name_of
+from gradcheck.check import examine_backward
+from gradcheck.examination import oracles_of, passed
+from gradcheck.hints import Hints, Sentence, withheld
+from gradcheck.inquiry import replay
+from gradcheck.jacobians.entries import Matrix
+from gradcheck.oracles import Oracle
+from gradcheck.pairing import call
+from gradcheck.report import Finding, Report, Verdict
+from gradcheck.settings import must_be_functions, must_be_yes_or_no
+
+__all__ = ["check_hessian", "check_jacobian", "examine_hessian", "examine_jacobian"]
+
+
+def check_jacobian(
+    function: Callable[..., Any],
+    jacobian: Callable[..., Any],
+    args: Sequence[Any] | Mapping[str, Any],
+    *,
+    oracle: Oracle | Sequence[Oracle] | None = None,
+    reference: Callable[..., Any] | None = None,
+    wrt: Chosen = None,
+    tol: float | None = None,
+    seed: int | None = None,
+    strict: bool = False,
+    hints: Hints = True,
+    timeout: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    symmetric: bool = False,
+) -> Report:
+    """Check a hand-written Jacobian; return the report if it passes, and raise if it does not.
+
+    Takes what :func:`examine_jacobian` takes.
+
+    Raises:
+        GradientError: the matrix is wrong; ``error.report`` says where.
+        ContractError: what was returned is no matrix of the output and its arguments.
+        InconclusiveError: it could not be decided; ``error.report`` says why.
+        TypeError, ValueError: as :func:`examine_jacobian`.
+    """
+    __tracebackhide__ = True
+    report = examine_jacobian(
+        function,
+        jacobian,
+        args,
+        oracle=oracle,
+        reference=reference,
+        wrt=wrt,
+        tol=tol,
+        seed=seed,
+        strict=strict,
+        hints=hints,
+        timeout=timeout,
+        progress=progress,
+        symmetric=symmetric,
+    )
+    return passed(report)
+
+
+def examine_jacobian(
+    function: Callable[..., Any],
+    jacobian: Callable[..., Any],
+    args: Sequence[Any] | Mapping[str, Any],
+    *,
+    oracle: Oracle | Sequence[Oracle] | None = None,
+    reference: Callable[..., Any] | None = None,
+    wrt: Chosen = None,
+    tol: float | None = None,
+    seed: int | None = None,
+    strict: bool = False,
+    hints: Hints = True,
+    timeout: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    symmetric: bool = False,
+) -> Report:
+    """Examine a hand-written Jacobian and report what was found; never raises because of a number.
+
+    The report has a finding for each argument; its entries are those of the matrix, ``dout[2]/dx[5]``.
+
+    Args:
+        function: ``function(*args) -> y``.
+        jacobian: ``jacobian(*args)``, in any form that :func:`gradcheck.from_jacobian` names.
+        args: the point, a tuple of the arguments, or a dict of them by name.
+        oracle: who measures; :func:`gradcheck.examine_backward` says more of this and what follows.
+        reference: the same function in ``jax.numpy``.
+        wrt: what moves.
+        tol: the relative error of an argument's part of the matrix that is tolerated.
+        seed: of the cotangents and the tangents.
+        strict: whether remarks fail.
+        hints: how much is said of what is wrong.
+        timeout: for how many seconds one call may last.
+        progress: called after each evaluation of the function.
+        symmetric: whether the matrix must be its own transpose, as a Hessian is.
+
+    Raises:
+        TypeError, ValueError: the function, an argument or a setting is not usable; before any number is compared.
+        OracleError: an oracle cannot run the function.
+    """
+    must_be_functions({"function": function, "jacobian": jacobian}, {})
+    must_be_yes_or_no("symmetric", symmetric)
+    if isinstance(args, Mapping):
+        function, jacobian = by_keyword(function, args), by_keyword(jacobian, args)
+        args = tuple(args.values())
+    settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
+    settings |= {"timeout": timeout, "symmetric": symmetric or None}
+    seed = secrets.randbits(32) if seed is None else seed
+    again = replay(function, jacobian, int(seed), settings, "examine_jacobian", ("function", "jacobian"))
+    if breached := _breach(function, jacobian, args, wrt):
+        oracles = tuple(map(name_of, oracles_of(oracle, reference)))
+        return withheld(Report(name_of(function), breached, oracles, int(seed), replay=again, noun="block"), hints)
+    report = examine_backward(
+        *from_jacobian(function, jacobian),
+        args,
+        oracle=oracle,
+        reference=reference,
+        wrt=wrt,
+        tol=tol,
+        seed=seed,
+        strict=strict,
+        hints=hints,
+        timeout=timeout,
+        progress=progress,
+    )
+    told = replace(report, replay=again, noun="block")
+    if hints is not True:
+        return told
+    matrix = Matrix(function, jacobian, tuple(args))
+    asymmetric = matrix.asymmetry() if symmetric else None
+    broken = (*report.broken, asymmetric) if asymmetric else report.broken
+    with report.unnoticed():
+        located = {path: matrix.located(path, finding) for path, finding in report.arguments.items()}
+    return replace(told, arguments=located, broken=broken)
+
+
+def check_hessian(
+    gradient: Callable[..., Any],
+    hessian: Callable[..., Any],
+    args: Sequence[Any] | Mapping[str, Any],
+    *,
+    oracle: Oracle | Sequence[Oracle] | None = None,
+    reference: Callable[..., Any] | None = None,
+    wrt: Chosen = None,
+    tol: float | None = None,
+    seed: int | None = None,
+    strict: bool = False,
+    hints: Hints = True,
+    timeout: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Check a hand-written Hessian against its gradient; return the report if it passes, and raise if it does not.
+
+    Takes what :func:`examine_hessian` takes.
+
+    Raises:
+        GradientError, ContractError, InconclusiveError, TypeError, ValueError: as :func:`check_jacobian`.
+    """
+    __tracebackhide__ = True
+    report = examine_hessian(
+        gradient,
+        hessian,
+        args,
+        oracle=oracle,
+        reference=reference,
+        wrt=wrt,
+        tol=tol,
+        seed=seed,
+        strict=strict,
+        hints=hints,
+        timeout=timeout,
+        progress=progress,
+    )
+    return passed(report)
+
+
+def examine_hessian(
+    gradient: Callable[..., Any],
+    hessian: Callable[..., Any],
+    args: Sequence[Any] | Mapping[str, Any],
+    *,
+    oracle: Oracle | Sequence[Oracle] | None = None,
+    reference: Callable[..., Any] | None = None,
+    wrt: Chosen = None,
+    tol: float | None = None,
+    seed: int | None = None,
+    strict: bool = False,
+    hints: Hints = True,
+    timeout: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Examine a hand-written Hessian: the Jacobian of ``gradient``, which must be symmetric.
+
+    Args:
+        gradient: ``gradient(x, *rest)``, of the shape of x: itself checked by ``from_value_and_gradient``, say.
+        hessian: ``hessian(x, *rest)``: a matrix, or where gradient and x are of its shape, the diagonal of one, as the
+            objectives of XGBoost and LightGBM return it.
+        args: the point, a tuple of the arguments.
+        oracle: who measures; :func:`gradcheck.examine_jacobian` says more of this and what follows.
+        reference: the gradient in ``jax.numpy``.
+        wrt: what moves; by default the first argument.
+        tol: the relative error that is tolerated.
+        seed: of the cotangents and the tangents.
+        strict: whether remarks fail.
+        hints: how much is said of what is wrong.
+        timeout: for how many seconds one call may last.
+        progress: called after each evaluation of the gradient.
+
+    Raises:
+        TypeError, ValueError, OracleError: as :func:`examine_jacobian`.
+    """
+    must_be_functions({"gradient": gradient, "hessian": hessian}, {})
+    report = examine_jacobian(
+        gradient,
+        hessian,
+        args,
+        oracle=oracle,
+        reference=reference,
+        wrt=0 if wrt is None else wrt,
+        tol=tol,
+        seed=seed,
+        strict=strict,
+        hints=hints,
+        timeout=timeout,
+        progress=progress,
+        symmetric=True,
+    )
+    settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
+    again = replay(gradient, hessian, report.seed, settings, "examine_hessian", ("gradient", "hessian"))
+    return replace(report, replay=again)
+
+
+def _breach(
+    function: Callable[..., Any], jacobian: Callable[..., Any], args: Sequence[Any], wrt: Chosen
+) -> dict[str, Finding]:
+    """Return the findings where what was returned is no matrix of the output and its arguments; none where it is."""
+    arguments = Arguments.of(function, args, wrt)
+    out, returned = call(function, arguments.fresh()), call(jacobian, arguments.fresh())
+    try:
+        list(blocks_of(name_of(jacobian), returned, out, arguments.names, arguments.values))
+    except (TypeError, ValueError) as breach:
+        layout = arguments.layout
+        return {
+            path: Finding(Verdict.FAIL, shape, math.nan, math.inf, reason=Sentence(str(breach)))
+            for path, shape in zip(layout.paths, layout.shapes, strict=True)
+        }
+    return {}

@@ -1,0 +1,1 @@
+"""Forward-mode rules: the same identity with the sides exchanged. Level 4."""

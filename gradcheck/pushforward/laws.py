@@ -1,0 +1,91 @@
+"""How a pushforward has to behave whatever the numbers are. Level 4.
+
+primal        what it computes as the output is what the function returns
+untouched     primals and tangents are not written into
+repeatable    a second call gives the same
+linear        in the tangents: homogeneous and additive
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradcheck.arguments import name_of
+from gradcheck.hints import Sentence
+from gradcheck.pushforward.rule import Answer, Rule
+from gradcheck.trees import Array, leaves, norm, rounding_unit
+from gradcheck.verdict.trial import Breach
+
+__all__ = ["laws"]
+
+SAME = 1e-6  # of its size is the primal off that is another one; of what was summed, the tangent that is
+ROUNDED = 1e3  # rounding units of a lower precision are no difference
+FAINT = 1e-8  # of its leaf of the output is a tangent so small that rounding may be all of it
+FACTOR = -64.0  # by what a tangent is multiplied: no rounding, and clipping or an absolute value shows
+
+
+def laws(rule: Rule, tangent: Array, answer: Answer, rng: np.random.Generator) -> Iterator[Breach]:
+    """Yield the laws that ``rule`` breaks, of which ``answer`` is what it gave along ``tangent``."""
+    if answer.written:
+        yield Breach(None, Sentence(f"{rule.who} must not write into {answer.written}, but it did.", "Work on a copy."))
+    yield from _primal(rule, answer)
+    claimed = rule.flat(answer)
+    again = _flat(rule, tangent)
+    if again is None or _off(rule, claimed, again) > _slack(rule, answer):
+        yield Breach(None, f"{rule.who} must give the same when it is called again, but it does not.")
+        return
+    scaled, other = _flat(rule, FACTOR * tangent), rng.standard_normal(tangent.size) * np.max(np.abs(tangent))
+    if scaled is None or _off(rule, FACTOR * claimed, scaled) > _slack(rule, answer):
+        depends = scaled is None or _off(rule, claimed, scaled) > _slack(rule, answer)
+        what = (
+            f"{FACTOR:.0f} times the tangents do not give {FACTOR:.0f} times dout"
+            if depends
+            else "dout does not depend on them"
+        )
+        hint = "Look for clipping, an absolute value or a constant that is added." if depends else "Multiply by them."
+        yield Breach(None, Sentence(f"{rule.who} must be linear in the tangents, but {what}.", hint))
+        return
+    total, part = _flat(rule, tangent + other), _flat(rule, other)
+    if total is None or part is None or _off(rule, claimed + part, total) > _slack(rule, answer):
+        yield Breach(None, Sentence(f"{rule.who} must be additive in the tangents, but dout of a sum is not the sum."))
+
+
+def _primal(rule: Rule, answer: Answer) -> Iterator[Breach]:
+    who = f"{rule.who} must return what {name_of(rule.function)} returns as out"
+    if answer.primal is None:
+        return
+    for (path, wanted), came in zip(leaves(rule.out, "out"), answer.primal, strict=False):
+        if np.shape(wanted) != np.shape(came):
+            yield Breach(None, Sentence(f"{who}, but {path} has shape {np.shape(came)} and not {np.shape(wanted)}."))
+            return
+        a, b = np.asarray(came, dtype=np.float64), np.asarray(wanted, dtype=np.float64)
+        unit = max(
+            rounding_unit(np.asarray(each).dtype) if np.asarray(each).dtype.kind == "f" else 0.0
+            for each in (came, wanted)
+        )
+        if not norm(a - b) <= max(SAME, ROUNDED * unit) * norm(b):
+            yield Breach(None, Sentence(f"{who}, but its {path} is another.", "Compute the same in both."))
+            return
+
+
+def _flat(rule: Rule, tangent: Array) -> Array | None:
+    with np.errstate(all="ignore"):
+        answer = rule.claim(tangent)
+    return rule.flat(answer) if isinstance(answer, Answer) else None
+
+
+def _off(rule: Rule, one: Array, other: Array) -> float:
+    """Return how far two tangents of the output are apart, relative to the larger, where they are farthest."""
+    off = 0.0
+    for part, natural in zip(rule.layout.slices, map(norm, rule.primal), strict=True):
+        size = max(norm(one[part]), norm(other[part]), FAINT * natural)
+        off = max(off, norm(one[part] - other[part]) / size if size else 0.0)
+    return off
+
+
+def _slack(rule: Rule, answer: Answer) -> float:
+    units = [rounding_unit(tangent.dtype) for tangent in answer.tangents.values()]
+    units += [rounding_unit(dtype) for dtype in rule.arguments.layout.dtypes]
+    return max(SAME, ROUNDED * max(units))
