@@ -1,8 +1,8 @@
 import numpy as np
 
 from gradcheck.arguments import Arguments
-from gradcheck.verdict.laws import match_gradients
 from gradcheck.pairing import Pairing
+from gradcheck.verdict.laws import match_gradients
 from gradcheck.verdict.rounding import rounding_of_gradients
 
 
