@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from gradcheck.pushforward.check import examine_pushforward as examine_pushforward
     from gradcheck.report import Report as Report
     from gradcheck.report import Verdict as Verdict
+    from gradcheck.rules import RulesReport as RulesReport
+    from gradcheck.rules import check_rules as check_rules
+    from gradcheck.rules import examine_rules as examine_rules
     from gradcheck.shapes.point import point as point
     from gradcheck.survey.check import check_shapes as check_shapes
     from gradcheck.survey.check import examine_shapes as examine_shapes
@@ -72,6 +75,9 @@ _HOME = {
     "autodiff": "oracles",
     "central_difference": "oracles",
     "complex_step": "oracles",
+    "RulesReport": "rules",
+    "check_rules": "rules",
+    "examine_rules": "rules",
     "check_pushforward": "pushforward.check",
     "examine_pushforward": "pushforward.check",
     "Report": "report",
@@ -81,6 +87,7 @@ _HOME = {
     "examine_shapes": "survey.check",
     "point": "shapes.point",
     "from_autograd_function": "adapters",
+    "from_custom_jvp": "adapters",
     "from_custom_vjp": "adapters",
     "from_double_backward": "adapters",
     "from_hessian_vector_product": "adapters",

@@ -15,7 +15,7 @@ from gradcheck.adapters.signatures import Pair
 from gradcheck.arguments import Arguments, by_name, name_of
 from gradcheck.report import Answers, Explanation, Finding, Report, Verdict
 
-__all__ = ["joined", "of_complex"]
+__all__ = ["joined", "of_complex", "of_wholes"]
 
 Examine = Callable[[Pair], tuple[Report, Arguments]]
 MISTAKE = "C9"
@@ -40,7 +40,7 @@ def of_complex(home: Home, examine: Examine) -> tuple[Report, Arguments]:
     wrong = report.verdict is Verdict.FAIL and report.inquiry is not Answers
 
     def inquiry() -> Answers:
-        return _conjugate(home, examine, report) or _of_wholes(report.answers, home.paths)
+        return _conjugate(home, examine, report) or of_wholes(report.answers, home.paths)
 
     whole = replace(
         report,
@@ -65,7 +65,7 @@ def _conjugate(home: Home, examine: Examine, report: Report) -> Answers | None:
     return None
 
 
-def _of_wholes(answers: Answers, paths: tuple[str, ...]) -> Answers:
+def of_wholes(answers: Answers, paths: Sequence[str]) -> Answers:
     """Return the same answers, of complex arrays and not of their parts."""
     wholes = (tuple(dict.fromkeys(_whole(path, paths) for path in each.arguments)) for each in answers.explanations)
     pairs = zip(answers.explanations, wholes, strict=True)

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,20 @@ from gradcheck.verdict.trial import Breach
 
 __all__ = ["PASS", "PATIENCE", "STREAM", "Settings", "examined", "oracles_of", "passed", "strictly", "under"]
 
+
+class Verdicts(Protocol):
+    """What a report of any kind has."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """One of the three."""
+
+    @property
+    def breached(self) -> bool:
+        """Whether something was returned that could not be compared at all."""
+
+
+R = TypeVar("R", bound=Verdicts)
 UNANSWERED = "it holds float arrays, but there is no gradient for it: name in wrt= what moves, if it is a setting"
 PASS = 45  # evaluations of the forward for each oracle: a pass in float64 needs 16 to 45
 PATIENCE = "Raise timeout=, or look for a loop that ends by the size of its numbers."
@@ -155,7 +169,7 @@ def oracles_of(oracle: Oracle | Sequence[Oracle] | None, reference: Callable[...
     return oracles
 
 
-def passed(report: Report) -> Report:
+def passed(report: R) -> R:
     """Return a report that passes; raise what another one deserves.
 
     Raises:

@@ -76,6 +76,7 @@ LEVELS = {
     ),
     5: (
         "derivation",
+        "rules",
         "strategies",
         "equations.statement",
         "equations.equation",

@@ -7,6 +7,7 @@ is called, never before.
 from __future__ import annotations
 
 from gradcheck.adapters.autograd_function import from_autograd_function as from_autograd_function
+from gradcheck.adapters.custom_jvp import from_custom_jvp as from_custom_jvp
 from gradcheck.adapters.custom_vjp import from_custom_vjp as from_custom_vjp
 from gradcheck.adapters.jacobians import from_hessian_vector_product as from_hessian_vector_product
 from gradcheck.adapters.jacobians import from_jacobian as from_jacobian

@@ -10,7 +10,7 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradcheck.adapters.jacobians import blocks_of, from_jacobian
 from gradcheck.adapters.signatures import by_keyword
@@ -23,7 +23,8 @@ from gradcheck.jacobians.entries import Matrix
 from gradcheck.oracles import Oracle
 from gradcheck.pairing import call
 from gradcheck.report import Finding, Report, Verdict
-from gradcheck.settings import must_be_functions, must_be_yes_or_no
+from gradcheck.settings import must_be_functions, must_be_numbers, must_be_yes_or_no
+from gradcheck.witness import tell, unwitnessed
 
 __all__ = ["check_hessian", "check_jacobian", "examine_hessian", "examine_jacobian"]
 
@@ -114,38 +115,9 @@ def examine_jacobian(
     """
     must_be_functions({"function": function, "jacobian": jacobian}, {})
     must_be_yes_or_no("symmetric", symmetric)
-    if isinstance(args, Mapping):
-        function, jacobian = by_keyword(function, args), by_keyword(jacobian, args)
-        args = tuple(args.values())
-    settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
-    settings |= {"timeout": timeout, "symmetric": symmetric or None}
-    seed = secrets.randbits(32) if seed is None else seed
-    again = replay(function, jacobian, int(seed), settings, "examine_jacobian", ("function", "jacobian"))
-    if breached := _breach(function, jacobian, args, wrt):
-        oracles = tuple(map(name_of, oracles_of(oracle, reference)))
-        return withheld(Report(name_of(function), breached, oracles, int(seed), replay=again, noun="block"), hints)
-    report = examine_backward(
-        *from_jacobian(function, jacobian),
-        args,
-        oracle=oracle,
-        reference=reference,
-        wrt=wrt,
-        tol=tol,
-        seed=seed,
-        strict=strict,
-        hints=hints,
-        timeout=timeout,
-        progress=progress,
-    )
-    told = replace(report, replay=again, noun="block")
-    if hints is not True:
-        return told
-    matrix = Matrix(function, jacobian, tuple(args))
-    asymmetric = matrix.asymmetry() if symmetric else None
-    broken = (*report.broken, asymmetric) if asymmetric else report.broken
-    with report.unnoticed():
-        located = {path: matrix.located(path, finding) for path, finding in report.arguments.items()}
-    return replace(told, arguments=located, broken=broken)
+    settings = _settings(oracle, reference, wrt, tol, strict=strict, hints=hints, timeout=timeout, progress=progress)
+    said = Said("examine_jacobian", ("function", "jacobian"), {"symmetric": symmetric or None})
+    return _examined(function, jacobian, args, seed, settings, symmetric=symmetric, said=said)
 
 
 def check_hessian(
@@ -224,31 +196,64 @@ def examine_hessian(
         TypeError, ValueError, OracleError: as :func:`examine_jacobian`.
     """
     must_be_functions({"gradient": gradient, "hessian": hessian}, {})
-    report = examine_jacobian(
-        gradient,
-        hessian,
-        args,
-        oracle=oracle,
-        reference=reference,
-        wrt=0 if wrt is None else wrt,
-        tol=tol,
-        seed=seed,
-        strict=strict,
-        hints=hints,
-        timeout=timeout,
-        progress=progress,
-        symmetric=True,
-    )
-    settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
-    again = replay(gradient, hessian, report.seed, settings, "examine_hessian", ("gradient", "hessian"))
-    return replace(report, replay=again)
+    moving = 0 if wrt is None and not isinstance(args, Mapping) else wrt
+    settings = _settings(oracle, reference, moving, tol, strict=strict, hints=hints, timeout=timeout, progress=progress)
+    said = Said("examine_hessian", ("gradient", "hessian"), {"wrt": wrt})
+    return _examined(gradient, hessian, args, seed, settings, symmetric=True, said=said)
 
 
-def _breach(
-    function: Callable[..., Any], jacobian: Callable[..., Any], args: Sequence[Any], wrt: Chosen
-) -> dict[str, Finding]:
+class Said(NamedTuple):
+    """How a line that does the check again calls it: its name, what its functions are called, and other settings."""
+
+    call: str
+    roles: tuple[str, str]
+    settings: Mapping[str, Any]
+
+
+def _settings(
+    oracle: Oracle | Sequence[Oracle] | None,
+    reference: Callable[..., Any] | None,
+    wrt: Chosen,
+    tol: float | None,
+    **others: Any,
+) -> dict[str, Any]:
+    return {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, **others}
+
+
+def _examined(
+    function: Callable[..., Any],
+    jacobian: Callable[..., Any],
+    args: Sequence[Any] | Mapping[str, Any],
+    seed: int | None,
+    settings: dict[str, Any],
+    *,
+    symmetric: bool,
+    said: Said,
+) -> Report:
+    must_be_numbers(settings["tol"], seed, settings["timeout"])
+    seed = secrets.randbits(32) if seed is None else int(seed)
+    named = {**settings, "strict": settings["strict"] or None, "hints": None, "progress": None, **said.settings}
+    again = replay(function, jacobian, seed, named, said.call, said.roles)
+    if isinstance(args, Mapping):
+        function, jacobian = by_keyword(function, args), by_keyword(jacobian, args)
+    point = tuple(args.values()) if isinstance(args, Mapping) else tuple(args)
+    arguments = Arguments.of(function, point, settings["wrt"])
+    if breached := _breach(function, jacobian, arguments):
+        oracles = tuple(map(name_of, oracles_of(settings["oracle"], settings["reference"])))
+        report = Report(name_of(function), breached, oracles, seed, replay=again, noun="block")
+    else:
+        with unwitnessed():
+            report = examine_backward(*from_jacobian(function, jacobian), point, seed=seed, **settings)
+        matrix = Matrix(function, jacobian, point)
+        asymmetric = matrix.asymmetry() if symmetric else None
+        located = {path: matrix.located(path, finding) for path, finding in report.arguments.items()}
+        broken = (*report.broken, asymmetric) if asymmetric else report.broken
+        report = replace(report, arguments=located, broken=broken, replay=again, noun="block")
+    return tell(function, None, arguments, withheld(report, settings["hints"]))
+
+
+def _breach(function: Callable[..., Any], jacobian: Callable[..., Any], arguments: Arguments) -> dict[str, Finding]:
     """Return the findings where what was returned is no matrix of the output and its arguments; none where it is."""
-    arguments = Arguments.of(function, args, wrt)
     out, returned = call(function, arguments.fresh()), call(jacobian, arguments.fresh())
     try:
         list(blocks_of(name_of(jacobian), returned, out, arguments.names, arguments.values))

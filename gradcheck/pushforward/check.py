@@ -12,22 +12,25 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters.arrays import at_home, is_foreign
-from gradcheck.adapters.meant import as_meant
+from gradcheck.adapters.signatures import by_keyword
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.calls import Calls, TookTooLongError, within
-from gradcheck.complexes import joined
+from gradcheck.complexes import joined, of_wholes
 from gradcheck.examination import PASS, PATIENCE, STREAM, oracles_of, passed, strictly, under
 from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
 from gradcheck.inquiry import replay
 from gradcheck.oracles import Oracle
 from gradcheck.pairing import call
-from gradcheck.pushforward.examine import Examination
+from gradcheck.pushforward.examine import Examination, Findings
 from gradcheck.pushforward.laws import laws
 from gradcheck.pushforward.rule import Answer
-from gradcheck.report import Finding, Report, Verdict
+from gradcheck.pushforward.why import why
+from gradcheck.report import Answers, Finding, Report, Verdict
 from gradcheck.settings import must_be_functions, must_be_numbers, must_be_yes_or_no
+from gradcheck.trees import Array
 from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.trial import Breach
+from gradcheck.witness import tell
 
 __all__ = ["check_pushforward", "examine_pushforward"]
 
@@ -130,59 +133,67 @@ def examine_pushforward(
     settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
     settings |= {"timeout": timeout, "surrogate": surrogate}
     again = replay(function, pushforward, seed, settings, "examine_pushforward", ("function", "pushforward"))
-    function, point = as_meant(function, args, wrt, surrogate, None)
+    computes = None if surrogate is None else function
+    function = function if surrogate is None else surrogate
+    if isinstance(args, Mapping):
+        function, computes = by_keyword(function, args), None if computes is None else by_keyword(computes, args)
+    point: Any = tuple(args.values()) if isinstance(args, Mapping) else args
     complex_paths: Sequence[str] = ()
     if is_foreign(point) or is_foreign(call(function, tuple(point))):
         home = at_home(function, pushforward, point, reference)
+        if computes is not None:
+            computes, _ = at_home(computes, pushforward, point).rule()
         (function, pushforward), point, reference = home.rule(), home.args, home.reference
         complex_paths = home.paths
     oracles = oracles_of(oracle, reference)
     calls = Calls(progress, PASS * len(oracles))
-    arguments = Arguments.of(function, point, wrt)
     rng = np.random.default_rng((seed, STREAM))
+    arguments = Arguments.of(function, point, wrt)
     told = functools.partial(
         Report, name_of(function), oracles=tuple(map(name_of, oracles)), seed=seed, replay=again, noun="term"
     )
-    work = functools.partial(_examined, calls.counted(function), calls.called(pushforward), arguments)
+
+    def examined() -> tuple[Examination, Array, Findings, list[Breach]]:
+        counted, called = calls.counted(function), calls.called(pushforward)
+        return _examined(Examination.at(counted, called, arguments, oracles, tol, rng, computes), calls)
+
     try:
-        findings, broken = within(timeout, calls, lambda: work(oracles, tol, rng, calls))
+        examination, tangent, findings, broken = within(timeout, calls, examined)
     except TookTooLongError as late:
         lost = {
             path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=f"{late}. {PATIENCE}")
             for path, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True)
         }
-        return withheld(told(lost, evaluations=calls.count), hints)
+        return tell(function, None, arguments, withheld(told(lost, evaluations=calls.count), hints))
     if strict:
         findings = {path: strictly(finding) for path, finding in findings.items()}
-    findings = joined(under(broken, findings), complex_paths)
+    findings = under(broken, findings)
+    wrong = [path for path, finding in findings.items() if finding.verdict is Verdict.FAIL]
+    rule = replace(examination.rule, function=function, pushforward=pushforward)
     sentences = tuple(law.sentence for law in broken)
-    tolerance = None if sentences else tolerance_for(findings)
-    report = told(findings, broken=sentences, evaluations=calls.count, tolerance=tolerance)
-    return withheld(report, hints)
+    report = told(
+        joined(findings, complex_paths),
+        broken=sentences,
+        evaluations=calls.count,
+        tolerance=None if sentences else tolerance_for(findings),
+        inquiry=lambda: of_wholes(why(rule, tangent, wrong), complex_paths) if wrong else Answers(),
+    )
+    return tell(function, None, arguments, withheld(report, hints))
 
 
-def _examined(
-    function: Callable[..., Any],
-    pushforward: Callable[..., Any],
-    arguments: Arguments,
-    oracles: tuple[Oracle, ...],
-    tol: float | None,
-    rng: np.random.Generator,
-    calls: Calls,
-) -> tuple[dict[str, Finding], list[Breach]]:
-    """Return what is found of the term of each argument, and the laws that the rule breaks."""
-    examination = Examination.at(function, pushforward, arguments, oracles, tol, rng)
-    tangent = examination.tangent()
+def _examined(examination: Examination, calls: Calls) -> tuple[Examination, Array, Findings, list[Breach]]:
+    """Return what is found of the term of each argument along which tangent, and the laws that the rule breaks."""
+    tangent, layout = examination.tangent(), examination.rule.arguments.layout
     answer = examination.rule.claim(tangent)
     if not isinstance(answer, Answer):
         broken = Finding(Verdict.FAIL, (), math.nan, math.inf, reason=answer)
-        layout = arguments.layout
-        return {p: replace(broken, shape=s) for p, s in zip(layout.paths, layout.shapes, strict=True)}, []
+        findings = {p: replace(broken, shape=s) for p, s in zip(layout.paths, layout.shapes, strict=True)}
+        return examination, tangent, findings, []
     calls.purpose = "the laws of behaviour"
     with np.errstate(all="ignore"):
-        broken_laws = list(laws(examination.rule, tangent, answer, rng))
+        broken_laws = list(laws(examination.rule, tangent, answer, examination.rng))
     calls.purpose = "a probe of the tangent"
     findings = examination.findings(tangent)
     if all(finding.reason == VACUOUS for finding in findings.values()):
         findings = {path: replace(each, verdict=Verdict.INCONCLUSIVE) for path, each in findings.items()}
-    return findings, broken_laws
+    return examination, tangent, findings, broken_laws

@@ -30,7 +30,7 @@ from gradcheck.verdict.laws import split_forward
 from gradcheck.verdict.line import Line, Remembering
 from gradcheck.verdict.rounding import rounding_of
 
-__all__ = ["Examination"]
+__all__ = ["Examination", "Findings"]
 
 WEAK = 1e-5  # of the largest part of ẏ is a part that is pushed forward alone
 Findings = dict[str, Finding]
@@ -55,6 +55,7 @@ class Examination:
         oracles: tuple[Oracle, ...],
         tol: float | None,
         rng: np.random.Generator,
+        computes: Callable[..., Any] | None = None,
     ) -> Examination:
         """Return the examination of a rule at the point of ``arguments``.
 
@@ -62,7 +63,7 @@ class Examination:
             TypeError, ValueError: the function returns no floats, or none that are finite.
         """
         out, _ = split_forward(name_of(function), (call(function, arguments.fresh()), None))
-        return cls(Rule(function, pushforward, arguments, out, of_output(out)), oracles, tol, rng)
+        return cls(Rule(function, pushforward, arguments, out, of_output(out), computes), oracles, tol, rng)
 
     def tangent(self) -> Array:
         """Return a random tangent of all that moves, as long as that, in the precision of each leaf."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck.arguments import name_of
 from gradcheck.hints import Sentence
+from gradcheck.pairing import call
 from gradcheck.pushforward.rule import Answer, Rule
 from gradcheck.trees import Array, leaves, norm, rounding_unit
 from gradcheck.verdict.trial import Breach
@@ -53,10 +54,12 @@ def laws(rule: Rule, tangent: Array, answer: Answer, rng: np.random.Generator) -
 
 
 def _primal(rule: Rule, answer: Answer) -> Iterator[Breach]:
-    who = f"{rule.who} must return what {name_of(rule.function)} returns as out"
+    computes = rule.computes or rule.function
+    who = f"{rule.who} must return what {name_of(computes)} returns as out"
     if answer.primal is None:
         return
-    for (path, wanted), came in zip(leaves(rule.out, "out"), answer.primal, strict=False):
+    out = call(computes, rule.arguments.fresh()) if rule.computes else rule.out
+    for (path, wanted), came in zip(leaves(out, "out"), answer.primal, strict=False):
         if np.shape(wanted) != np.shape(came):
             yield Breach(None, Sentence(f"{who}, but {path} has shape {np.shape(came)} and not {np.shape(wanted)}."))
             return

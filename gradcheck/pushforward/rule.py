@@ -40,6 +40,7 @@ class Rule:
         arguments: the point, and what moves.
         out: what the function returns there.
         layout: of the leaves of the output that have a tangent.
+        computes: what the pushforward computes as the output, where its tangent is that of another function.
     """
 
     function: Callable[..., Any]
@@ -47,6 +48,7 @@ class Rule:
     arguments: Arguments
     out: Any
     layout: Layout
+    computes: Callable[..., Any] | None = None
 
     @property
     def who(self) -> str:

@@ -1,0 +1,167 @@
+"""Derivative matrices are judged by what they pull back, and the entry that is wrong is named."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from scipy.sparse.linalg import aslinearoperator
+
+from gradcheck import (
+    ContractError,
+    GradientError,
+    Verdict,
+    check_hessian,
+    check_jacobian,
+    examine_hessian,
+    examine_jacobian,
+)
+
+RNG = np.random.default_rng(0)
+A, X = RNG.standard_normal((5, 3)), RNG.standard_normal(3)
+Y = (RNG.random(6) > 0.5).astype(float)
+P = RNG.standard_normal(6)
+
+
+def f(x):
+    return np.sin(A @ x)
+
+
+def jac(x):
+    return np.cos(A @ x)[:, None] * A
+
+
+def spoilt(x):
+    J = jac(x)
+    J[3, 1] *= 1.1
+    return J
+
+
+@pytest.mark.parametrize(
+    "form",
+    [lambda J: J, scipy.sparse.csr_matrix, scipy.sparse.coo_array, aslinearoperator, lambda J: J.reshape(5, 3)],
+    ids=["dense", "csr", "coo", "operator", "reshaped"],
+)
+def test_a_right_matrix_passes_in_every_form_and_a_wrong_entry_is_named(form):
+    assert check_jacobian(f, lambda x: form(jac(x)), (X,), seed=0)
+    finding = examine_jacobian(f, lambda x: form(spoilt(x)), (X,), seed=0).arguments["x"]
+    assert finding.verdict is Verdict.FAIL
+    assert finding.where == ("dout[3]/dx[1]",)
+    assert finding.worst.claimed == pytest.approx(1.1 * finding.worst.measured)
+
+
+def test_outputs_and_arguments_of_several_axes_have_a_block_in_their_shapes():
+    x = RNG.standard_normal((2, 3))
+
+    def square(x):
+        return x**2
+
+    def block(x):
+        return np.einsum("ij,ik,jl->ijkl", 2 * x, np.eye(2), np.eye(3))
+
+    assert examine_jacobian(square, block, (x,), seed=0)
+
+    def wrong(x):
+        J = block(x)
+        J[1, 2, 1, 2] = 0
+        return J
+
+    assert examine_jacobian(square, wrong, (x,), seed=0).arguments["x"].where == ("dout[1, 2]/dx[1, 2]",)
+
+
+def test_a_matrix_of_another_shape_breaks_its_contract():
+    with pytest.raises(ContractError, match=r"with shape \(5, 3\), but returned shape \(3, 5\). Did you forget"):
+        check_jacobian(f, lambda x: jac(x).T, (X,), seed=0)
+
+
+def test_what_is_no_matrix_breaks_its_contract():
+    with pytest.raises(ContractError, match="as a matrix, but returned"):
+        check_jacobian(f, lambda x: "J", (X,), seed=0)
+
+
+def partials(x, y):
+    return {
+        ("f", "x"): np.diag(y),
+        ("f", "y"): x,
+        ("g", "x"): np.full((1, 3), y[0]),
+        ("g", "y"): np.array([[x.sum(), 0.0, 0.0]]),
+    }
+
+
+def outputs(x, y):
+    return {"f": x * y, "g": np.array([x.sum() * y[0]])}
+
+
+def test_partials_by_output_and_argument_pass_and_what_is_missing_is_zero():
+    args = (X, X[::-1].copy())
+    assert examine_jacobian(outputs, partials, args, seed=0)
+
+    def without(x, y):
+        return {key: block for key, block in partials(x, y).items() if key != ("g", "y")}
+
+    report = examine_jacobian(outputs, without, args, seed=0)
+    assert report.arguments["x"].verdict is Verdict.PASS
+    assert report.arguments["y"].where == ("dout['g'][0]/dy[0]",)
+
+
+def test_several_arguments_have_a_matrix_each_in_a_tuple_or_by_name():
+    def g(x, y):
+        return A @ x * y
+
+    def blocks(x, y):
+        return y[:, None] * A, np.diag(A @ x)
+
+    y = RNG.standard_normal(5)
+    assert examine_jacobian(g, blocks, (X, y), seed=0)
+    assert examine_jacobian(g, lambda x, y: dict(zip("xy", blocks(x, y), strict=True)), (X, y), seed=0)
+    assert not examine_jacobian(g, lambda x, y: (blocks(x, y)[0], 2 * blocks(x, y)[1]), (X, y), seed=0)
+    report = examine_jacobian(g, lambda x, y: (blocks(x, y)[0],) * 3, (X, y), seed=0)
+    assert report.breached
+    assert "must return a matrix for each argument that moves (x, y)" in " ".join(str(report).split())
+
+
+def gradient(x):
+    return 4 * x**3 + A.T @ A @ x
+
+
+def hessian(x):
+    return np.diag(12 * x**2) + A.T @ A
+
+
+def test_a_right_hessian_passes_and_one_triangle_alone_is_named():
+    assert check_hessian(gradient, hessian, (X,), seed=0)
+    with pytest.raises(GradientError, match="the Hessian must be symmetric, but"):
+        check_hessian(gradient, lambda x: np.triu(hessian(x)), (X,), seed=0)
+
+
+def test_a_jacobian_need_not_be_symmetric_unless_it_is_asked_for():
+    M = RNG.standard_normal((3, 3))
+    assert examine_jacobian(lambda x: M @ x, lambda x: M, (X,), seed=0)
+    assert not examine_jacobian(lambda x: M @ x, lambda x: M, (X,), seed=0, symmetric=True)
+
+
+def test_the_objective_of_a_booster_has_a_diagonal():
+    def grad(p, y):
+        return 1 / (1 + np.exp(-p)) - y
+
+    def hess(p, y):
+        s = 1 / (1 + np.exp(-p))
+        return s * (1 - s)
+
+    assert check_hessian(grad, hess, (P, Y), seed=0)
+    report = examine_hessian(grad, lambda p, y: 2 * hess(p, y), (P, Y), seed=0)
+    assert report.arguments["p"].worst.name.startswith("dout[")
+    assert "Replay: examine_hessian(grad, hessian, args, seed=0)" in str(report)
+
+
+def test_arguments_may_be_given_by_name():
+    assert examine_jacobian(f, jac, {"x": X}, seed=0)
+
+
+def test_hints_are_withheld_where_they_are():
+    report = examine_jacobian(f, spoilt, (X,), seed=0, hints="places")
+    assert report.explanations == ()
+    assert np.isnan(report.arguments["x"].worst.measured)
+
+
+def test_a_failure_is_explained():
+    report = examine_jacobian(f, lambda x: np.sin(A @ x)[:, None] * A, (X,), seed=0)
+    assert [each.mistake for each in report.explanations] == ["C3"]
