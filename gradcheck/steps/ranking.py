@@ -13,6 +13,7 @@ __all__ = ["RETURNED", "explanations", "merged", "ranked"]
 
 MOST = 3  # explanations that a person reads
 RETURNED = (2.0,)  # the cost of what the returned gradients tell by themselves: a rewrite of the operation is simpler
+MEANT = "I3"  # what may be meant and no mistake: it is said whatever else is
 SEEN = {"B5", "C5", "E2", "G4", "H1", "H3"}  # mistakes that are seen of a returned gradient itself, and not concluded
 
 
@@ -56,7 +57,9 @@ def ranked(causes: Sequence[Cause], wrong: Sequence[str]) -> list[Cause]:
     left, chosen = set(wrong), list[Cause]()
     for cause in sorted(causes, key=order):
         paths = tuple(path for path in cause.paths if path in wrong)
-        if len(chosen) < MOST and (left & set(paths) or (paths and _rivals(cause._replace(paths=paths), chosen))):
+        if len(chosen) == MOST or not paths:
+            continue
+        if left & set(paths) or cause.mistake == MEANT or _rivals(cause._replace(paths=paths), chosen):
             chosen.append(_with_line(cause, causes)._replace(paths=paths))
             left -= set(paths)
     return chosen
@@ -85,7 +88,8 @@ def explanations(causes: Sequence[Cause], steps: Steps) -> Iterator[Explanation]
     """
     wrong = next(((step.file, step.line) for step in steps if step.verdict == "wrong"), None)
     for cause in causes:
-        rivals = [each for each in causes if each.mistake != cause.mistake and set(each.paths) & set(cause.paths)]
+        others = [each for each in causes if MEANT not in (each.mistake, cause.mistake)]
+        rivals = [each for each in others if each.mistake != cause.mistake and set(each.paths) & set(cause.paths)]
         otherwise = CATALOGUE[rivals[0].mistake].visible if rivals else ""
         line = cause.line or (None if wrong else cause.forward)
         file, number = (line.code.co_filename, line.number) if line else wrong or ("", 0)

@@ -18,6 +18,7 @@ import numpy as np
 from gradcheck.steps import behaviour
 from gradcheck.steps.claims import Case, Gradient, Says, is_a_line
 from gradcheck.steps.guard import Exceeded
+from gradcheck.steps.intended import intended
 from gradcheck.steps.known import read
 from gradcheck.trees import Array, entry_name, norm
 
@@ -249,6 +250,7 @@ def empty(gradient: Gradient) -> Says | None:
 ROWS: tuple[tuple[Callable[[Gradient], Says | None], bool], ...] = (
     (exchanged, True),
     (misshapen, True),
+    (intended, True),
     (imprecise, True),
     (behaviour.deaf, True),
     (behaviour.clipped, True),
