@@ -1,7 +1,8 @@
 """Arrays of other libraries ↔ NumPy's: PyTorch, JAX, and whatever follows the array API standard. Level 1.
 
 No library is imported: an array of it can only be given where it is. What comes back has the dtype and the device of
-the array that it is to be like, so that code for a GPU is run on it.
+the array that it is to be like, so that code for a GPU is run on it. Where a check measures code of 16 bits, in which
+no difference shows a slope, it is called with 32, unless it refuses these.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import numpy as np
 from gradcheck.trees import is_number
 
 __all__ = ["Kind", "in_precision_of", "kind_of", "made_like", "to_numpy"]
+
+
+HALF = 2  # bytes
 
 
 class Kind(NamedTuple):
@@ -76,10 +80,13 @@ def made_like(kind: Kind, array: Any) -> Any:
     array = np.asarray(array)
     if kind.library is None:
         return array[()] if kind.number else array
+    if array.dtype.kind == "f" and array.dtype.itemsize > HALF and str(kind.dtype).endswith("float16"):
+        kind = kind._replace(dtype=kind.library.float32)
     if array.dtype.kind in "fc" and array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
         raise TypeError(f"an array of {kind.library.__name__} must have a dtype of its own, but it is {array.dtype}")
     if kind.library.__name__ == "torch":
-        tensor = kind.library.from_numpy(np.array(array)).to(dtype=kind.dtype, device=kind.device)
+        plain = array.astype(np.float32) if array.dtype.name == "bfloat16" else np.array(array)
+        tensor = kind.library.from_numpy(plain).to(dtype=kind.dtype, device=kind.device)
         return tensor.requires_grad_() if kind.asks else tensor
     dtype = kind.dtype if isinstance(kind.dtype, np.dtype) else array.dtype
     return kind.library.asarray(np.array(array, dtype=dtype), dtype=kind.dtype, device=kind.device)
@@ -96,6 +103,17 @@ def in_precision_of(kinds: Iterable[Kind]) -> contextlib.AbstractContextManager[
     return contextlib.nullcontext()
 
 
+def _bfloat16() -> Any:
+    """Return the dtype of bfloat16, of which NumPy has none."""
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise ImportError(
+            "a check of bfloat16 must be able to import ml_dtypes, but could not. Install ml_dtypes."
+        ) from error
+    return ml_dtypes.bfloat16
+
+
 def _is_tensor(leaf: Any) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(leaf, torch.Tensor)
@@ -106,6 +124,6 @@ def _of_tensor(torch: Any, tensor: Any) -> Any:
         raise TypeError(
             f"a tensor must be dense, but its layout is {tensor.layout}. Pass its values, and build it in the forward."
         )
-    if tensor.dtype is torch.bfloat16:  # NumPy has none, and every one is a float32
-        tensor = tensor.float()
+    if tensor.dtype is torch.bfloat16:
+        return np.array(tensor.float().numpy(force=True), dtype=_bfloat16())
     return np.array(tensor.resolve_conj().resolve_neg().numpy(force=True))
