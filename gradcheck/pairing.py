@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Pairing:
     precision: tuple[float, ...]
 
     @classmethod
-    def at_point(cls, forward: Callable[..., Any], arguments: Arguments, cotangent: Any, primal: Any = None) -> Pairing:
+    def at_point(cls, forward: Callable[..., Any], arguments: Arguments, cotangent: Any, primal: Any = None) -> Self:
         """Return the pairing of ``forward``, which returns (out, cache), with ``cotangent`` at the arguments' point.
 
         ``primal`` is the output there, where it is known already; it is shared and not copied, and has to be float64.

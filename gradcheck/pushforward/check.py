@@ -139,7 +139,9 @@ def examine_pushforward(
         function, computes = by_keyword(function, args), None if computes is None else by_keyword(computes, args)
     point: Any = tuple(args.values()) if isinstance(args, Mapping) else args
     complex_paths: Sequence[str] = ()
-    if is_foreign(point) or is_foreign(call(function, tuple(point))):
+    out = None
+    if is_foreign(point) or is_foreign(out := call(function, Arguments.of(function, point, wrt).fresh())):
+        out = None
         home = at_home(function, pushforward, point, reference)
         if computes is not None:
             computes, _ = at_home(computes, pushforward, point).rule()
@@ -155,7 +157,7 @@ def examine_pushforward(
 
     def examined() -> tuple[Examination, Array, Findings, list[Breach]]:
         counted, called = calls.counted(function), calls.called(pushforward)
-        return _examined(Examination.at(counted, called, arguments, oracles, tol, rng, computes), calls)
+        return _examined(Examination.at(counted, called, arguments, oracles, tol, rng, computes, out), calls)
 
     try:
         examination, tangent, findings, broken = within(timeout, calls, examined)
@@ -193,7 +195,7 @@ def _examined(examination: Examination, calls: Calls) -> tuple[Examination, Arra
     with np.errstate(all="ignore"):
         broken_laws = list(laws(examination.rule, tangent, answer, examination.rng))
     calls.purpose = "a probe of the tangent"
-    findings = examination.findings(tangent)
+    findings = examination.findings(tangent, answer)
     if all(finding.reason == VACUOUS for finding in findings.values()):
         findings = {path: replace(each, verdict=Verdict.INCONCLUSIVE) for path, each in findings.items()}
     return examination, tangent, findings, broken_laws

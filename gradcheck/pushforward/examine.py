@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
+from gradcheck.hints import Sentence
 from gradcheck.oracles import Oracle
 from gradcheck.pairing import call
 from gradcheck.pushforward.rule import Answer, Rule, of_output
@@ -56,13 +57,15 @@ class Examination:
         tol: float | None,
         rng: np.random.Generator,
         computes: Callable[..., Any] | None = None,
+        out: Any = None,
     ) -> Examination:
-        """Return the examination of a rule at the point of ``arguments``.
+        """Return the examination of a rule at the point of ``arguments``; ``out`` is the output if it is known.
 
         Raises:
             TypeError, ValueError: the function returns no floats, or none that are finite.
         """
-        out, _ = split_forward(name_of(function), (call(function, arguments.fresh()), None))
+        out = call(function, arguments.fresh()) if out is None else out
+        out, _ = split_forward(name_of(function), (out, None))
         return cls(Rule(function, pushforward, arguments, out, of_output(out), computes), oracles, tol, rng)
 
     def tangent(self) -> Array:
@@ -75,17 +78,17 @@ class Examination:
         return tangent
 
     @np.errstate(all="ignore")
-    def findings(self, tangent: Array) -> Findings:
-        """Return what is found of the part of ẏ that each argument has along ``tangent``."""
+    def findings(self, tangent: Array, whole: Answer) -> Findings:
+        """Return what is found of the part of ẏ that each argument has along ``tangent``; ``whole`` is all of ẏ."""
         layout = self.rule.arguments.layout
         parts = [self._only(tangent, (leaf,)) for leaf in range(len(layout.paths))]
-        answers = [self.rule.claim(part) for part in parts]
+        answers = [whole] if len(parts) == 1 else [self.rule.claim(part) for part in parts]
         sizes = [norm(self.rule.flat(each)) if isinstance(each, Answer) else 0.0 for each in answers]
         strong = [leaf for leaf, size in enumerate(sizes) if size > WEAK * max(sizes)]
         found: Findings = {}
         if len(strong) > 1:
             scaled = self._scaled(parts, sizes, strong)
-            finding = self._measured(scaled)
+            finding = self._measured(scaled, self.rule.claim(scaled))
             if finding.verdict is Verdict.PASS and not (finding.remark or finding.conventions):
                 share = math.sqrt(len(strong))
                 for leaf in strong:
@@ -95,7 +98,7 @@ class Examination:
                     )
         for leaf, path in enumerate(layout.paths):
             if path not in found:
-                found[path] = replace(self._measured(parts[leaf]), shape=layout.shapes[leaf])
+                found[path] = replace(self._measured(parts[leaf], answers[leaf]), shape=layout.shapes[leaf])
         return self._at_common_ties({path: found[path] for path in layout.paths}, tangent)
 
     def _at_common_ties(self, found: Findings, tangent: Array) -> Findings:
@@ -130,16 +133,15 @@ class Examination:
             total[part] = scale * parts[leaf][part]
         return total
 
-    def measured(self, tangent: Array) -> Finding:
-        """Return what is found along one tangent, wherever the point is."""
-        answer = self.rule.claim(tangent)
+    def measured(self, tangent: Array, answer: Answer | Sentence) -> Finding:
+        """Return what is found along one tangent of what the rule claims there, wherever the point is."""
         if not isinstance(answer, Answer):
             return Finding(Verdict.FAIL, (), math.nan, math.inf, reason=answer)
         return self._joined(self._by_output(tangent, answer))
 
-    def _measured(self, tangent: Array) -> Finding:
+    def _measured(self, tangent: Array, answer: Answer | Sentence) -> Finding:
         """Return what is found along one tangent; at a tie, beside it and at it."""
-        finding = self.measured(tangent)
+        finding = self.measured(tangent, answer)
         doubtful = finding.verdict is not Verdict.PASS and not math.isnan(finding.error)
         if not finding.conventions and not (doubtful and at_tie(self.rule, tangent, self.rng)):
             return finding
@@ -147,7 +149,7 @@ class Examination:
         near = Examination.at(
             rule.function, rule.pushforward, beside(rule.arguments, self.rng), self.oracles, self.tol, self.rng
         )
-        found = near.measured(tangent)
+        found = near.measured(tangent, near.rule.claim(tangent))
         if found.verdict is not Verdict.PASS:
             return found
         verdict, reason = settled(rule, tangent, self.rng)
@@ -156,7 +158,10 @@ class Examination:
     def _by_output(self, tangent: Array, answer: Answer) -> Findings:
         """Return what is found of the tangent of each leaf of the output."""
         rule, layout = self.rule, self.rule.layout
-        pairing = Remembering.at_point(_of_floats(rule.function), rule.arguments, rule.primal)
+        double = all(dtype == np.float64 for dtype in (*rule.arguments.layout.dtypes, *layout.dtypes))
+        primal = rule.primal
+        known = (primal[0] if len(primal) == 1 else primal) if double else None
+        pairing = Remembering.at_point(_of_floats(rule.function), rule.arguments, primal, known).along_line(tangent)
         line = Line(pairing, tangent, layout)
         claimed = rule.flat(answer)
 

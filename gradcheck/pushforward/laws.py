@@ -32,24 +32,30 @@ def laws(rule: Rule, tangent: Array, answer: Answer, rng: np.random.Generator) -
     if answer.written:
         yield Breach(None, Sentence(f"{rule.who} must not write into {answer.written}, but it did.", "Work on a copy."))
     yield from _primal(rule, answer)
-    claimed = rule.flat(answer)
+    claimed, slack = rule.flat(answer), _slack(rule, answer)
+    other = rng.standard_normal(tangent.size) * np.max(np.abs(tangent))
+    part, total = _flat(rule, other), _flat(rule, FACTOR * tangent + other)
+    if part is not None and total is not None and _off(rule, FACTOR * claimed + part, total) <= slack:
+        return  # no law alone could be broken then, but by chance
+    yield from _one_by_one(rule, tangent, claimed, slack, other)
+
+
+def _one_by_one(rule: Rule, tangent: Array, claimed: Array, slack: float, other: Array) -> Iterator[Breach]:
+    """Yield the first law that is seen to be broken by itself."""
     again = _flat(rule, tangent)
-    if again is None or _off(rule, claimed, again) > _slack(rule, answer):
+    if again is None or _off(rule, claimed, again) > slack:
         yield Breach(None, f"{rule.who} must give the same when it is called again, but it does not.")
         return
-    scaled, other = _flat(rule, FACTOR * tangent), rng.standard_normal(tangent.size) * np.max(np.abs(tangent))
-    if scaled is None or _off(rule, FACTOR * claimed, scaled) > _slack(rule, answer):
-        depends = scaled is None or _off(rule, claimed, scaled) > _slack(rule, answer)
-        what = (
-            f"{FACTOR:.0f} times the tangents do not give {FACTOR:.0f} times dout"
-            if depends
-            else "dout does not depend on them"
-        )
+    scaled = _flat(rule, FACTOR * tangent)
+    if scaled is None or _off(rule, FACTOR * claimed, scaled) > slack:
+        depends = scaled is None or _off(rule, claimed, scaled) > slack
+        times = f"{FACTOR:.0f} times"
+        what = f"{times} the tangents do not give {times} dout" if depends else "dout does not depend on them"
         hint = "Look for clipping, an absolute value or a constant that is added." if depends else "Multiply by them."
         yield Breach(None, Sentence(f"{rule.who} must be linear in the tangents, but {what}.", hint))
         return
     total, part = _flat(rule, tangent + other), _flat(rule, other)
-    if total is None or part is None or _off(rule, claimed + part, total) > _slack(rule, answer):
+    if total is None or part is None or _off(rule, claimed + part, total) > slack:
         yield Breach(None, Sentence(f"{rule.who} must be additive in the tangents, but dout of a sum is not the sum."))
 
 
