@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +32,7 @@ from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
 from gradcheck.verdict.trial import Breach
 from gradcheck.witness import tell
 
-__all__ = ["check_backward", "examine_backward"]
+__all__ = ["check_backward", "decide", "examine_backward"]
 
 UNANSWERED = "it holds float arrays, but there is no gradient for it: name in wrt= what moves, if it is a setting"
 PASS = 45  # evaluations of the forward for each oracle: a pass in float64 needs 16 to 45
@@ -165,11 +165,7 @@ def examine_backward(
             for path, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True)
         }
         return tell(forward, backward, arguments, withheld(told(lost, evaluations=calls.count), hints))
-    if strict:
-        laws = [law._replace(verdict=Verdict.FAIL) if law.verdict is Verdict.PASS else law for law in laws]
-        findings = {path: _strictly(finding) for path, finding in findings.items()}
-    findings = _under(laws, findings)
-    whole = [law for law in laws if not law.path]
+    findings, whole = _under(laws, findings, strict=strict)
     broken = tuple(law.sentence for law in whole if law.verdict is Verdict.FAIL)
     remarks = tuple(law.sentence for law in whole if law.verdict is Verdict.PASS)
     inquiry = (
@@ -182,20 +178,54 @@ def examine_backward(
     return tell(forward, backward, claim.arguments, withheld(report, hints))
 
 
+def decide(
+    forward: Forward,
+    backward: Backward,
+    args: Sequence[Any],
+    *,
+    oracle: Oracle | Sequence[Oracle] | None = None,
+    reference: Callable[..., Any] | None = None,
+    wrt: Chosen = None,
+    tol: float | None = None,
+    seed: int,
+    strict: bool = False,
+    timeout: float | None = None,
+) -> Verdict:
+    """Return the verdict of :func:`examine_backward` alone: where a gradient is wrong is not looked for.
+
+    Raises:
+        TypeError, ValueError, OracleError, NoReturnError: as :func:`examine_backward`.
+    """
+    arguments, calls = Arguments.of(forward, args, wrt), Calls()
+    rng = np.random.default_rng((seed, STREAM))
+    subject = Subject(calls.counted(forward), calls.called(backward), _oracles(oracle, reference), tol, rng)
+    try:
+        _, findings, laws = within(
+            timeout, calls, lambda: _examined(subject, arguments, calls, widen=wrt is None, located=False)
+        )
+    except TookTooLongError:
+        return Verdict.INCONCLUSIVE
+    findings, whole = _under(laws, findings, strict=strict)
+    broken = tuple(law.sentence for law in whole if law.verdict is Verdict.FAIL)
+    return Report(name_of(forward), findings, (), seed, broken=broken).verdict
+
+
 def _examined(
-    subject: Subject, arguments: Arguments, calls: Calls, *, widen: bool
+    subject: Subject, arguments: Arguments, calls: Calls, *, widen: bool, located: bool = True
 ) -> tuple[Claim, dict[str, Finding], list[Breach]]:
     """Return what the pair claims, what was measured of every argument, and the laws that it breaks."""
     claim = subject.claim(arguments, widen=widen, watch=True)
     calls.purpose = "the laws of behaviour"
     unsteady, laws = subject.laws(claim)
     calls.purpose = "a probe of the gradients"
-    return claim, _findings(subject, claim, arguments.layout, unsteady), laws
+    return claim, _findings(subject, claim, arguments.layout, unsteady, located=located), laws
 
 
-def _findings(subject: Subject, claim: Claim, asked: Layout, unsteady: str | None) -> dict[str, Finding]:
+def _findings(
+    subject: Subject, claim: Claim, asked: Layout, unsteady: str | None, *, located: bool
+) -> dict[str, Finding]:
     """Return what is found of every argument: what was measured, unless nothing could be."""
-    findings = subject.measure(claim)
+    findings = subject.measure(claim, located=located)
     if any(finding.conventions for finding in findings.values()):
         findings = subject.settle_kinks(claim.arguments, findings)
     if unsteady or all(finding.reason == VACUOUS for finding in findings.values()):
@@ -211,8 +241,16 @@ def _findings(subject: Subject, claim: Claim, asked: Layout, unsteady: str | Non
     return findings
 
 
-def _under(laws: Iterable[Breach], findings: Mapping[str, Finding]) -> dict[str, Finding]:
-    """Return the findings under laws that do not hold, each for one gradient or for the backward as a whole."""
+def _under(
+    laws: Sequence[Breach], findings: Mapping[str, Finding], *, strict: bool
+) -> tuple[dict[str, Finding], list[Breach]]:
+    """Return the findings under laws that do not hold, and those of these laws that speak of the backward as a whole.
+
+    Where it is ``strict``, a remark is a failure.
+    """
+    if strict:
+        laws = [law._replace(verdict=Verdict.FAIL) if law.verdict is Verdict.PASS else law for law in laws]
+        findings = {path: _strictly(finding) for path, finding in findings.items()}
     judged = dict(findings)
     for law in laws:
         for path in [law.path] if law.path else judged:
@@ -223,7 +261,7 @@ def _under(laws: Iterable[Breach], findings: Mapping[str, Finding]) -> dict[str,
                 judged[path] = replace(finding, verdict=Verdict.INCONCLUSIVE, reason=law.sentence)
             elif law.verdict is Verdict.PASS and law.path:
                 judged[path] = replace(finding, remark=law.sentence)
-    return judged
+    return judged, [law for law in laws if not law.path]
 
 
 def _strictly(finding: Finding) -> Finding:

@@ -1,19 +1,23 @@
 """What the sizes of a failure have to be: read off where it fails, and held against fresh points. Level 5.
 
 A rule about sizes, such as N ≥ 2 or D = M, is said only if it holds wherever the pair was seen to fail, and no point
-failed of those that were drawn to break it: some that are as a failure otherwise, and some that are drawn anew.
+failed of those that were drawn to break it: some that are as a failure otherwise, also in what ties its sizes to each
+other, and some that are drawn anew.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.report import Verdict
+from gradcheck.shapes.expressions import Expression
 from gradcheck.shapes.sizes import FEW, is_size, pick, rounds, values_of, whole_numbers
 from gradcheck.shapes.specification import Sizes, Specification
 from gradcheck.survey.examples import SEEDS, Example, Pair
@@ -22,7 +26,8 @@ __all__ = ["FRESH", "Needs", "needs"]
 
 FRESH = 30  # points that are drawn anew have to pass before a rule is said
 NEAR = 20  # and so many that are as a failure otherwise, or but for one size more
-AGAIN = 24  # points are drawn in search of other failures,
+AGAIN = 24  # points are drawn in search of other failures, until there are
+OTHERS = 8  # of them, which cost more than what passes,
 FIRST = 3  # every second of them from so many of the smallest values: there equal sizes, and products, are frequent
 ENOUGH = 400  # choices of sizes are looked at for those that break a rule
 
@@ -65,7 +70,9 @@ def needs(
     fresh = Fresh(pair, drawn, rng, in_time, failures, least)
     passed = {}
     for rule in _rules(pair.spec, failed.sizes):
-        near = [other for sizes in failures for other in rule.broken(sizes) if _is_small(pair.spec, other, least)]
+        if not fresh.obey(rule):
+            continue
+        near = [other for other in _in_turn(rule.broken(sizes) for sizes in failures) if fresh.serves(other)]
         if near and (count := fresh.breaking(rule, near)):
             passed[rule] = count
     rules = [rule for rule in passed if fresh.obey(rule)]  # some may fail at what was drawn for others
@@ -85,6 +92,11 @@ class Fresh:
     least: int
     at_large: list[Sizes] = field(default_factory=list)
     passing: dict[int, bool] = field(default_factory=dict)
+    passed: dict[tuple[Any, ...], int] = field(default_factory=dict)
+
+    def serves(self, sizes: Sizes) -> bool:
+        """Whether there is a point of some sizes that takes no longer than one that is drawn."""
+        return _is_small(self.pair.spec, sizes, self.least)
 
     def obey(self, rule: Rule) -> bool:
         """Whether a rule holds wherever the pair was seen to fail."""
@@ -92,11 +104,18 @@ class Fresh:
 
     def breaking(self, rule: Rule, near: Sequence[Sizes]) -> int:
         """Return how many points passed that break a rule, none if there are too few or one fails."""
-        passed = 0
+        ties, passed, visits = _ties(self.pair.spec, self.failures), 0, Counter[tuple[Any, ...]]()
         for i in range(NEAR):
-            sizes = self.varied(rule, pick(self.rng, near)) if i % 2 else near[i // 2 % len(near)]
+            sizes = near[i // 3 % len(near)] if i % 3 == 0 else self.varied(rule, pick(self.rng, near))
+            if i % 3 == 2 and ties:
+                sizes = self.tied(rule, sizes if i % 2 else pick(self.rng, near), pick(self.rng, ties))
+            key = tuple(sizes.values())
+            visits[key] += 1
+            if self.passed.get(key, 0) >= visits[key]:  # for another rule that these sizes break as well
+                continue
             if not (self.obey(rule) and self.passes(sizes)):
                 return 0
+            self.passed[key] = self.passed.get(key, 0) + 1
         for number in itertools.count():
             if number == len(self.at_large):
                 if not (more := list(itertools.islice(self.drawn, 1))):
@@ -117,22 +136,64 @@ class Fresh:
         """Return sizes of which one is another, where they break the rule then too."""
         name = pick(self.rng, list(sizes))
         other = {**sizes, name: pick(self.rng, values_of(self.pair.spec, name))}
-        return sizes if rule.holds(other) or not _is_small(self.pair.spec, other, self.least) else other
+        return sizes if rule.holds(other) or not self.serves(other) else other
+
+    def tied(self, rule: Rule, sizes: Sizes, tie: Tie) -> Sizes:
+        """Return sizes of which one is what a tie makes it of others, where they break the rule then too.
+
+        A failure that needs C·H = M needs no C ≠ H: where C alone is another, M has to follow to show that.
+        """
+        other = {**sizes, tie.name: tie.of(sizes)}
+        return sizes if rule.holds(other) or not self.serves(other) else other
 
     def passes(self, sizes: Sizes) -> bool:
         """Whether the pair passes at a point of some sizes; where it fails, that is one more failure."""
         if not self.in_time():
             return False
-        verdict = self.pair.examine(sizes, int(self.rng.integers(SEEDS))).verdict
+        verdict = self.pair.verdict(sizes, int(self.rng.integers(SEEDS)))
         if verdict == Verdict.FAIL:
             self.failures.append(sizes)
         return verdict == Verdict.PASS
+
+
+class Tie(NamedTuple):
+    """What one size is wherever the pair fails: a sum or a product of others."""
+
+    name: str
+    of: Callable[[Sizes], int]
+
+
+def _ties(spec: Specification, failures: Sequence[Sizes]) -> list[Tie]:
+    """Return what ties a size to several others, or to an axis as it is written, in all of some sizes."""
+    names = [name for name in spec.sizes if is_size(spec, name) and name not in spec.choices]
+    several = [some for count in (2, 3) for some in itertools.combinations(names, count)]
+    made = [(frozenset(some), _combined(way, some)) for some in several for way in (math.prod, sum)]
+    axes = [each for _, array in spec.arrays for each in array.axes() if isinstance(each, Expression)]
+    made += [(each.names, each) for each in axes if len(each.names) > 1 and each.names.isdisjoint(spec.axes)]
+    return [
+        Tie(name, of)
+        for name in names
+        for used, of in made
+        if name not in used and all(sizes[name] == of(sizes) for sizes in failures)
+    ]
+
+
+def _combined(way: Callable[[Iterable[int]], int], names: Sequence[str]) -> Callable[[Sizes], int]:
+    return lambda sizes: way(sizes[name] for name in names)
+
+
+def _in_turn(several: Iterable[Iterator[Sizes]]) -> Iterator[Sizes]:
+    """Yield the first of each, then the second of each, and so on."""
+    for some in itertools.zip_longest(*several):
+        yield from (each for each in some if each is not None)
 
 
 def _others(pair: Pair, sizes: Sizes, least: int, rng: np.random.Generator, in_time: Callable[[], bool]) -> list[Sizes]:
     """Return other sizes at which the pair fails, of those that are partly drawn anew; equal ones stay equal."""
     found: list[Sizes] = []
     for number in range(AGAIN):
+        if len(found) == OTHERS:
+            break
         first = FIRST if number % 2 else None
         fresh = {value: pick(rng, values_of(pair.spec, name)[:first]) for name, value in sizes.items()}
         kept = {value for value in fresh if rng.random() < 0.5}
@@ -148,7 +209,7 @@ def _is_small(spec: Specification, sizes: Sizes, least: int) -> bool:
 
 
 def _fails(pair: Pair, sizes: Sizes, rng: np.random.Generator) -> bool:
-    return pair.examine(sizes, int(rng.integers(SEEDS))).verdict == Verdict.FAIL
+    return pair.verdict(sizes, int(rng.integers(SEEDS))) == Verdict.FAIL
 
 
 def _fails_empty(pair: Pair, rule: Rule, sizes: Sizes, rng: np.random.Generator) -> bool:
