@@ -139,12 +139,15 @@ class Fresh:
         return sizes if rule.holds(other) or not self.serves(other) else other
 
     def tied(self, rule: Rule, sizes: Sizes, tie: Tie) -> Sizes:
-        """Return sizes of which one is what a tie makes it of others, where they break the rule then too.
+        """Return sizes of which one is another so that a tie holds, where they break the rule then too.
 
         A failure that needs C·H = M needs no C ≠ H: where C alone is another, M has to follow to show that.
         """
-        other = {**sizes, tie.name: tie.of(sizes)}
-        return sizes if rule.holds(other) or not self.serves(other) else other
+        changed = (
+            {**sizes, name: value} for name in tie.names for value in (tie.of(sizes), *values_of(self.pair.spec, name))
+        )
+        held = [other for other in changed if tie.holds(other) and not rule.holds(other) and self.serves(other)]
+        return pick(self.rng, held) if held else sizes
 
     def passes(self, sizes: Sizes) -> bool:
         """Whether the pair passes at a point of some sizes; where it fails, that is one more failure."""
@@ -157,28 +160,28 @@ class Fresh:
 
 
 class Tie(NamedTuple):
-    """What one size is wherever the pair fails: a sum or a product of others."""
+    """What one size is wherever the pair fails: another, or a sum or a product of others; the first of its names."""
 
-    name: str
-    of: Callable[[Sizes], int]
+    names: tuple[str, ...]
+    of: Callable[[Sizes], Any]
+
+    def holds(self, sizes: Sizes) -> bool:
+        """Whether some sizes are tied so."""
+        return bool(sizes[self.names[0]] == self.of(sizes))
 
 
 def _ties(spec: Specification, failures: Sequence[Sizes]) -> list[Tie]:
-    """Return what ties a size to several others, or to an axis as it is written, in all of some sizes."""
-    names = [name for name in spec.sizes if is_size(spec, name) and name not in spec.choices]
-    several = [some for count in (2, 3) for some in itertools.combinations(names, count)]
-    made = [(frozenset(some), _combined(way, some)) for some in several for way in (math.prod, sum)]
+    """Return what ties a size to others, or to an axis as it is written, in all of some sizes."""
+    names = [name for name in spec.sizes if is_size(spec, name)]
+    several = [some for count in (1, 2, 3) for some in itertools.combinations(names, count)]
+    made = [(some, _combined(way, some)) for some in several for way in (math.prod, sum)[: len(some)]]
     axes = [each for _, array in spec.arrays for each in array.axes() if isinstance(each, Expression)]
-    made += [(each.names, each) for each in axes if len(each.names) > 1 and each.names.isdisjoint(spec.axes)]
-    return [
-        Tie(name, of)
-        for name in names
-        for used, of in made
-        if name not in used and all(sizes[name] == of(sizes) for sizes in failures)
-    ]
+    made += [(tuple(each.names), each) for each in axes if len(each.names) > 1 and each.names <= set(names)]
+    ties = [Tie((name, *used), of) for name in names for used, of in made if name not in used]
+    return [tie for tie in ties if all(map(tie.holds, failures))]
 
 
-def _combined(way: Callable[[Iterable[int]], int], names: Sequence[str]) -> Callable[[Sizes], int]:
+def _combined(way: Callable[[Iterable[int]], int], names: Sequence[str]) -> Callable[[Sizes], Any]:
     return lambda sizes: way(sizes[name] for name in names)
 
 
