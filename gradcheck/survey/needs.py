@@ -52,11 +52,16 @@ class Needs:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A rule about sizes; ``broken`` yields the same sizes otherwise, so that it does not hold."""
+    """A rule about sizes; ``broken`` yields the same sizes otherwise, so that it does not hold.
+
+    That two sizes are ``apart`` follows of itself from most other rules, as K ≠ P from K ≥ 2 where P is 0 or 1: then it
+    is not worth saying.
+    """
 
     text: str
     holds: Callable[[Sizes], bool]
     broken: Callable[[Sizes], Iterator[Sizes]]
+    apart: bool = False
 
 
 def needs(
@@ -68,11 +73,13 @@ def needs(
     failures += _others(pair, failed.sizes, least, rng, in_time)
     drawn = (sizes for why, sizes in itertools.islice(rounds(pair.spec, rng), ENOUGH) if why != "empty" or not least)
     fresh = Fresh(pair, drawn, rng, in_time, failures, least)
-    passed = {}
+    passed: dict[Rule, int] = {}
     for rule in _rules(pair.spec, failed.sizes):
         if not fresh.obey(rule):
             continue
         near = [other for other in _in_turn(rule.broken(sizes) for sizes in failures) if fresh.serves(other)]
+        if rule.apart:
+            near = [other for other in near if all(each.holds(other) for each in passed)]
         if near and (count := fresh.breaking(rule, near)):
             passed[rule] = count
     rules = [rule for rule in passed if fresh.obey(rule)]  # some may fail at what was drawn for others
@@ -208,7 +215,7 @@ def _others(pair: Pair, sizes: Sizes, least: int, rng: np.random.Generator, in_t
 
 def _is_small(spec: Specification, sizes: Sizes, least: int) -> bool:
     """Whether there is a point of some sizes that takes no longer than one that is drawn."""
-    return spec.problem(sizes, least) is None and spec.entries(sizes) <= FEW
+    return spec.problem(sizes, least, FEW) is None
 
 
 def _fails(pair: Pair, sizes: Sizes, rng: np.random.Generator) -> bool:
@@ -225,8 +232,9 @@ def _fails_empty(pair: Pair, rule: Rule, sizes: Sizes, rng: np.random.Generator)
 def _rules(spec: Specification, sizes: Sizes) -> Iterator[Rule]:
     """Yield the rules that the smallest sizes of a failure suggest."""
     numbers = [name for name in spec.sizes if is_size(spec, name)]
-    for one, other in itertools.combinations((name for name in numbers if sizes[name]), 2):
-        yield _alike(spec, one, other, equal=sizes[one] == sizes[other])
+    pairs = list(itertools.combinations((name for name in numbers if sizes[name]), 2))
+    equal = [(one, other) for one, other in pairs if sizes[one] == sizes[other]]
+    yield from (_alike(spec, one, other, equal=True) for one, other in equal)
     for name in numbers:
         limit = sizes[name]
         values = sorted(whole_numbers(spec, name, limit), key=lambda value: abs(value - limit))
@@ -235,6 +243,7 @@ def _rules(spec: Specification, sizes: Sizes) -> Iterator[Rule]:
     for name in spec.sizes:
         if name not in numbers:
             yield _chosen(name, sizes[name], values_of(spec, name))
+    yield from (_alike(spec, one, other, equal=False) for one, other in pairs if (one, other) not in equal)
 
 
 def _bounded(name: str, limit: int, values: Sequence[int], sign: str) -> Rule:
@@ -256,7 +265,7 @@ def _alike(spec: Specification, one: str, other: str, *, equal: bool) -> Rule:
         changed = ({**sizes, name: value} for name in (one, other) for value in values_of(spec, name))
         yield from (sizes for sizes in changed if not holds(sizes))
 
-    return Rule(f"{one} {'=' if equal else '≠'} {other}", holds, broken)
+    return Rule(f"{one} {'=' if equal else '≠'} {other}", holds, broken, apart=not equal)
 
 
 def _chosen(name: str, value: Any, values: Sequence[Any]) -> Rule:
