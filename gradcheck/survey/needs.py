@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -29,6 +29,7 @@ NEAR = 20  # and so many that are as a failure otherwise, or but for one size mo
 AGAIN = 24  # points are drawn in search of other failures, until there are
 OTHERS = 8  # of them, which cost more than what passes,
 FIRST = 3  # every second of them from so many of the smallest values: there equal sizes, and products, are frequent
+TRIES = 8  # of one of these, before it is given up that sizes stay tied to each other
 ENOUGH = 400  # choices of sizes are looked at for those that break a rule
 
 
@@ -73,18 +74,19 @@ def needs(
     failures += _others(pair, failed.sizes, least, rng, in_time)
     drawn = (sizes for why, sizes in itertools.islice(rounds(pair.spec, rng), ENOUGH) if why != "empty" or not least)
     fresh = Fresh(pair, drawn, rng, in_time, failures, least)
-    passed: dict[Rule, int] = {}
+    kept: list[Rule] = []
     for rule in _rules(pair.spec, failed.sizes):
         if not fresh.obey(rule):
             continue
         near = [other for other in _in_turn(rule.broken(sizes) for sizes in failures) if fresh.serves(other)]
         if rule.apart:
-            near = [other for other in near if all(each.holds(other) for each in passed)]
-        if near and (count := fresh.breaking(rule, near)):
-            passed[rule] = count
-    rules = [rule for rule in passed if fresh.obey(rule)]  # some may fail at what was drawn for others
+            near = [other for other in near if all(each.holds(other) for each in kept)]
+        if near and fresh.confirm(rule, near):
+            kept.append(rule)
+    rules = [rule for rule in kept if fresh.obey(rule)]  # some may fail at what was drawn for others
+    elsewhere = sum(not all(rule.holds(sizes) for rule in rules) for sizes in fresh.passed)
     empty = not least or not any(_fails_empty(pair, rule, failed.sizes, rng) for rule in rules)
-    return Needs(tuple(rule.text for rule in rules), sum(passed[rule] for rule in rules), empty)
+    return Needs(tuple(rule.text for rule in rules), elsewhere, empty)
 
 
 @dataclass
@@ -99,7 +101,7 @@ class Fresh:
     least: int
     at_large: list[Sizes] = field(default_factory=list)
     passing: dict[int, bool] = field(default_factory=dict)
-    passed: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    passed: list[Sizes] = field(default_factory=list)
 
     def serves(self, sizes: Sizes) -> bool:
         """Whether there is a point of some sizes that takes no longer than one that is drawn."""
@@ -109,35 +111,34 @@ class Fresh:
         """Whether a rule holds wherever the pair was seen to fail."""
         return all(rule.holds(sizes) for sizes in self.failures)
 
-    def breaking(self, rule: Rule, near: Sequence[Sizes]) -> int:
-        """Return how many points passed that break a rule, none if there are too few or one fails."""
-        ties, passed, visits = _ties(self.pair.spec, self.failures), 0, Counter[tuple[Any, ...]]()
+    def confirm(self, rule: Rule, near: Sequence[Sizes]) -> bool:
+        """Whether enough points are found that break a rule, and all of them pass."""
+        ties, visits = _ties(self.pair.spec, self.failures), Counter[tuple[Any, ...]]()
+        before = Counter(tuple(sizes.values()) for sizes in self.passed)
         for i in range(NEAR):
             sizes = near[i // 3 % len(near)] if i % 3 == 0 else self.varied(rule, pick(self.rng, near))
             if i % 3 == 2 and ties:
-                sizes = self.tied(rule, sizes if i % 2 else pick(self.rng, near), pick(self.rng, ties))
+                sizes = self.tied(rule, near, ties[i // 3 % len(ties)]) or sizes
             key = tuple(sizes.values())
             visits[key] += 1
-            if self.passed.get(key, 0) >= visits[key]:  # for another rule that these sizes break as well
-                continue
-            if not (self.obey(rule) and self.passes(sizes)):
-                return 0
-            self.passed[key] = self.passed.get(key, 0) + 1
+            if visits[key] > before[key] and not (self.obey(rule) and self.passes(sizes)):
+                return False  # what was drawn for another rule that it breaks as well is not drawn again
+        count = 0
         for number in itertools.count():
             if number == len(self.at_large):
                 if not (more := list(itertools.islice(self.drawn, 1))):
-                    return 0
+                    return False
                 self.at_large += more
             if rule.holds(self.at_large[number]):
                 continue
             if number not in self.passing:
                 self.passing[number] = self.passes(self.at_large[number])
             if not self.passing[number]:
-                return 0
-            passed += 1
-            if passed == FRESH:
+                return False
+            count += 1
+            if count == FRESH:
                 break
-        return NEAR + passed
+        return True
 
     def varied(self, rule: Rule, sizes: Sizes) -> Sizes:
         """Return sizes of which one is another, where they break the rule then too."""
@@ -145,16 +146,18 @@ class Fresh:
         other = {**sizes, name: pick(self.rng, values_of(self.pair.spec, name))}
         return sizes if rule.holds(other) or not self.serves(other) else other
 
-    def tied(self, rule: Rule, sizes: Sizes, tie: Tie) -> Sizes:
-        """Return sizes of which one is another so that a tie holds, where they break the rule then too.
+    def tied(self, rule: Rule, near: Sequence[Sizes], tie: Tie) -> Sizes | None:
+        """Return sizes that break a rule, with one of them changed so that a tie holds; None where none were found.
 
         A failure that needs C·H = M needs no C ≠ H: where C alone is another, M has to follow to show that.
         """
-        changed = (
-            {**sizes, name: value} for name in tie.names for value in (tie.of(sizes), *values_of(self.pair.spec, name))
-        )
-        held = [other for other in changed if tie.holds(other) and not rule.holds(other) and self.serves(other)]
-        return pick(self.rng, held) if held else sizes
+        for number in range(TRIES):
+            sizes = self.varied(rule, pick(self.rng, near)) if number % 2 else pick(self.rng, near)
+            values = {name: (tie.of(sizes), *values_of(self.pair.spec, name)) for name in tie.names}
+            changed = ({**sizes, name: value} for name in tie.names for value in values[name])
+            if held := [each for each in changed if tie.holds(each) and not rule.holds(each) and self.serves(each)]:
+                return cast("Sizes", pick(self.rng, held))
+        return None
 
     def passes(self, sizes: Sizes) -> bool:
         """Whether the pair passes at a point of some sizes; where it fails, that is one more failure."""
@@ -163,11 +166,13 @@ class Fresh:
         verdict = self.pair.verdict(sizes, int(self.rng.integers(SEEDS)))
         if verdict == Verdict.FAIL:
             self.failures.append(sizes)
+        if verdict == Verdict.PASS:
+            self.passed.append(sizes)
         return verdict == Verdict.PASS
 
 
 class Tie(NamedTuple):
-    """What one size is wherever the pair fails: another, or a sum or a product of others; the first of its names."""
+    """What one size is wherever the pair fails: another, or made of others; it is the first of the names."""
 
     names: tuple[str, ...]
     of: Callable[[Sizes], Any]
@@ -185,7 +190,17 @@ def _ties(spec: Specification, failures: Sequence[Sizes]) -> list[Tie]:
     axes = [each for _, array in spec.arrays for each in array.axes() if isinstance(each, Expression)]
     made += [(tuple(each.names), each) for each in axes if len(each.names) > 1 and each.names <= set(names)]
     ties = [Tie((name, *used), of) for name in names for used, of in made if name not in used]
+    ties += [tie for one, other in itertools.permutations(names, 2) for tie in _read_off(one, other, failures[0])]
     return [tie for tie in ties if all(map(tie.holds, failures))]
+
+
+def _read_off(one: str, other: str, sizes: Sizes) -> Iterator[Tie]:
+    """Yield what a size is of another by the numbers of one failure: so many times as large, or so much larger."""
+    large, small = sizes[one], sizes[other]
+    if large > small > 0:
+        yield Tie((one, other), lambda each: each[other] + large - small)
+        if large % small == 0:
+            yield Tie((one, other), lambda each: each[other] * (large // small))
 
 
 def _combined(way: Callable[[Iterable[int]], int], names: Sequence[str]) -> Callable[[Sizes], Any]:
