@@ -24,10 +24,10 @@ from gradcheck.survey.examples import SEEDS, Example, Pair
 
 __all__ = ["FRESH", "Needs", "needs"]
 
-FRESH = 30  # points that are drawn anew have to pass before a rule is said
+FRESH = 25  # points that are drawn anew have to pass before a rule is said
 NEAR = 20  # and so many that are as a failure otherwise, or but for one size more
 AGAIN = 24  # points are drawn in search of other failures, until there are
-OTHERS = 8  # of them, which cost more than what passes,
+OTHERS = 6  # of them, which cost more than what passes,
 FIRST = 3  # every second of them from so many of the smallest values: there equal sizes, and products, are frequent
 TRIES = 8  # of one of these, before it is given up that sizes stay tied to each other
 ENOUGH = 400  # choices of sizes are looked at for those that break a rule
