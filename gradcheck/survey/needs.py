@@ -27,7 +27,7 @@ __all__ = ["FRESH", "Needs", "needs"]
 FRESH = 25  # points that are drawn anew have to pass before a rule is said
 NEAR = 20  # and so many that are as a failure otherwise, or but for one size more
 AGAIN = 24  # points are drawn in search of other failures, until there are
-OTHERS = 6  # of them, which cost more than what passes,
+OTHERS = 8  # of them, which cost more than what passes,
 FIRST = 3  # every second of them from so many of the smallest values: there equal sizes, and products, are frequent
 TRIES = 8  # of one of these, before it is given up that sizes stay tied to each other
 ENOUGH = 400  # choices of sizes are looked at for those that break a rule
@@ -117,8 +117,8 @@ class Fresh:
         before = Counter(tuple(sizes.values()) for sizes in self.passed)
         for i in range(NEAR):
             sizes = near[i // 3 % len(near)] if i % 3 == 0 else self.varied(rule, pick(self.rng, near))
-            if i % 3 == 2 and ties:
-                sizes = self.tied(rule, near, ties[i // 3 % len(ties)]) or sizes
+            if i % 3 and ties:
+                sizes = self.tied(rule, near, ties[i % len(ties)]) or sizes
             key = tuple(sizes.values())
             visits[key] += 1
             if visits[key] > before[key] and not (self.obey(rule) and self.passes(sizes)):
