@@ -16,19 +16,19 @@ from typing import Any
 
 from gradcheck.adapters.arrays import at_home, is_foreign
 from gradcheck.adapters.meant import Projection, as_meant
-from gradcheck.arguments import Chosen
+from gradcheck.arguments import Arguments, Chosen
 from gradcheck.complexes import of_complex
 from gradcheck.examination import Settings, examined, oracles_of, passed
 from gradcheck.hints import Hints, must_be_hints
 from gradcheck.inquiry import replay
 from gradcheck.oracles import Oracle
-from gradcheck.report import Report
+from gradcheck.report import Report, Verdict
 from gradcheck.settings import must_be_convention, must_be_functions, must_be_numbers, must_be_yes_or_no
 from gradcheck.verdict.laws import ComplexOutputError
 from gradcheck.verdict.subject import Backward, Forward
 from gradcheck.witness import tell
 
-__all__ = ["check_backward", "examine_backward"]
+__all__ = ["check_backward", "decide", "examine_backward"]
 
 
 def check_backward(
@@ -163,6 +163,51 @@ def examine_backward(
         examined,
         Settings(wrt, tol, seed, bool(strict), hints, timeout, progress, replay(forward, backward, seed, named)),
     )
+    report, moved, pair = _examined(
+        examine, forward, backward, args, wrt, oracle, reference, surrogate, projection, convention
+    )
+    return tell(*pair, moved, report)
+
+
+def decide(
+    forward: Forward,
+    backward: Backward,
+    args: Sequence[Any] | Mapping[str, Any],
+    *,
+    oracle: Oracle | Sequence[Oracle] | None = None,
+    reference: Callable[..., Any] | None = None,
+    wrt: Chosen = None,
+    tol: float | None = None,
+    seed: int,
+    strict: bool = False,
+    timeout: float | None = None,
+    surrogate: Callable[..., Any] | None = None,
+    convention: str | None = None,
+) -> Verdict:
+    """Return the verdict of :func:`examine_backward` alone: where a gradient is wrong is not looked for.
+
+    Raises:
+        TypeError, ValueError, OracleError, NoReturnError: as :func:`examine_backward`.
+    """
+    settings = Settings(wrt, tol, seed, strict, hints=False, timeout=timeout, progress=None, replay="", located=False)
+    examine = functools.partial(examined, settings)
+    report, _, _ = _examined(examine, forward, backward, args, wrt, oracle, reference, surrogate, None, convention)
+    return report.verdict
+
+
+def _examined(
+    examine: Callable[..., tuple[Report, Arguments]],
+    forward: Forward,
+    backward: Backward,
+    args: Sequence[Any] | Mapping[str, Any],
+    wrt: Chosen,
+    oracle: Oracle | Sequence[Oracle] | None,
+    reference: Callable[..., Any] | None,
+    surrogate: Callable[..., Any] | None,
+    projection: Projection | None,
+    convention: str | None,
+) -> tuple[Report, Arguments, tuple[Forward, Backward]]:
+    """Return the report of a pair as it is meant, what moved, and the pair as it was called."""
     jax = (convention or getattr(forward, "convention", None)) == "jax"
     forward, point = as_meant(forward, args, wrt, surrogate, projection)
     if not is_foreign(point):
@@ -171,8 +216,8 @@ def examine_backward(
         except ComplexOutputError:  # of real arguments, as that of a Fourier transform
             pass
         else:
-            return tell(forward, backward, moved, report)
+            return report, moved, (forward, backward)
     home = at_home(forward, backward, point, reference, conjugated=jax)
     measure = oracles_of(oracle, home.reference)
     report, moved = of_complex(home, lambda pair: examine(*pair, home.args, measure))
-    return tell(*home.pair(), moved, report)
+    return report, moved, home.pair()

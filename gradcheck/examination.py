@@ -45,7 +45,10 @@ STREAM = 0x67726164  # our own: default_rng(seed) may have drawn the user's argu
 
 
 class Settings(NamedTuple):
-    """What a check was asked for, checked; :func:`gradcheck.examine_backward` says what each of these is."""
+    """What a check was asked for, checked; :func:`gradcheck.examine_backward` says what each of these is.
+
+    Where a gradient is wrong is looked for if it is to be ``located``.
+    """
 
     wrt: Chosen
     tol: float | None
@@ -55,6 +58,7 @@ class Settings(NamedTuple):
     timeout: float | None
     progress: Callable[[int, int], None] | None
     replay: str
+    located: bool = True
 
 
 def examined(
@@ -74,9 +78,7 @@ def examined(
     )
     hints = settings.hints
     try:
-        claim, findings, laws = within(
-            settings.timeout, calls, lambda: _examined(subject, arguments, calls, widen=settings.wrt is None)
-        )
+        claim, findings, laws = within(settings.timeout, calls, lambda: _examined(subject, arguments, calls, settings))
     except TookTooLongError as late:
         lost = {
             path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=f"{late}. {PATIENCE}")
@@ -101,19 +103,21 @@ def examined(
 
 
 def _examined(
-    subject: Subject, arguments: Arguments, calls: Calls, *, widen: bool
+    subject: Subject, arguments: Arguments, calls: Calls, settings: Settings
 ) -> tuple[Claim, dict[str, Finding], list[Breach]]:
     """Return what the pair claims, what was measured of every argument, and the laws that it breaks."""
-    claim = subject.claim(arguments, widen=widen, watch=True)
+    claim = subject.claim(arguments, widen=settings.wrt is None, watch=True)
     calls.purpose = "the laws of behaviour"
     unsteady, laws = subject.laws(claim)
     calls.purpose = "a probe of the gradients"
-    return claim, _findings(subject, claim, arguments.layout, unsteady), laws
+    return claim, _findings(subject, claim, arguments.layout, unsteady, located=settings.located), laws
 
 
-def _findings(subject: Subject, claim: Claim, asked: Layout, unsteady: str | None) -> dict[str, Finding]:
+def _findings(
+    subject: Subject, claim: Claim, asked: Layout, unsteady: str | None, *, located: bool
+) -> dict[str, Finding]:
     """Return what is found of every argument: what was measured, unless nothing could be."""
-    findings = subject.measure(claim)
+    findings = subject.measure(claim, located=located)
     if any(finding.conventions for finding in findings.values()):
         findings = subject.settle_kinks(claim.arguments, findings)
     if unsteady or all(finding.reason == VACUOUS for finding in findings.values()):

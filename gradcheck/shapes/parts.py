@@ -62,13 +62,12 @@ class Array:
             found.extend(sizes[each.name] if isinstance(each, Axes) else [int(each(sizes))])
         return tuple(found)
 
-    def problem(self, sizes: Sizes) -> str | None:
-        """Return why there are no such values for some sizes; None where there are.
+    def problem(self, sizes: Sizes, shape: tuple[int, ...]) -> str | None:
+        """Return why there are no such values for some sizes, which give it a shape; None where there are.
 
         Raises:
             ZeroDivisionError: values depend on a number that there is not.
         """
-        shape = self.shape(sizes)
         if self.family is not None and len(shape) < FAMILIES[self.family][0]:
             return f"be {self.family} only where it has {FAMILIES[self.family][0]} axes or more"
         if self.family in SQUARE and shape[-1] != shape[-2]:

@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.shapes.expressions import Expression
-from gradcheck.shapes.specification import Sizes, Specification
+from gradcheck.shapes.specification import MOST, Sizes, Specification
 
 __all__ = [
     "FEW",
@@ -185,7 +184,7 @@ def _found(
     """Return the first sizes that are drawn and make a point of at most so many entries; None if there were none."""
     for _ in range(TRIES):
         sizes = draw()
-        if spec.problem(sizes, least) is None and spec.entries(sizes) <= most:
+        if spec.problem(sizes, least, min(most, MOST)) is None:
             return sizes
     return None
 
@@ -237,8 +236,7 @@ def _is_setting(spec: Specification, name: str) -> bool:
     """Whether a value is chosen that is no axis by itself, such as a word, a stride or a padding: 1 hides nothing."""
     if name not in spec.choices or not is_size(spec, name):
         return name in spec.choices
-    alone = {each.tree for _, array in spec.arrays for each in array.axes() if isinstance(each, Expression)}
-    return spec.made is None and name not in alone
+    return spec.made is None and name not in spec.alone
 
 
 def pick(rng: np.random.Generator, values: Sequence[Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ from gradcheck.shapes.text import pointed
 from gradcheck.shapes.values import FAMILIES
 from gradcheck.trees import describe
 
-__all__ = ["Point", "Sizes", "Specification", "specified", "specified_by"]
+__all__ = ["MOST", "Point", "Sizes", "Specification", "specified", "specified_by"]
 
 Sizes = Mapping[str, Any]  # what is chosen for every size, setting and group of axes, by its name
 MOST = 10_000_000  # entries of all arguments of a point
@@ -76,22 +76,27 @@ class Specification:
     made: Callable[..., tuple[Any, ...]] | None = None
     name: str = ""
 
-    @property
-    def arrays(self) -> Iterator[tuple[str, Array]]:
+    @functools.cached_property
+    def arrays(self) -> tuple[tuple[str, Array], ...]:
         """The arrays and numbers among the arguments, by the name of the argument."""
-        for name, part in self.parts.items():
-            for each in arrays(part):
-                yield name, each
+        return tuple((name, each) for name, part in self.parts.items() for each in arrays(part))
+
+    @functools.cached_property
+    def alone(self) -> frozenset[Any]:
+        """The sizes that are an axis by themselves."""
+        axes = (each for _, array in self.arrays for each in array.axes())
+        return frozenset(each.tree for each in axes if isinstance(each, Expression) and isinstance(each.tree, str))
 
     def entries(self, sizes: Sizes) -> int:
         """Return how many entries all arrays have together."""
         return sum(math.prod(each.shape(sizes)) for _, each in self.arrays)
 
-    def problem(self, sizes: Sizes, least: int = 1) -> str | None:
+    def problem(self, sizes: Sizes, least: int = 1, most: float = MOST) -> str | None:
         """Return why there is no point of these sizes, as what must hold; None where there is one.
 
-        No axis may be shorter than ``least``.
+        No axis may be shorter than ``least``, and all arrays together may have no more than ``most`` entries.
         """
+        count = 0
         try:
             for condition in self.conditions:
                 if not condition.holds(sizes):
@@ -100,12 +105,13 @@ class Specification:
                 shape = each.shape(sizes)
                 if min(shape, default=least) < least:
                     return f"give {name} no axis shorter than {least}, and its shape would be {shape}"
-                if problem := each.problem(sizes):
+                if problem := each.problem(sizes, shape):
                     return f"let {name} {problem}"
+                count += math.prod(shape)
         except (ZeroDivisionError, OverflowError) as error:
             return f"be numbers, and there is a {type(error).__name__}"
-        if (count := self.entries(sizes)) > MOST:
-            return f"make a point of at most {MOST:,} entries, and this one would have {count:,}"
+        if count > most:
+            return f"make a point of at most {most:,} entries, and this one would have {count:,}"
         return None
 
     def point(self, sizes: Sizes, seed: int) -> Point:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Collection, Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.calls import Calls, TookTooLongError, answering, raised_inside, within
-from gradcheck.check import examine_backward
+from gradcheck.check import decide, examine_backward
 from gradcheck.errors import told
 from gradcheck.report import Finding, Report, Verdict
 from gradcheck.shapes.specification import Point, Sizes, Specification
@@ -58,6 +60,14 @@ def is_blank(finding: Finding) -> bool:
     return reason == VACUOUS or reason.endswith(DROWNED)
 
 
+class Given(NamedTuple):
+    """What a forward gives at a point, and whether its arrays are so ``empty`` that there is nothing to measure."""
+
+    out: Any
+    cache: Any
+    empty: bool
+
+
 @dataclass(frozen=True)
 class Pair:
     """A forward and a backward, the specification of their arguments, and the settings of their checks."""
@@ -75,27 +85,13 @@ class Pair:
         Raises:
             TypeError, ValueError: the check refuses a setting, or what the forward returns.
         """
-        point, calls, timeout = self.spec.point(sizes, seed), Calls(), self.settings.get("timeout")
-        try:
-            with np.errstate(all="ignore"):
-                returned = within(timeout, calls, lambda: calls.called(self.forward)(*point))
-        except TookTooLongError:  # the check waits as long once more, and says what it waited for
-            returned = None
-        except Exception as error:
-            if not raised_inside(error):
-                raise
-            return Example(why, sizes, seed, REFUSED, None, error)
-        is_pair = isinstance(returned, tuple) and len(returned) == 2
-        out, cache = returned if is_pair else (np.ones(1), None)  # the check refuses what is none
-        nothing = not any(np.size(leaf) for _, leaf in leaves(out, "out"))
-        arrays = [leaf for _, leaf in leaves(tuple(point), "args") if isinstance(leaf, np.ndarray)]
-        empty = any(leaf.size == 0 and (is_float(leaf) or nothing) for leaf in arrays)
-        if empty and not all(np.all(np.isfinite(leaf)) for _, leaf in leaves(out, "out") if is_float(leaf)):
-            return Example(why, sizes, seed, REFUSED, None, FloatingPointError("the output is not finite"))
+        given = self._tried(sizes, seed)
+        if isinstance(given, Exception):
+            return Example(why, sizes, seed, REFUSED, None, given)
         point = self.spec.point(sizes, seed)  # the forward may have written into the other
         try:
-            if empty:
-                report = self._of_laws(point, out, cache)
+            if given.empty:
+                report = self._of_laws(point, given)
             else:
                 report = examine_backward(self.forward, self.backward, point, seed=seed, **self.settings)
         except Exception as error:
@@ -105,16 +101,57 @@ class Pair:
         report = replace(report, replay=self._replay(report, point))
         return Example(why, sizes, seed, str(report.verdict), report)
 
-    def _of_laws(self, point: Point, out: Any, cache: Any) -> Report:
+    def verdict(self, sizes: Sizes, seed: int) -> str:
+        """Return the verdict of :meth:`examine` alone, in less time where it is a failure.
+
+        Raises:
+            TypeError, ValueError: as :meth:`examine`.
+        """
+        given = self._tried(sizes, seed)
+        if isinstance(given, Exception):
+            return REFUSED
+        point = self.spec.point(sizes, seed)
+        settings = {name: value for name, value in self.settings.items() if name != "hints"}
+        try:
+            if given.empty:
+                return str(self._of_laws(point, given).verdict)
+            return str(decide(self.forward, self.backward, point, seed=seed, **settings))
+        except Exception as error:
+            if not raised_inside(error):
+                raise
+            return str(Verdict.FAIL)
+
+    def _tried(self, sizes: Sizes, seed: int) -> Given | Exception:
+        """Return what the forward gives at a point, or what it raises there."""
+        point, calls, timeout = self.spec.point(sizes, seed), Calls(), self.settings.get("timeout")
+        arrays = [leaf for _, leaf in leaves(tuple(point), "args") if isinstance(leaf, np.ndarray)]
+        try:
+            with _quiet(empty=any(leaf.size == 0 for leaf in arrays)):
+                returned = within(timeout, calls, lambda: calls.called(self.forward)(*point))
+        except TookTooLongError:  # the check waits as long once more, and says what it waited for
+            returned = None
+        except Exception as error:
+            if not raised_inside(error):
+                raise
+            return error
+        is_pair = isinstance(returned, tuple) and len(returned) == 2
+        out, cache = returned if is_pair else (np.ones(1), None)  # the check refuses what is none
+        nothing = not any(np.size(leaf) for _, leaf in leaves(out, "out"))
+        empty = any(leaf.size == 0 and (is_float(leaf) or nothing) for leaf in arrays)
+        if empty and not all(np.all(np.isfinite(leaf)) for _, leaf in leaves(out, "out") if is_float(leaf)):
+            return FloatingPointError("the output is not finite")
+        return Given(out, cache, empty)
+
+    def _of_laws(self, point: Point, given: Given) -> Report:
         """Return what can be said where arrays are empty: gradients have their shapes, and are zero if the output is.
 
         Nothing is measured: there is nothing to move.
         """
-        arguments = Arguments.of(self.forward, point, self.settings.get("wrt"), empty=True)
+        arguments, out = Arguments.of(self.forward, point, self.settings.get("wrt"), empty=True), given.out
         outs = [np.asarray(leaf) for _, leaf in leaves(out, "out")]
         dout = rebuild(out, iter([np.ones_like(leaf, dtype=np.result_type(leaf, np.float32)) for leaf in outs]))
-        with np.errstate(all="ignore"), answering(name_of(self.backward), (dout,)):
-            claims = match_gradients(name_of(self.backward), self.backward(dout, cache), arguments)
+        with _quiet(empty=True), answering(name_of(self.backward), (dout,)):
+            claims = match_gradients(name_of(self.backward), self.backward(dout, given.cache), arguments)
         findings = {}
         for path, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True):
             claimed, reason = claims.gradients.get(path), claims.breach or claims.breaches.get(path)
@@ -144,3 +181,12 @@ def _found(shape: tuple[int, ...], reason: str | None) -> Finding:
     if reason is None:
         return Finding(Verdict.PASS, shape, 0.0, 0.0)
     return Finding(Verdict.FAIL, shape, math.nan, math.inf, reason=reason)
+
+
+@contextlib.contextmanager
+def _quiet(*, empty: bool) -> Iterator[None]:
+    """Let NumPy say nothing of numbers that overflow, nor of means over nothing where arrays are empty on purpose."""
+    with np.errstate(all="ignore"), warnings.catch_warnings() if empty else contextlib.nullcontext():
+        if empty:
+            warnings.simplefilter("ignore", RuntimeWarning)
+        yield

@@ -78,7 +78,7 @@ def test_a_wrong_backward_fails_at_the_smallest_sizes_and_says_which_it_needs():
     assert [step.verdict for step in report.steps].count("wrong") == 1
     lines = str(report).splitlines()
     assert lines[0].startswith("affine: FAIL at N=2, D=1, M=1 (1 of 3 gradients wrong; oracle central_difference, seed")
-    assert lines[2] == "  It fails only where N ≥ 2, empty arrays apart: of 50 points drawn elsewhere none failed."
+    assert lines[2] == "  It fails only where N ≥ 2, empty arrays apart: of 45 points drawn elsewhere none failed."
 
 
 def test_a_mistake_that_shows_only_where_two_sizes_are_equal_is_found_and_named_so():
