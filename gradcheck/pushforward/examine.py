@@ -30,6 +30,7 @@ from gradcheck.verdict.kinks import beside
 from gradcheck.verdict.laws import split_forward
 from gradcheck.verdict.line import Line, Remembering
 from gradcheck.verdict.rounding import rounding_of
+from gradcheck.verdict.subject import dtype_kept
 
 __all__ = ["Examination", "Findings"]
 
@@ -194,10 +195,11 @@ class Examination:
             for oracle in self.oracles
         }
         found = {name: judge(case) for name, case in cases.items()}
-        return {
+        examined = {
             path: cross_examine(leaf, {name: one[path] for name, one in found.items()}, cases)
             for leaf, path in enumerate(layout.paths)
         }
+        return dtype_kept(rule.who, next(iter(cases.values())), answer.tangents, examined)
 
     def _joined(self, found: Findings) -> Finding:
         """Return one finding of what was found of all leaves of the output."""

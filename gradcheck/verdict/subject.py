@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from gradcheck.verdict.rounding import rounding_of_gradients
 from gradcheck.verdict.sketch import WHOLE, Drawn, Sketch, sketch
 from gradcheck.verdict.trial import Breach, Trial, run
 
-__all__ = ["Backward", "Forward", "Subject"]
+__all__ = ["Backward", "Forward", "Subject", "dtype_kept"]
 
 Forward = Callable[..., tuple[Any, Any]]
 Backward = Callable[[Any, Any], Any]
@@ -179,7 +179,7 @@ class Subject:
             path: cross_examine(leaf, {name: one[path] for name, one in found.items()}, cases)
             for leaf, path in enumerate(arguments.layout.paths)
         }
-        return self._dtype_kept(claims, next(iter(cases.values())), examined)
+        return dtype_kept(name_of(self.backward), next(iter(cases.values())), claims.gradients, examined)
 
     @np.errstate(all="ignore")
     def settle_kinks(self, arguments: Arguments, findings: Findings) -> Findings:
@@ -219,22 +219,6 @@ class Subject:
         measure = pushforward_of(oracle, pairing, point)
         return Case(claim.vector, point, layout, judged, measure, rounding, pairing, self.tol, self.rng)
 
-    def _dtype_kept(self, claims: Claims, case: Case, findings: Findings) -> Findings:
-        """Fail every gradient in a lower precision than both its argument and the output, whatever its numbers are."""
-        layout, kept = case.layout, dict(findings)
-        for leaf, path in enumerate(layout.paths):
-            gradient = claims.gradients[path]
-            if gradient is None:
-                continue
-            unit = rounding_unit(gradient.dtype)
-            if unit <= max(case.unit(leaf), case.pairing.unit):
-                continue
-            slope = case.pushforward(case.tangent([(leaf, 1.0)]))
-            if slope.error + slope.kink < FINER * unit * case.norm(leaf):  # float32 inside the forward is noise
-                sentence = coarse(name_of(self.backward), path, gradient.dtype, layout.dtypes[leaf])
-                kept[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)
-        return kept
-
     def _trial(self, claim: Claim) -> Trial:
         gradients = {path: g for path, g in claim.gradients.gradients.items() if g is not None}
         rounded = functools.partial(self._rounded, claim)
@@ -255,6 +239,20 @@ class Subject:
             if dtype.itemsize >= SINGLE and norm(claim.vector[part]) <= rest:
                 rounding[path] = rest
         return rounding
+
+
+def dtype_kept(who: str, case: Case, claimed: Mapping[str, Array | None], findings: Findings) -> Findings:
+    """Fail what is claimed in a lower precision than both its leaf and the output have, whatever its numbers are."""
+    layout, kept = case.layout, dict(findings)
+    for leaf, path in enumerate(layout.paths):
+        gradient = claimed[path]
+        if gradient is None or (unit := rounding_unit(gradient.dtype)) <= max(case.unit(leaf), case.pairing.unit):
+            continue
+        slope = case.pushforward(case.tangent([(leaf, 1.0)]))
+        if slope.error + slope.kink < FINER * unit * case.norm(leaf):  # float32 inside the forward is noise
+            sentence = coarse(who, path, gradient.dtype, layout.dtypes[leaf])
+            kept[path] = replace(findings[path], verdict=Verdict.FAIL, reason=sentence)
+    return kept
 
 
 def _drift(before: Any, now: Any) -> str | None:

@@ -249,3 +249,9 @@ def test_remarks_fail_where_they_are_to_be_strict():
     x = np.array([0.2, 0.5, 0.3])
     assert "not exact" in str(examine_pushforward(np.log, guarded, (x,), seed=0))
     assert not examine_pushforward(np.log, guarded, (x,), seed=0, strict=True)
+
+
+def test_a_tangent_in_a_lower_precision_than_the_output_fails():
+    report = examine_pushforward(layer, changed(lambda y, dy, p, t: dy.astype(np.float32)), (X, W, B), seed=0)
+    assert report.verdict is Verdict.FAIL
+    assert "must return dout in no lower precision" in " ".join(str(report).split())
