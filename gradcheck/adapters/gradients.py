@@ -1,4 +1,4 @@
-"""Gradients as others return them: copied, scaled by a cotangent, and found by their keys. Level 1."""
+"""Gradients as others return them: copied, scaled by a cotangent, found by their keys or by argument. Level 1."""
 
 from __future__ import annotations
 
@@ -7,11 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.trees import is_float, is_number, leaves, mapped
+from gradcheck.trees import is_float, is_number, leaves, mapped, rebuild
 
-__all__ = ["aside", "by_key", "copied", "holds_floats", "pass_on", "same", "scaled", "spellings"]
+__all__ = [
+    "LEFT_OUT",
+    "aside",
+    "by_argument",
+    "by_key",
+    "copied",
+    "holds_floats",
+    "pass_on",
+    "same",
+    "scaled",
+    "spellings",
+]
 
 ASIDE = 1e-3  # by what part of its size, and by how much, a number is changed to see whether something depends on it
+
+LEFT_OUT = False
+"""Stands in an output for what has no derivative: a check leaves out what is discrete, and says so."""
 
 
 def spellings(name: Hashable) -> tuple[Hashable, ...]:
@@ -30,6 +44,12 @@ def by_key(gradients: Mapping[Any, Any], names: Iterable[Hashable]) -> dict[Hash
         if key is not None:
             found[name] = gradients[key]
     return found
+
+
+def by_argument(args: tuple[Any, ...], gradients: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the gradients of all leaves of ``args`` by argument, each in its form; None where it has none."""
+    trees = rebuild(args, iter(gradients))
+    return tuple(None if all(leaf is None for _, leaf in leaves(tree, "")) else tree for tree in trees)
 
 
 def copied(tree: Any) -> Any:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.trees import is_number
+from gradcheck.trees import is_number, leaves
 
-__all__ = ["Kind", "in_precision_of", "kind_of", "made_like", "to_numpy"]
+__all__ = ["Kind", "in_double", "in_precision_of", "kind_of", "made_like", "to_numpy"]
 
 
 class Kind(NamedTuple):
@@ -94,6 +94,15 @@ def in_precision_of(kinds: Iterable[Kind]) -> contextlib.AbstractContextManager[
         ):
             return sys.modules["jax"].enable_x64(True)  # type: ignore[no-any-return]
     return contextlib.nullcontext()
+
+
+def in_double(tree: Any) -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which JAX, if it is there, keeps the 64 bits of what ``tree`` holds with as many."""
+    jax, double = sys.modules.get("jax"), ("float64", "complex128")
+    found = (str(getattr(leaf, "dtype", "")).removeprefix("torch.") for _, leaf in leaves(tree, ""))
+    return (
+        jax.enable_x64(True) if jax is not None and any(each in double for each in found) else contextlib.nullcontext()
+    )
 
 
 def _is_tensor(leaf: Any) -> bool:
