@@ -26,6 +26,7 @@ NEEDS = {
     "tests/adapters/test_autograd_function.py": {"torch"},
     "tests/adapters/test_misgiven.py": {"autograd", "mygrad", "torch"},
     "tests/adapters/test_mygrad.py": {"mygrad"},
+    "tests/adapters/test_tensors.py": {"torch"},
     "tests/adapters/test_torch_functions.py": {"torch"},
 }
 collect_ignore = [file for file, needs in NEEDS.items() if not all(map(importlib.util.find_spec, needs))]

@@ -327,6 +327,7 @@ def absent_files():
         "tests/adapters/test_autograd_function.py": {"torch"},
         "tests/adapters/test_misgiven.py": {"autograd", "mygrad", "torch"},
         "tests/adapters/test_mygrad.py": {"mygrad"},
+        "tests/adapters/test_tensors.py": {"torch"},
         "tests/adapters/test_torch_functions.py": {"torch"},
     }
     absent = [file for file, packages in needs.items() if not all(map(importlib.util.find_spec, packages))]
@@ -341,6 +342,7 @@ def test_only_the_tests_of_an_optional_package_may_be_absent():
         "tests/adapters/test_autograd_function.py",
         "tests/adapters/test_misgiven.py",
         "tests/adapters/test_mygrad.py",
+        "tests/adapters/test_tensors.py",
         "tests/adapters/test_torch_functions.py",
         "tests/benchmarks/test_natives.py",
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.adapters.libraries import is_tensor, kind_of, to_numpy
 from gradcheck.trees import is_float, is_number, leaves, mapped, rebuild
 
 __all__ = [
@@ -53,8 +54,14 @@ def by_argument(args: tuple[Any, ...], gradients: Iterable[Any]) -> tuple[Any, .
 
 
 def copied(tree: Any) -> Any:
-    """Return ``tree`` with every NumPy array copied, so that no later call can disturb it."""
-    return mapped(lambda leaf: np.array(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
+    """Return ``tree`` with every array of NumPy and tensor of PyTorch copied, so that no later call can disturb it."""
+
+    def one(leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray):
+            return np.array(leaf)
+        return leaf.detach().clone().requires_grad_(leaf.requires_grad) if is_tensor(leaf) else leaf
+
+    return mapped(one, tree)
 
 
 def same(some: Any, other: Any) -> bool:
@@ -85,10 +92,16 @@ def scaled(gradients: Any, dout: Any) -> Any:
 
     A Python float keeps the precision of each gradient, which an array of float64 would not.
     """
-    factor = float(np.asarray(dout).reshape(()))
-    return mapped(lambda leaf: np.asarray(leaf) * factor if is_number(leaf) else leaf, gradients)
+    factor = float(np.asarray(to_numpy(dout)).reshape(()))
+
+    def one(leaf: Any) -> Any:
+        leaf = to_numpy(leaf)
+        return np.asarray(leaf) * factor if is_number(leaf) else leaf
+
+    return mapped(one, gradients)
 
 
 def holds_floats(tree: object) -> bool:
-    """Whether a float array lies in ``tree``: whether a check would move it."""
-    return any(is_float(leaf) for _, leaf in leaves(tree, ""))
+    """Whether an array of floats or of complex numbers lies in ``tree``: whether a check would move it."""
+    kinds = ((leaf, kind_of(leaf)) for _, leaf in leaves(tree, ""))
+    return any(is_float(leaf) or (kind and ("float" in str(kind.dtype) or kind.is_complex)) for leaf, kind in kinds)

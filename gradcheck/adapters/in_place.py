@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters.gradients import scaled
+from gradcheck.adapters.gradients import copied, scaled
 from gradcheck.adapters.jax_arrays import must_compute_the_same
 from gradcheck.adapters.libraries import kind_of, made_like, to_numpy
 from gradcheck.adapters.losses import scalar
@@ -45,19 +45,19 @@ def from_gradient_in_place(f: Callable[..., Any]) -> Pair:
     who = name_of(f)
 
     def forward(x: Any) -> tuple[Any, Any]:
-        kept = _copy(x)
-        return scalar(who, to_numpy(call(f, (x, _like(x, np.empty(0)))))), kept
+        kept = copied(x)
+        return scalar(who, call(f, (x, _like(x, np.empty(0))))), kept
 
     def backward(dout: Any, x: Any) -> Any:
         grad = _like(x, np.full(np.shape(x), np.nan))
-        value = scalar(who, to_numpy(call(f, (_copy(x), grad))))
+        value = scalar(who, call(f, (copied(x), grad)))
         found = np.asarray(to_numpy(grad))
         if np.isnan(found).all():
             raise ValueError(
                 f"{who} must fill grad, but left all {found.size} entries as they came. "
                 "Write grad[:] = …, where grad = … only names another array."
             )
-        without = scalar(who, to_numpy(call(f, (_copy(x), _like(x, np.empty(0))))))
+        without = scalar(who, call(f, (copied(x), _like(x, np.empty(0)))))
         must_compute_the_same(f"{who} must return the same value with grad and without", value, without)
         return scaled(found, dout)
 
@@ -72,7 +72,3 @@ def _like(x: Any, array: Any) -> Any:
     if kind is not None and getattr(kind.library, "__name__", "") == "torch":
         return made_like(kind._replace(asks=False), array)
     return array.astype(np.asarray(to_numpy(x)).dtype)
-
-
-def _copy(x: Any) -> Any:
-    return x.copy() if isinstance(x, np.ndarray) else x

@@ -15,7 +15,7 @@ import numpy as np
 
 from gradcheck.trees import is_number, leaves
 
-__all__ = ["Kind", "in_double", "in_precision_of", "kind_of", "made_like", "to_numpy"]
+__all__ = ["Kind", "in_double", "in_precision_of", "is_tensor", "kind_of", "made_like", "to_numpy"]
 
 
 class Kind(NamedTuple):
@@ -41,7 +41,7 @@ def kind_of(leaf: Any) -> Kind | None:
     """Return what ``leaf`` is; None of what needs no other form: real arrays of NumPy, and what is no array."""
     if isinstance(leaf, np.ndarray | np.generic):
         return Kind(None, leaf.dtype, number=not isinstance(leaf, np.ndarray)) if leaf.dtype.kind == "c" else None
-    if _is_tensor(leaf):
+    if is_tensor(leaf):
         return Kind(sys.modules["torch"], leaf.dtype, leaf.device, asks=leaf.requires_grad)
     if not hasattr(type(leaf), "__array_namespace__") or str(leaf.dtype).startswith("key<"):  # a random key of JAX
         return None
@@ -59,7 +59,7 @@ def to_numpy(leaf: Any) -> Any:
     kind = kind_of(leaf)
     if kind is None or kind.library is None:
         return leaf
-    if _is_tensor(leaf):
+    if is_tensor(leaf):
         return _of_tensor(kind.library, leaf.detach())
     try:
         return np.array(leaf)
@@ -105,7 +105,8 @@ def in_double(tree: Any) -> contextlib.AbstractContextManager[Any]:
     )
 
 
-def _is_tensor(leaf: Any) -> bool:
+def is_tensor(leaf: Any) -> bool:
+    """Whether ``leaf`` is a tensor of PyTorch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(leaf, torch.Tensor)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters.gradients import by_key, copied, holds_floats, scaled
+from gradcheck.adapters.libraries import to_numpy
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, name_of, names_of, pair, signature_of
 from gradcheck.adapters.swapped import Swapped
 from gradcheck.pairing import call
@@ -170,7 +171,7 @@ def scalar(who: str, loss: Any) -> Any:
         ValueError: it is none.
     """
     try:
-        array = np.asarray(loss)
+        array = np.asarray(to_numpy(loss))
     except ValueError:  # a list of arrays of several shapes
         array = np.array(None)
     if array.dtype.kind in "iub":  # a sum of no terms: loss = 0
