@@ -16,7 +16,7 @@ from typing import Any
 
 from gradcheck.adapters.arrays import at_home, is_foreign
 from gradcheck.adapters.meant import Projection, projected, with_surrogate
-from gradcheck.adapters.signatures import by_keyword
+from gradcheck.adapters.signatures import by_keyword, in_order
 from gradcheck.arguments import Chosen
 from gradcheck.complexes import of_complex
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
@@ -112,7 +112,7 @@ def examine_backward(
             Integers and booleans in it are not differentiated: the backward is handed zeros of float64 for them.
         backward: ``backward(dout, cache) -> gradients``, one for each argument that moves. One that is returned for
             something else moves that too if it is a float, and makes the report inconclusive if it cannot move.
-        args: the point, a tuple of the forward's arguments, or a dict of them by name, which are passed by keyword.
+        args: the point, a tuple of the forward's arguments, or a dict of them by name, in any order.
             Float arrays move and complex ones, of NumPy, PyTorch, JAX or a library that follows the array API, also
             inside tuples, lists, dicts, dataclasses, and classes registered with JAX or optree; everything else stays.
         oracle: who measures; by default central differences, and autodiff as well where there is a ``reference``.
@@ -190,6 +190,7 @@ def _meant(
 ) -> tuple[Forward, Sequence[Any]]:
     """Return the forward of positional arguments of which the backward claims the derivative, and these."""
     if isinstance(args, Mapping):
+        args = in_order(forward, args)
         surrogate = None if surrogate is None else by_keyword(surrogate, args)
         forward, args = by_keyword(forward, args), tuple(args.values())
     if surrogate is not None:

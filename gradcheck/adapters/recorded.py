@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck.adapters.gradients import LEFT_OUT, by_argument
 from gradcheck.adapters.jax_arrays import must_compute_the_same
-from gradcheck.adapters.signatures import Pair, name_of, pair, signature_of
+from gradcheck.adapters.signatures import Pair, name_of, pair, signature_of, with_keywords
 from gradcheck.trees import flatten, is_discrete, is_number, leaves, mapped
 
 __all__ = ["Framework", "recorded"]
@@ -48,22 +48,24 @@ def recorded(f: Callable[..., Any], framework: Framework) -> Pair:
     """
     who, compared = name_of(f), False
 
-    def forward(*args: Any) -> tuple[Any, Any]:
+    def forward(*args: Any, **named: Any) -> tuple[Any, Any]:
+        function = with_keywords(f, tuple(named))
         with framework.within():
-            given = mapped(framework.taken, args)
-            out = f(*given)
-            return mapped(lambda leaf: framework.shown(leaf) if _is_numeric(leaf) else LEFT_OUT, out), (given, out)
+            given = mapped(framework.taken, (*args, *named.values()))
+            out = function(*given)
+            shown = mapped(lambda leaf: framework.shown(leaf) if _is_numeric(leaf) else LEFT_OUT, out)
+        return shown, (function, given, out)
 
     def backward(dout: Any, cache: Any) -> tuple[Any, ...]:
         nonlocal compared
-        given, out = cache
+        function, given, out = cache
         found, structure = flatten(given)
         moving = [i for i, leaf in enumerate(found) if _moves(leaf)]
         floats = [_is_inexact(leaf) for _, leaf in leaves(out, "")]
 
         def along(arrays: list[Any]) -> list[Any]:
             every = dict(enumerate(found)) | dict(zip(moving, arrays, strict=True))
-            result = f(*structure.unflatten(every.values()))
+            result = function(*structure.unflatten(every.values()))
             return [leaf for (_, leaf), real in zip(leaves(result, ""), floats, strict=True) if real]
 
         cotangents = [np.array(dy) for (_, dy), real in zip(leaves(dout, ""), floats, strict=True) if real]

@@ -11,7 +11,7 @@ from gradcheck.adapters.apart import must_hold_apart
 from gradcheck.adapters.gradients import by_argument
 from gradcheck.adapters.libraries import to_numpy
 from gradcheck.adapters.misgiven import must_be_function_for
-from gradcheck.adapters.signatures import Pair, listed, name_of, names_of, pair, signature_of
+from gradcheck.adapters.signatures import Pair, listed, name_of, names_of, pair, signature_of, with_keywords
 from gradcheck.adapters.tensors import Evaluation, torch_for
 from gradcheck.trees import describe
 
@@ -52,18 +52,19 @@ def from_torch(function: Any) -> Pair:
     names = inspect.Signature(known.parameters)
     tried = known.is_module
 
-    def forward(*args: Any) -> tuple[Any, Any]:
-        run = Evaluation.of(torch, known.call, args)
-        run.write_back(args)
-        return run.shown, (args, run)
+    def forward(*args: Any, **named: Any) -> tuple[Any, Any]:
+        every = (*args, *named.values())
+        run = Evaluation.of(torch, with_keywords(known.call, tuple(named)), every)
+        run.write_back(every)
+        return run.shown, (every, (*names_of(names, len(args)), *named), run)
 
     def backward(dout: Any, cache: Any) -> tuple[Any, ...]:
         nonlocal tried
-        args, run = cache
+        args, called, run = cache
         cotangents, gradients = run.watched_pull(dout, args)
         if not tried:
             tried = True
-            must_hold_apart(known.names[1], run, cotangents, gradients, names_of(names, len(args)))
+            must_hold_apart(known.names[1], run, cotangents, gradients, called)
         return by_argument(run.given, map(to_numpy, gradients if known.is_rule else run.with_zeros(gradients)))
 
     return pair(forward, backward, names=known.names, parameters=known.parameters)

@@ -102,3 +102,11 @@ def test_no_setting_of_jax_changes_and_float32_stays():
     out, cache = forward(X.astype(np.float32))
     (gradient, *_) = backward(out, cache)
     assert (out.dtype, gradient.dtype, jax.config.jax_enable_x64) == (np.float32, np.float32, before)
+
+
+def test_arguments_by_name_and_by_keyword_alone_have_gradients():
+    def function(x, *, w, n):
+        return jnp.tanh(x @ w) * n
+
+    report = check_backward(*from_jax(function), {"n": 3, "w": X.T, "x": X}, seed=0)
+    assert list(report.arguments) == ["x", "w"]

@@ -215,3 +215,13 @@ def test_what_cannot_be_called_is_refused():
     with pytest.raises(TypeError) as error:
         from_torch(3)
     assert str(error.value) == "from_torch must be given a function, but was given the int 3."
+
+
+def test_arguments_by_name_and_by_keyword_alone_have_gradients():
+    def function(x, *, w, n):
+        return torch.tanh(x @ w) * n
+
+    report = check_backward(*from_torch(function), {"n": 3, "w": W, "x": X}, seed=0)
+    assert list(report.arguments) == ["x", "w"]
+    module = torch.nn.Linear(4, 2).double()
+    assert check_backward(*from_torch(module), {"input": X, "params": dict(module.named_parameters())}, seed=0)
