@@ -19,7 +19,17 @@ settings.register_profile("ci", DEFAULT, max_examples=25, deadline=None, derando
 settings.register_profile("nightly", DEFAULT, max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
-# PyTorch is optional and large: without it the tests of its adapter are absent, not skipped. A CI job installs it.
-collect_ignore = [] if importlib.util.find_spec("torch") else ["tests/adapters/test_autograd_function.py"]
+# Other frameworks are optional, and some are large: without them the tests of their adapters are absent, not skipped.
+# `run.py test --with frameworks` installs them, and so does a CI job.
+NEEDS = {
+    "tests/adapters/test_autograd.py": {"autograd"},
+    "tests/adapters/test_autograd_function.py": {"torch"},
+    "tests/adapters/test_function_jvp.py": {"torch"},
+    "tests/adapters/test_misgiven.py": {"autograd", "mygrad", "torch"},
+    "tests/adapters/test_mygrad.py": {"mygrad"},
+    "tests/adapters/test_tensors.py": {"torch"},
+    "tests/adapters/test_torch_functions.py": {"torch"},
+}
+collect_ignore = [file for file, needs in NEEDS.items() if not all(map(importlib.util.find_spec, needs))]
 if not any(map(importlib.util.find_spec, ("autograd", "torch"))):
     collect_ignore.append("tests/benchmarks/test_natives.py")

@@ -2,11 +2,16 @@
 
     python3 run.py check [args]    check every derivation            (python -m gradcheck check derivations)
     python3 run.py test [args]     run the tests                     (python -m pytest)
+    python3 run.py test --with torch [args]    the same, with another framework in an environment of its own
     python3 run.py lint            formatter, linter, type checker   (ruff format --check, ruff check, mypy)
 
 On Windows write `py` for `python3`. Needed: Python 3.11 or newer and a pip, which may come with Python, with its
 venv package, or from elsewhere on PATH. Nothing is installed outside .venv. pip reads its usual configuration
 (PIP_INDEX_URL, pip.conf, ...). Exit code: the job's own; 2 for a wrong call; 1 if .venv could not be made.
+
+`--with` takes an extra of pyproject.toml, torch or frameworks (PyTorch, autograd and MyGrad), and makes .venv-torch or
+.venv-frameworks. On Linux pip may choose a PyTorch of several gigabytes for CUDA, unless it is told of a smaller one:
+PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu python3 run.py test --with torch tests/adapters
 
 A stamp inside .venv is written last, so an interrupted install is seen and made anew the next time.
 This file must stay readable to Python 3.6, which has to be able to say that it is too old.
@@ -24,6 +29,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = str(VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 STAMP = VENV / "run.stamp"
+WITH = ("torch", "frameworks")  # extras that the tests can be run with, each in an environment of its own
 UNFINISHED = "unfinished"
 
 # job -> the extras of pyproject.toml that it needs, and the modules it runs
@@ -51,15 +57,32 @@ def main(arguments: "list[str]") -> int:
     if job in ("-h", "--help"):
         print(__doc__)
         return 0
-    if job not in JOBS or (job == "lint" and rest):
-        rule = "be given no arguments for lint" if job == "lint" else f"be given a job ({', '.join(JOBS)})"
+    extra, rest = (rest[1:2], rest[2:]) if job == "test" and rest[:1] == ["--with"] else (None, rest)
+    broken = None
+    if job not in JOBS:
+        broken = f"be given a job ({', '.join(JOBS)})"
+    elif job == "lint" and rest:
+        broken = "be given no arguments for lint"
+    elif extra is not None and not set(extra) & set(WITH):
+        broken = f"be given an extra ({', '.join(WITH)}) after --with"
+    if broken:
         came = " ".join(arguments) or "nothing"
-        print(f"run.py must {rule}, but was given {came}.\nTry: python3 run.py --help", file=sys.stderr)
+        print(f"run.py must {broken}, but was given {came}.\nTry: python3 run.py --help", file=sys.stderr)
         return 2
     extras, commands = JOBS[job]
-    prepare(extras)
+    if extra:
+        move_to(f".venv-{extra[0]}")
+    prepare(extras | set(extra or ()))
     codes = [execute([PYTHON, "-m", *command, *rest]) for command in commands]
     return next((code for code in codes if code != 0), 0)
+
+
+def move_to(name: "str") -> None:
+    """Let all that follows happen in another environment of the checkout than .venv."""
+    global VENV, PYTHON, STAMP  # noqa: PLW0603  (a run has one environment, and everything in this file speaks of it)
+    PYTHON = PYTHON.replace(str(VENV), str(ROOT / name))
+    VENV = ROOT / name
+    STAMP = VENV / "run.stamp"
 
 
 def prepare(extras: "set[str]") -> None:
@@ -77,10 +100,10 @@ def prepare(extras: "set[str]") -> None:
         make_venv()
     STAMP.write_text(UNFINISHED, encoding="utf-8")
     pip, target = pip_for_venv(), f".[{','.join(sorted(extras))}]"
-    say(f"installing gradcheck{target[1:]} into .venv (the first time takes some minutes)")
+    say(f"installing gradcheck{target[1:]} into {VENV.name} (the first time takes some minutes)")
     if execute([*pip, "install", "--quiet", "--no-input", "--editable", target]) != 0:
         raise SystemExit(
-            "run.py must install gradcheck into .venv, but pip failed (see above).\nRun it again to retry."
+            f"run.py must install gradcheck into {VENV.name}, but pip failed (see above).\nRun it again to retry."
         )
     STAMP.write_text("\n".join(wanted), encoding="utf-8")
 
@@ -99,13 +122,13 @@ def requirements_digest() -> str:
 
 def make_venv() -> None:
     """Make .venv anew, still without pip: the step for which every Python that has venv is complete."""
-    say("making .venv")
+    say(f"making {VENV.name}")
     # The Python beneath, because run.py may have been started by the very .venv that is to be cleared.
     base = getattr(sys, "_base_executable", sys.executable)
     if execute([base, "-m", "venv", "--clear", "--without-pip", str(VENV)]) != 0:
         raise SystemExit(
-            "run.py must be able to make .venv, but `python -m venv` failed (see above).\n"
-            "Install Python's venv module (Debian, Ubuntu: apt install python3-venv), or close what still uses .venv."
+            f"run.py must be able to make {VENV.name}, but `python -m venv` failed (see above).\n"
+            "Install Python's venv module (Debian, Ubuntu: apt install python3-venv), or close what still uses it."
         )
 
 

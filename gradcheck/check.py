@@ -105,7 +105,7 @@ def examine_backward(
             Integers and booleans in it are not differentiated: the backward is handed zeros of float64 for them.
         backward: ``backward(dout, cache) -> gradients``, one for each argument that moves. One that is returned for
             something else moves that too if it is a float, and makes the report inconclusive if it cannot move.
-        args: the point, a tuple of the forward's arguments, or a dict of them by name, which are passed by keyword.
+        args: the point, a tuple of the forward's arguments, or a dict of them by name, in any order.
             Float arrays move and complex ones, of NumPy, PyTorch, JAX or a library that follows the array API, also
             inside tuples, lists, dicts, dataclasses, and classes registered with JAX or optree; everything else stays.
         oracle: who measures; by default central differences, and autodiff as well where there is a ``reference``.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from gradcheck.arguments import Arguments, Chosen, name_of
+from gradcheck.arguments import Arguments, Chosen, by_name, name_of
 from gradcheck.calls import Calls, TookTooLongError, within
 from gradcheck.errors import ContractError, GradientError, InconclusiveError
 from gradcheck.hints import Hints, tolerance_for, withheld
@@ -39,6 +39,7 @@ class Verdicts(Protocol):
 
 R = TypeVar("R", bound=Verdicts)
 UNANSWERED = "it holds float arrays, but there is no gradient for it: name in wrt= what moves, if it is a setting"
+NAMED = 3  # outputs at most, in one sentence
 PASS = 45  # evaluations of the forward for each oracle: a pass in float64 needs 16 to 45
 PATIENCE = "Raise timeout=, or look for a loop that ends by the size of its numbers."
 STREAM = 0x67726164  # our own: default_rng(seed) may have drawn the user's arguments, which no cotangent must equal
@@ -91,7 +92,7 @@ def examined(
     findings = under(laws, findings)
     whole = [law for law in laws if not law.path]
     broken = tuple(law.sentence for law in whole if law.verdict is Verdict.FAIL)
-    remarks = tuple(law.sentence for law in whole if law.verdict is Verdict.PASS)
+    remarks = (*(law.sentence for law in whole if law.verdict is Verdict.PASS), *_left_out(claim.left_out))
     inquiry = (
         deferred(replace(subject, forward=forward, backward=backward), claim, findings) if hints is True else Answers
     )
@@ -111,6 +112,15 @@ def _examined(
     unsteady, laws = subject.laws(claim)
     calls.purpose = "a probe of the gradients"
     return claim, _findings(subject, claim, arguments.layout, unsteady, located=settings.located), laws
+
+
+def _left_out(paths: Sequence[str]) -> tuple[str, ...]:
+    """Say which outputs nobody differentiates: that is no fault, however strict a check is."""
+    if not paths:
+        return ()
+    named = by_name([*paths[:NAMED], *(["others"] if len(paths) > NAMED else [])])
+    which = "is" if len(paths) == 1 else "are"
+    return (f"{named} {which} left out: what holds no floats, or is declared to have no derivative, has none.",)
 
 
 def _findings(

@@ -88,7 +88,7 @@ LEVELS = {
 }
 LEVEL = {part: level for level, parts in LEVELS.items() for part in parts}
 PACKAGES = {"gradcheck", *(f"gradcheck.{part.partition('.')[0]}" for part in LEVEL if "." in part)}
-HEAVY = {"jax", "hypothesis", "pytest", "rich", "matplotlib", "torch", "sklearn"}
+HEAVY = {"jax", "hypothesis", "pytest", "rich", "matplotlib", "torch", "sklearn", "autograd", "mygrad"}
 
 # -- layers
 
@@ -334,15 +334,26 @@ def test_pytest_collects_every_test():
 def absent_files():
     """Return the test files of packages that are not installed: absent by a rule, so that no skip looks like a pass."""
     needs = {
-        "tests/adapters/test_autograd_function.py": ("torch",),
-        "tests/benchmarks/test_natives.py": ("autograd", "torch"),
+        "tests/adapters/test_autograd.py": {"autograd"},
+        "tests/adapters/test_autograd_function.py": {"torch"},
+        "tests/adapters/test_misgiven.py": {"autograd", "mygrad", "torch"},
+        "tests/adapters/test_mygrad.py": {"mygrad"},
+        "tests/adapters/test_tensors.py": {"torch"},
+        "tests/adapters/test_torch_functions.py": {"torch"},
     }
-    return [file for file, any_of in needs.items() if not any(map(importlib.util.find_spec, any_of))]
+    absent = [file for file, packages in needs.items() if not all(map(importlib.util.find_spec, packages))]
+    peers = any(map(importlib.util.find_spec, ("autograd", "torch")))
+    return absent if peers else [*absent, "tests/benchmarks/test_natives.py"]
 
 
 def test_only_the_tests_of_an_optional_package_may_be_absent():
     conftest = (ROOT / "conftest.py").read_text(encoding="utf-8")
     assert re.findall(r'"(tests/\S+\.py)"', conftest) == [
+        "tests/adapters/test_autograd.py",
         "tests/adapters/test_autograd_function.py",
+        "tests/adapters/test_misgiven.py",
+        "tests/adapters/test_mygrad.py",
+        "tests/adapters/test_tensors.py",
+        "tests/adapters/test_torch_functions.py",
         "tests/benchmarks/test_natives.py",
     ]

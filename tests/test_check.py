@@ -408,3 +408,17 @@ def test_an_explanation_read_late_speaks_of_the_arguments_of_the_check():
         array.fill(0.0)
     assert report.verdict is Verdict.FAIL
     assert [each.mistake for each in report.explanations] == ["A1"]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(1, "out[1] is"), (2, "out[1] and out[2] are"), (4, "out[1], out[2], out[3] and others are")],
+)
+def test_outputs_without_a_derivative_are_left_out_and_the_report_says_so(count, said):
+    def forward(x):
+        return (x * x, *(x.argmax() for _ in range(count))), x
+
+    report = check_backward(forward, lambda dout, x: 2 * x * dout[0], (np.arange(1.0, 4.0),), seed=0, strict=True)
+    assert report.remarks == (
+        f"{said} left out: what holds no floats, or is declared to have no derivative, has none.",
+    )

@@ -70,6 +70,14 @@ def installed(run):
     [
         ([], "run.py must be given a job (check, test, lint), but was given nothing."),
         (["chek"], "run.py must be given a job (check, test, lint), but was given chek."),
+        (
+            ["test", "--with"],
+            "run.py must be given an extra (torch, frameworks) after --with, but was given test --with.",
+        ),
+        (
+            ["test", "--with", "jax"],
+            "run.py must be given an extra (torch, frameworks) after --with, but was given test --with jax.",
+        ),
         (["lint", "derivations"], "run.py must be given no arguments for lint, but was given lint derivations."),
     ],
 )
@@ -83,7 +91,8 @@ def test_a_wrong_call_exits_with_2_and_makes_nothing(run, arguments, message):
 
 def test_help_names_every_job_and_exits_with_0(run, capsys):
     assert run.main(["--help"]) == 0
-    assert re.findall(r"python3 run\.py (\w+)", capsys.readouterr().out) == list(run.JOBS)
+    named = re.findall(r"python3 run\.py (\w+)", capsys.readouterr().out)
+    assert list(dict.fromkeys(named)) == list(run.JOBS)
 
 
 def test_an_older_python_is_told_what_is_needed(run, monkeypatch):
@@ -127,6 +136,17 @@ def test_test_runs_pytest_with_its_arguments(run):
     assert installed(run) == ".[test]"
 
 
+def test_test_with_a_framework_runs_in_an_environment_of_its_own(run):
+    ours = run.VENV
+    assert run.main(["test", "--with", "torch", "tests/adapters"]) == 0
+    assert ours.with_name(".venv-torch") == run.VENV
+    assert run.STAMP.is_file()
+    assert not ours.exists()
+    assert run.commands[-1] == [run.PYTHON, "-m", "pytest", "tests/adapters"]
+    assert str(run.VENV) in run.PYTHON
+    assert installed(run) == ".[test,torch]"
+
+
 def test_lint_runs_all_three_tools_and_fails_if_the_first_does(run):
     run.failing = {"format"}
     assert run.main(["lint"]) == 1
@@ -135,7 +155,7 @@ def test_lint_runs_all_three_tools_and_fails_if_the_first_does(run):
 
 def test_every_extra_of_a_job_is_declared_in_pyproject(run):
     project = tomllib.loads((RUN_PY.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert set().union(*(extras for extras, _ in run.JOBS.values())) <= set(project["optional-dependencies"])
+    assert set(run.WITH).union(*(extras for extras, _ in run.JOBS.values())) <= set(project["optional-dependencies"])
 
 
 # -- the stamp
@@ -263,7 +283,7 @@ def test_a_python_without_venv_is_told_what_to_install(run):
         run.make_venv()
     assert refusal.value.code == (
         "run.py must be able to make .venv, but `python -m venv` failed (see above).\n"
-        "Install Python's venv module (Debian, Ubuntu: apt install python3-venv), or close what still uses .venv."
+        "Install Python's venv module (Debian, Ubuntu: apt install python3-venv), or close what still uses it."
     )
 
 

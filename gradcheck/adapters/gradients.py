@@ -1,4 +1,4 @@
-"""Gradients as others return them: copied, scaled by a cotangent, and found by their keys. Level 1."""
+"""Gradients as others return them: copied, scaled by a cotangent, found by their keys or by argument. Level 1."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.trees import is_float, is_number, leaves, mapped
+from gradcheck.adapters.libraries import is_tensor, kind_of, to_numpy
+from gradcheck.trees import is_float, is_number, leaves, mapped, rebuild
 
-__all__ = ["aside", "by_key", "copied", "holds_floats", "pass_on", "same", "scaled", "spellings"]
+__all__ = [
+    "LEFT_OUT",
+    "aside",
+    "by_argument",
+    "by_key",
+    "copied",
+    "holds_floats",
+    "pass_on",
+    "same",
+    "scaled",
+    "spellings",
+]
 
 ASIDE = 1e-3  # by what part of its size, and by how much, a number is changed to see whether something depends on it
+
+LEFT_OUT = False
+"""Stands in an output for what has no derivative: a check leaves out what is discrete, and says so."""
 
 
 def spellings(name: Hashable) -> tuple[Hashable, ...]:
@@ -32,9 +47,21 @@ def by_key(gradients: Mapping[Any, Any], names: Iterable[Hashable]) -> dict[Hash
     return found
 
 
+def by_argument(args: tuple[Any, ...], gradients: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the gradients of all leaves of ``args`` by argument, each in its form; None where it has none."""
+    trees = rebuild(args, iter(gradients))
+    return tuple(None if all(leaf is None for _, leaf in leaves(tree, "")) else tree for tree in trees)
+
+
 def copied(tree: Any) -> Any:
-    """Return ``tree`` with every NumPy array copied, so that no later call can disturb it."""
-    return mapped(lambda leaf: np.array(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
+    """Return ``tree`` with every array of NumPy and tensor of PyTorch copied, so that no later call can disturb it."""
+
+    def one(leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray):
+            return np.array(leaf)
+        return leaf.detach().clone().requires_grad_(leaf.requires_grad) if is_tensor(leaf) else leaf
+
+    return mapped(one, tree)
 
 
 def same(some: Any, other: Any) -> bool:
@@ -65,10 +92,16 @@ def scaled(gradients: Any, dout: Any) -> Any:
 
     A Python float keeps the precision of each gradient, which an array of float64 would not.
     """
-    factor = float(np.asarray(dout).reshape(()))
-    return mapped(lambda leaf: np.asarray(leaf) * factor if is_number(leaf) else leaf, gradients)
+    factor = float(np.asarray(to_numpy(dout)).reshape(()))
+
+    def one(leaf: Any) -> Any:
+        leaf = to_numpy(leaf)
+        return np.asarray(leaf) * factor if is_number(leaf) else leaf
+
+    return mapped(one, gradients)
 
 
 def holds_floats(tree: object) -> bool:
-    """Whether a float array lies in ``tree``: whether a check would move it."""
-    return any(is_float(leaf) for _, leaf in leaves(tree, ""))
+    """Whether an array of floats or of complex numbers lies in ``tree``: whether a check would move it."""
+    kinds = ((leaf, kind_of(leaf)) for _, leaf in leaves(tree, ""))
+    return any(is_float(leaf) or (kind and ("float" in str(kind.dtype) or kind.is_complex)) for leaf, kind in kinds)

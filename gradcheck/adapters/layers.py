@@ -8,6 +8,7 @@ from typing import Any
 
 from gradcheck.adapters.discovery import Pairs, discovered
 from gradcheck.adapters.gradients import copied, holds_floats, pass_on
+from gradcheck.adapters.misgiven import must_be_for
 from gradcheck.adapters.parameters import Parameters
 from gradcheck.adapters.places import MISSING, Map, follow, parsed, text
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, names_of, pair, signature_of
@@ -64,6 +65,7 @@ def from_layer(layer: Any, *, parameters: Pairs | None = None) -> Pair:
             array, the layer gives copies of them, ``params`` does not mirror them, or ``backward`` returns
             another number of gradients than ``forward`` has moving inputs.
     """
+    must_be_for("from_layer", layer)
     who = type(layer).__name__
     for method in ("forward", "backward"):
         must_be_callable("from_layer", f"{who}.{method}", getattr(layer, method, None))

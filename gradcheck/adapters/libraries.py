@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck.trees import is_number
+from gradcheck.trees import is_number, leaves
 
-__all__ = ["Kind", "in_precision_of", "kind_of", "made_like", "to_numpy"]
+__all__ = ["Kind", "in_double", "in_precision_of", "is_tensor", "kind_of", "made_like", "to_numpy"]
 
 
 HALF = 2  # bytes
@@ -45,7 +45,7 @@ def kind_of(leaf: Any) -> Kind | None:
     """Return what ``leaf`` is; None of what needs no other form: real arrays of NumPy, and what is no array."""
     if isinstance(leaf, np.ndarray | np.generic):
         return Kind(None, leaf.dtype, number=not isinstance(leaf, np.ndarray)) if leaf.dtype.kind == "c" else None
-    if _is_tensor(leaf):
+    if is_tensor(leaf):
         return Kind(sys.modules["torch"], leaf.dtype, leaf.device, asks=leaf.requires_grad)
     if not hasattr(type(leaf), "__array_namespace__") or str(leaf.dtype).startswith("key<"):  # a random key of JAX
         return None
@@ -63,7 +63,7 @@ def to_numpy(leaf: Any) -> Any:
     kind = kind_of(leaf)
     if kind is None or kind.library is None:
         return leaf
-    if _is_tensor(leaf):
+    if is_tensor(leaf):
         return _of_tensor(kind.library, leaf.detach())
     try:
         return np.array(leaf)
@@ -114,7 +114,17 @@ def _bfloat16() -> Any:
     return ml_dtypes.bfloat16
 
 
-def _is_tensor(leaf: Any) -> bool:
+def in_double(tree: Any) -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which JAX, if it is there, keeps the 64 bits of what ``tree`` holds with as many."""
+    jax, double = sys.modules.get("jax"), ("float64", "complex128")
+    found = (str(getattr(leaf, "dtype", "")).removeprefix("torch.") for _, leaf in leaves(tree, ""))
+    return (
+        jax.enable_x64(True) if jax is not None and any(each in double for each in found) else contextlib.nullcontext()
+    )
+
+
+def is_tensor(leaf: Any) -> bool:
+    """Whether ``leaf`` is a tensor of PyTorch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(leaf, torch.Tensor)
 

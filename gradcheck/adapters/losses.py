@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters.gradients import by_key, copied, holds_floats, scaled
+from gradcheck.adapters.libraries import to_numpy
 from gradcheck.adapters.signatures import Pair, listed, must_be_callable, name_of, names_of, pair, signature_of
 from gradcheck.adapters.swapped import Swapped
 from gradcheck.pairing import call
 from gradcheck.trees import describe
 
-__all__ = ["from_loss_and_grad", "from_value_and_gradient"]
+__all__ = ["from_loss_and_grad", "from_value_and_gradient", "scalar"]
 
 
 def from_loss_and_grad(f: Callable[..., Any], *, params: MutableMapping[str, Any] | None = None) -> Pair:
@@ -109,7 +110,7 @@ def from_value_and_gradient(f: Callable[..., Any], grad: Callable[..., Any], *, 
 
     def forward(*given: Any) -> tuple[Any, Any]:
         given = as_arguments(given)
-        return _scalar(who, call(f, (*given, *extra))), copied(given)
+        return scalar(who, call(f, (*given, *extra))), copied(given)
 
     def backward(dout: Any, cache: Any) -> Any:
         return scaled(call(grad, (*copied(cache), *extra)), dout)
@@ -160,12 +161,17 @@ def _loss_and_grads(who: str, returned: object) -> tuple[Any, Any]:
     loss, *several = returned
     grads = several[0] if len(several) == 1 else tuple(several)
     # A plain dict, because a defaultdict cannot be built again from its items alone.
-    return _scalar(who, loss), copied(dict(grads) if isinstance(grads, Mapping) else grads)
+    return scalar(who, loss), copied(dict(grads) if isinstance(grads, Mapping) else grads)
 
 
-def _scalar(who: str, loss: Any) -> Any:
+def scalar(who: str, loss: Any) -> Any:
+    """Return a copy of the one number of ``loss`` as an array of floats.
+
+    Raises:
+        ValueError: it is none.
+    """
     try:
-        array = np.asarray(loss)
+        array = np.asarray(to_numpy(loss))
     except ValueError:  # a list of arrays of several shapes
         array = np.array(None)
     if array.dtype.kind in "iub":  # a sum of no terms: loss = 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters.signatures import by_keyword, signature_of
+from gradcheck.adapters.signatures import by_keyword, in_order, signature_of
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.trees import describe, leaves, norm, rebuild
 
@@ -32,6 +32,7 @@ def as_meant(
 ) -> tuple[Callable[..., Any], Sequence[Any]]:
     """Return the forward of positional arguments of which the backward claims the derivative, and these."""
     if isinstance(args, Mapping):
+        args = in_order(forward, args)
         surrogate = None if surrogate is None else by_keyword(surrogate, args)
         forward, args = by_keyword(forward, args), tuple(args.values())
     if surrogate is not None:

@@ -14,12 +14,15 @@ __all__ = [
     "Forward",
     "Pair",
     "by_keyword",
+    "in_order",
     "listed",
     "must_be_callable",
+    "must_be_order",
     "name_of",
     "names_of",
     "pair",
     "signature_of",
+    "with_keywords",
 ]
 
 Forward = Callable[..., tuple[Any, Any]]
@@ -68,6 +71,14 @@ def must_be_callable(adapter: str, role: str, function: object) -> None:
         raise TypeError(f"{adapter} must be given a callable {role}, but was given {describe(function)}.")
 
 
+def must_be_order(adapter: str, order: Any) -> None:
+    """Raise a ValueError unless ``order`` is that of a derivative that is checked: 1 or 2."""
+    if isinstance(order, bool) or order not in (1, 2):
+        raise ValueError(
+            f"{adapter} must be given order=1 or order=2, but was given {describe(order)}. Leave it out for 1."
+        )
+
+
 def pair(
     forward: Forward,
     backward: Backward,
@@ -95,8 +106,27 @@ def pair(
     return forward, backward
 
 
+def in_order(function: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``args`` in the order in which ``function`` lists them, which is that of the gradients."""
+    return {name: args[name] for name in (*signature_of(function).parameters, *args) if name in args}
+
+
+def with_keywords(function: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
+    """Return ``function`` as one of positional arguments, of which it takes the last by ``names``."""
+    if not names:
+        return function
+
+    @functools.wraps(function)
+    def positional(*values: Any) -> Any:
+        return function(*values[: -len(names)], **dict(zip(names, values[-len(names) :], strict=True)))
+
+    return positional
+
+
 def by_keyword(function: Callable[..., Any], args: Mapping[str, Any]) -> Callable[..., Any]:
     """Return ``function`` as one of positional arguments in the order of ``args``, which it takes by their names.
+
+    What it takes by position as well, as every adapted forward does, is passed so.
 
     Raises:
         TypeError: it does not take these.
@@ -112,7 +142,8 @@ def by_keyword(function: Callable[..., Any], args: Mapping[str, Any]) -> Callabl
 
     @functools.wraps(function)
     def named(*values: Any) -> Any:
-        return function(**dict(zip(names, values, strict=True)))
+        bound = signature.bind(**dict(zip(names, values, strict=True)))
+        return function(*bound.args, **bound.kwargs)
 
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     named.__signature__ = inspect.Signature([inspect.Parameter(name, positional) for name in names])  # type: ignore[attr-defined]

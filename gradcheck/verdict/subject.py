@@ -47,7 +47,8 @@ class Claim(NamedTuple):
 
     Of a large output a sketch is ``kept``, and a large cotangent is ``drawn`` when it is asked for. ``vector`` holds
     the gradients as one flat float64 vector, zero where there is none; those in ``gradients`` that are float64 are
-    views of it. ``watched`` says what the first run showed of the laws of behaviour, None if nobody looked.
+    views of it. ``left_out`` are the paths of outputs that have no derivative. ``watched`` says what the first run
+    showed of the laws of behaviour, None if nobody looked.
     """
 
     forward: Forward
@@ -56,6 +57,7 @@ class Claim(NamedTuple):
     drawn: Any
     gradients: Claims
     vector: Array
+    left_out: tuple[str, ...] = ()
     watched: Watched | None = None
 
     @property
@@ -97,8 +99,10 @@ class Subject:
         With ``widen`` an argument that was taken to stay moves if the backward returns a gradient for it. With
         ``watch`` the backward is called once more with its cache, and what that shows is noted.
         """
+        left_out: list[str] = []
 
         def draw(out: Any) -> Any:
+            left_out.extend(path for path, leaf in leaves(out, "out") if is_discrete(leaf))
             found = [leaf for _, leaf in leaves(out, "out")]
             scales = _balance(found)
             return rebuild(out, (_normal_like(leaf, self.rng, s) for leaf, s in zip(found, scales, strict=True)))
@@ -112,7 +116,8 @@ class Subject:
         vector = arguments.layout.flatten(0.0 if g is None else g for g in claims.gradients.values())
         views = zip(claims.gradients.items(), arguments.layout.unflatten(vector), strict=True)
         own = {path: None if g is None else view if g.dtype == np.float64 else g.copy() for (path, g), view in views}
-        claim = Claim(self.forward, arguments, first.out, first.cotangent, claims._replace(gradients=own), vector)
+        given = (first.out, first.cotangent, claims._replace(gradients=own), vector, tuple(left_out))
+        claim = Claim(self.forward, arguments, *given)
         if not watch or claims.breach:
             return claim
         trial = self._trial(claim)

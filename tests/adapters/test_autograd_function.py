@@ -132,12 +132,18 @@ def test_a_low_precision_output_becomes_an_array(dtype):
     np.testing.assert_array_equal(backward(np.full(2, 0.5), cache)[0], [0.5, 0.5])
 
 
-def test_apply_in_place_of_the_class_is_refused():
+def test_apply_is_taken_for_the_class():
+    forward, backward = from_autograd_function(ScaledExp.apply)
+    assert (forward.__name__, backward.__name__) == ("ScaledExp.forward", "ScaledExp.backward")
+    check_backward(forward, backward, (x(2, 3), x(3), 2))
+
+
+def test_what_is_no_function_class_is_sent_to_the_adapter_that_takes_it():
     with pytest.raises(TypeError) as error:
-        from_autograd_function(ScaledExp.apply)
+        from_autograd_function(torch.sin)
     assert str(error.value) == (
-        "from_autograd_function must be given a subclass of torch.autograd.Function, but was given a method. "
-        "Pass the class itself, not its apply and not an instance."
+        "from_autograd_function must be given a subclass of torch.autograd.Function, but was given "
+        "a builtin_function_or_method. Pass the class itself, or what you have to from_torch."
     )
 
 
@@ -191,7 +197,9 @@ def sine_backward(ctx, dout):
 
 
 def broken_law(function, *args):
-    return examine_backward(*from_autograd_function(function), args, seed=0).broken
+    report = examine_backward(*from_autograd_function(function), args, seed=0)
+    assert not report
+    return report.broken
 
 
 def test_a_backward_that_writes_into_its_grad_output_breaks_a_law():

@@ -36,7 +36,7 @@ def test_the_precision_of_jax_is_left_as_it_was():
 
 
 def test_what_has_no_such_rule_is_refused_with_the_call_for_it():
-    with pytest.raises(TypeError, match="Call from_custom_vjp"):
+    with pytest.raises(TypeError, match="Pass it to from_custom_vjp"):
         from_custom_jvp(jax.custom_vjp(jnp.sin))
     with pytest.raises(TypeError, match=r"must be given a jax\.custom_jvp"):
         from_custom_jvp(jnp.sin)

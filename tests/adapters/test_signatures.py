@@ -3,6 +3,7 @@ import inspect
 
 import numpy as np
 
+from gradcheck import check_backward, from_vjp
 from gradcheck.adapters.signatures import name_of, names_of, signature_of
 
 
@@ -33,3 +34,22 @@ def test_a_function_that_does_not_tell_its_signature_takes_any_arguments():
     untold.__signature__ = "unreadable"
     assert signature_of(untold) == inspect.signature(lambda *args: args)
     assert names_of(signature_of(untold), 2) == ("args[0]", "args[1]")
+
+
+def test_arguments_by_name_have_their_gradients_in_the_order_of_the_signature():
+    def forward(x, w, *, scale):
+        return scale * (x @ w), (x, w, scale)
+
+    def backward(dout, cache):
+        x, w, scale = cache
+        return scale * dout @ w.T, scale * x.T @ dout, np.sum(dout * (x @ w))
+
+    rng = np.random.default_rng(0)
+    args = {"scale": np.array(2.0), "w": rng.normal(size=(4, 2)), "x": rng.normal(size=(3, 4))}
+    assert list(check_backward(forward, backward, args, seed=0).arguments) == ["x", "w", "scale"]
+
+
+def test_an_adapted_forward_takes_arguments_by_name():
+    pair = from_vjp(lambda x, y: x / y, lambda ans, x, y: lambda g: g / y, lambda ans, x, y: lambda g: -g * ans / y)
+    report = check_backward(*pair, {"y": np.array([2.0, 3.0]), "x": np.array([4.0, 5.0])}, seed=0)
+    assert list(report.arguments) == ["x", "y"]
