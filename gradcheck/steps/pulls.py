@@ -361,14 +361,18 @@ def _scatter(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
 
 
 def _moves(node: Node, k: int, values: Sequence[Array]) -> Pull | None:
-    """Cells of x as they are in y: which, running the operation on the numbers of the cells tells."""
+    """Cells of x as they are in y: which, running the operation on the numbers of the cells tells.
+
+    What it puts between them, such as the 1.0 of ``concatenate([[1.0], x])``, is the same when all cells are zero.
+    """
     if node.name not in MOVES:
         return None
     zero = [np.zeros(v.shape) if v.dtype.kind == "f" else v for v in values]
     shape, size = values[k].shape, values[k].size
-    zero[k] = np.arange(1.0, size + 1).reshape(shape)
+    numbered = [*zero[:k], np.arange(1.0, size + 1).reshape(shape), *zero[k + 1 :]]
+    zero[k] = np.zeros(shape)
     try:
-        cells = np.asarray(node.compute(zero))
+        cells = np.asarray(node.compute(numbered)) - np.asarray(node.compute(zero))
     except Exception:  # noqa: BLE001  (whatever NumPy raises for what it cannot number)
         return None
     whole = cells.astype(int)

@@ -99,6 +99,7 @@ OPERATIONS = [
     ("gather", lambda x: x[[0, 2, 0]].T, (A,)),
     ("gather of several", overwritten, (A, ROW)),
     ("concatenate", lambda x, y: np.concatenate([x, y[:2]]), (A, B)),
+    ("concatenate, with a number", lambda x: np.concatenate([[1.0], x]), (ROW,)),
     ("stack", lambda x, y: np.stack([x, y], axis=1), (A, B)),
     ("pad", lambda x: np.pad(x, 1), (A,)),
     ("roll", lambda x: np.roll(x, 1, axis=0), (A,)),

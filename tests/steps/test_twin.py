@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import functools
 import logging
+import math
 import queue
 import random
 import threading
@@ -40,6 +41,14 @@ def test_what_a_twin_finds_by_globals_is_what_it_has():
         return globals()["COUNT"], globals().get("nothing", 5), "COUNT" in globals()
 
     assert Twins().of(names)() == (0, 5, True)
+
+
+def test_what_a_module_is_changed_to_a_twin_of_a_twin_finds_too():
+    def log(x):
+        return math.log(x)
+
+    with apart(log) as (twin,):
+        assert Twins({id(math.log): lambda _: 5}).of(twin)(1.0) == 5
 
 
 def test_cells_are_shared_by_the_twins_that_shared_them():
