@@ -57,7 +57,8 @@ def from_torch(function: Any, *, order: int = 1) -> Pair:
         TypeError: ``function`` is no such thing; the message says which adapter takes it, if one does.
         ValueError: ``order`` is neither 1 nor 2.
         ValueError (by the forward): ``params`` names what the module does not have.
-        ValueError (by the backward): a gradient changes when only one output is used, or only one argument asks.
+        ValueError (by the backward): a gradient changes when only one output is used, or only one argument asks; or a
+            module reads its own parameter where it was given another.
     """
     torch = torch_for("from_torch")
     must_be_function_for("from_torch", function)
@@ -65,7 +66,7 @@ def from_torch(function: Any, *, order: int = 1) -> Pair:
     known = _Callable.of(torch, function)
     known = known if order == 1 else known.twice(torch)
     names = inspect.Signature(known.parameters)
-    tried = known.is_module
+    tried = False
 
     def forward(*args: Any, **named: Any) -> tuple[Any, Any]:
         every = (*args, *named.values())
@@ -79,7 +80,10 @@ def from_torch(function: Any, *, order: int = 1) -> Pair:
         cotangents, gradients = run.watched_pull(dout, args)
         if not tried:
             tried = True
-            must_hold_apart(known.names[1], run, cotangents, gradients, called)
+            if known.is_module:
+                _must_read(known.names[0], function, run)
+            else:
+                must_hold_apart(known.names[1], run, cotangents, gradients, called)
         return by_argument(run.given, map(to_numpy, gradients if known.is_rule else run.with_zeros(gradients)))
 
     return pair(forward, backward, names=known.names, parameters=known.parameters)
@@ -151,7 +155,7 @@ def _of_module(torch: Any, module: Any) -> tuple[Callable[..., Any], list[inspec
     inputs = signature_of(module.forward).parameters
     first = inspect.Parameter("parameters" if "params" in inputs else "params", inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
-    def call(params: Any, *inputs: Any) -> Any:
+    def call(params: Any, *inputs: Any, **named: Any) -> Any:
         buffers = dict(module.named_buffers())
         known = [name for name, _ in module.named_parameters()]
         if not isinstance(params, Mapping) or not set(params) <= {*known, *buffers}:
@@ -160,6 +164,21 @@ def _of_module(torch: Any, module: Any) -> tuple[Callable[..., Any], list[inspec
                 f"{describe(params)}. Pass dict(module.named_parameters()) as the first argument."
             )
         held = {name: buffer.clone() for name, buffer in buffers.items()} | dict(params)
-        return torch.func.functional_call(module, held, inputs)
+        return torch.func.functional_call(module, held, inputs, named)
 
     return call, [first, *inputs.values()], (f"{who}.forward", f"{who}.backward")
+
+
+def _must_read(who: str, module: Any, run: Evaluation) -> None:
+    """Raise a ValueError if the outputs depend on a parameter of the module in the place of one that was given."""
+    own = {name: held for name, held in module.named_parameters() if name in run.given[0] and held.requires_grad}
+    outputs = [y.abs().sum() for _, y in leaves(run.out, "") if run.asks(y)]
+    if not own or not outputs:
+        return
+    found = run.torch.autograd.grad(sum(outputs), list(own.values()), allow_unused=True, retain_graph=True)
+    for name, gradient in zip(own, found, strict=True):
+        if gradient is not None:
+            raise ValueError(
+                f"{who} must read {name} from the module, where another stands during a call, but it reads its own. "
+                "Look for a second reference to it, such as a list or an attribute that is no parameter."
+            )

@@ -1,3 +1,5 @@
+import sys
+
 import autograd.numpy as anp
 import jax.numpy as jnp
 import numpy as np
@@ -48,3 +50,10 @@ def test_containers_several_outputs_and_settings_pass(several):
 
 def test_what_is_not_used_has_a_zero_gradient():
     assert check_backward(*from_autograd(lambda x, y: anp.sin(x)), (X, X), seed=0)
+
+
+def test_without_autograd_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "autograd", None)
+    with pytest.raises(ImportError, match="from_autograd must be able to import autograd") as error:
+        from_autograd(lambda x: x)
+    assert str(error.value).endswith("Install autograd.")

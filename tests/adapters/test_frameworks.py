@@ -1,4 +1,5 @@
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -110,3 +111,10 @@ def test_arguments_by_name_and_by_keyword_alone_have_gradients():
 
     report = check_backward(*from_jax(function), {"n": 3, "w": X.T, "x": X}, seed=0)
     assert list(report.arguments) == ["x", "w"]
+
+
+def test_without_jax_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", None)
+    with pytest.raises(ImportError, match="from_jax must be able to import jax") as error:
+        from_jax(lambda x: x)
+    assert str(error.value).endswith("Install gradcheck[jax].")

@@ -1,3 +1,5 @@
+import sys
+
 import mygrad
 import numpy as np
 import pytest
@@ -35,3 +37,10 @@ def test_several_arguments_and_outputs_pass_and_what_is_not_used_has_zeros():
 
     report = check_backward(*from_mygrad(function), ({"w": X}, X.T.copy(), X, 0), seed=0)
     assert list(report.arguments) == ["weights['w']", "x", "unused"]
+
+
+def test_without_mygrad_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mygrad", None)
+    with pytest.raises(ImportError, match="from_mygrad must be able to import mygrad") as error:
+        from_mygrad(lambda x: x)
+    assert str(error.value).endswith("Install mygrad.")

@@ -225,3 +225,22 @@ def test_arguments_by_name_and_by_keyword_alone_have_gradients():
     assert list(report.arguments) == ["x", "w"]
     module = torch.nn.Linear(4, 2).double()
     assert check_backward(*from_torch(module), {"input": X, "params": dict(module.named_parameters())}, seed=0)
+
+
+def test_a_module_that_reads_a_parameter_elsewhere_is_refused():
+    class Hidden(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(4, dtype=torch.float64))
+            self.kept = [self.weight]
+
+        def forward(self, x, *, factor):
+            return factor * x * self.kept[0]
+
+    args = {"params": dict(Hidden().named_parameters()), "x": X, "factor": 2.0}
+    with pytest.raises(ValueError, match="reads its own") as error:
+        check_backward(*from_torch(Hidden()), args, seed=0)
+    assert str(error.value).partition("\n")[0] == (
+        "Hidden.forward must read weight from the module, where another stands during a call, but it reads its own. "
+        "Look for a second reference to it, such as a list or an attribute that is no parameter."
+    )
