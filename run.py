@@ -10,8 +10,8 @@ venv package, or from elsewhere on PATH. Nothing is installed outside .venv. pip
 (PIP_INDEX_URL, pip.conf, ...). Exit code: the job's own; 2 for a wrong call; 1 if .venv could not be made.
 
 `--with` takes an extra of pyproject.toml, torch or frameworks (PyTorch, autograd and MyGrad), and makes .venv-torch or
-.venv-frameworks. On Linux pip may choose a PyTorch of several gigabytes for CUDA, unless it is told of a smaller one:
-PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu python3 run.py test --with torch tests/adapters
+.venv-frameworks. On Linux pip may choose a PyTorch of several gigabytes for CUDA, unless PIP_EXTRA_INDEX_URL names the
+index of PyTorch's builds for the CPU.
 
 A stamp inside .venv is written last, so an interrupted install is seen and made anew the next time.
 This file must stay readable to Python 3.6, which has to be able to say that it is too old.

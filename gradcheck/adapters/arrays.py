@@ -114,6 +114,12 @@ class Home:
         """Whether an argument is complex, or the output was when it was last seen."""
         return bool(self.paths or self.seen)
 
+    def given(self, out: Any, cache: Any) -> tuple[Any, Kept]:
+        """Return an output of the forward and its cache as those of the pair."""
+        form = Form.of(out)
+        self.seen.update(kind for kind in form.known if kind.is_complex)
+        return taken(out), Kept(cache, form)
+
     def pair(self, turned: tuple[bool, bool] = (False, False)) -> Pair:
         """Return the pair; with complex cotangents, or gradients, ``turned`` into their conjugates."""
         incoming, outgoing = (self.conjugated != each for each in turned)
@@ -126,10 +132,7 @@ class Home:
             pass_on(before, taken(made), values)
             if not isinstance(returned, tuple) or len(returned) != 2:
                 return returned
-            out, cache = returned
-            form = Form.of(out)
-            self.seen.update(kind for kind in form.known if kind.is_complex)
-            return taken(out), Kept(cache, form)
+            return self.given(*returned)
 
         def back(dout: Any, kept: Kept) -> Any:
             with in_precision_of((*self.form.known, *kept.out.known)):

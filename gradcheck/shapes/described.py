@@ -135,9 +135,9 @@ def _dims(dims: Iterable[str], kind: str) -> str:
 
 def _kind(dtypes: Iterable[Any]) -> str:
     names = [str(dtype) for dtype in dtypes]
-    for kind in ("float", "bool", "int"):
+    for kind in ("float", "complex", "bool", "int"):
         if any(name.startswith((kind, f"u{kind}")) for name in names):
-            return {"float": " float32" if names == ["float32"] else "", "bool": " bool", "int": " int"}[kind]
+            return f" {kind}" if kind != "float" else " float32" if names == ["float32"] else ""
     return ""
 
 

@@ -33,7 +33,7 @@ _OPERATORS: dict[str, tuple[int, Callable[[Any, Any], Any]]] = {
     "%": (2, operator.mod),
     "**": (3, _power),
 }
-KEYWORDS = FAMILIES.keys() | {"int", "bool", "float", "float32", "tuple", "in", "away", "from", "scale"}
+KEYWORDS = FAMILIES.keys() | {"int", "bool", "float", "float32", "complex", "tuple", "in", "away", "from", "scale"}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
                   | sizes [kind] {rule}
     sizes         = {size}  |  "(" size "," {size ","} ")"  |  "(" ")"
     size          = NAME  |  INTEGER  |  expression  |  "*" NAME
-    kind          = "float" | "float32" | "int" | "bool"
+    kind          = "float" | "float32" | "complex" | "int" | "bool"
     rule          = (">" | ">=" | "<" | "<=") size  |  "in" size size  |  "away" "from" size  |  "scale" size  |  family
     condition     = NAME "in" value {value}  |  size (comparison) size
 
@@ -29,8 +29,13 @@ from gradcheck.shapes.values import FAMILIES
 
 __all__ = ["Condition", "Grammar", "read"]
 
-KINDS = ("float", "float32", "int", "bool")
-OF_KIND = {"int": frozenset({"distinct"}), "bool": frozenset({"lower", "upper"})}  # families besides those of floats
+KINDS = ("float", "float32", "complex", "int", "bool")
+OF_KIND = {  # families besides those of floats
+    "int": frozenset({"distinct"}),
+    "bool": frozenset({"lower", "upper"}),
+    "complex": frozenset[str](),
+}
+UNORDERED = ("bool", "complex")
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -254,12 +259,12 @@ def _rule(tokens: Tokens, array: Array) -> Array:
     if rule in FAMILIES and (floats or rule in OF_KIND[array.kind]) and not (array.family or array.away):
         if not (floats and (array.low or array.high)):
             return replace(array, family=rule)
-    elif rule == "scale" and floats and array.scale is None:
+    elif rule == "scale" and (floats or array.kind == "complex") and array.scale is None:
         return replace(array, scale=expression(tokens))
     elif rule == "away" and floats and not (array.family or array.low or array.high or array.away):
         tokens.must_take("from", "say what values are away from, as in away from 0")
         return replace(array, away=expression(tokens))
-    elif rule in ("<", "<=", ">", ">=", "in") and array.kind != "bool" and not array.away:
+    elif rule in ("<", "<=", ">", ">=", "in") and array.kind not in UNORDERED and not array.away:
         wanted = ("low", "high") if rule == "in" else ("low",) if rule[0] == ">" else ("high",)
         if all(getattr(array, name) is None for name in wanted) and not (floats and array.family):
             bounds = {name: expression(tokens) for name in wanted}

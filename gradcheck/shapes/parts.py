@@ -31,7 +31,7 @@ class Array:
 
     Attributes:
         dims: the sizes of its axes.
-        kind: ``float``, ``float32``, ``int`` or ``bool``.
+        kind: ``float``, ``float32``, ``complex``, ``int`` or ``bool``.
         family: the name of what its values are, a key of ``FAMILIES``; None for nothing special.
         low: what they are not below; of integers the first,
         high: what they are not above; of integers the one after the last.
@@ -117,6 +117,9 @@ class Array:
         if self.away:
             drawn = self.away(sizes) + drawn + MARGIN * np.where(drawn < 0, -1, 1)
         return np.asarray(drawn * self.scale(sizes) if self.scale else drawn)
+
+    def _complex(self, rng: np.random.Generator, shape: tuple[int, ...], sizes: Sizes) -> Any:
+        return self._float(rng, shape, sizes) + 1j * self._float(rng, shape, sizes)
 
     def _bounds(self) -> tuple[tuple[int, Expression | None], tuple[int, Expression | None]]:
         return (-1, self.low), (1, self.high)

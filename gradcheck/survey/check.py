@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.adapters.arrays import at_home, is_foreign
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.blindness.suite import Checks, sentences
 from gradcheck.containers import shown
@@ -21,7 +22,7 @@ from gradcheck.hints import Hints
 from gradcheck.inquiry import written as as_python
 from gradcheck.oracles import Oracle
 from gradcheck.report import Finding, Report, Verdict
-from gradcheck.settings import must_be_functions, must_be_numbers
+from gradcheck.settings import must_be_convention, must_be_functions, must_be_numbers
 from gradcheck.shapes.described import described
 from gradcheck.shapes.sizes import rounds
 from gradcheck.shapes.specification import Sizes, Specification
@@ -56,6 +57,8 @@ def check_shapes(
     strict: bool = False,
     hints: Hints = True,
     timeout: float | None = None,
+    surrogate: Callable[..., Any] | None = None,
+    convention: str | None = None,
     examples: int = EXAMPLES,
     seconds: float | None = None,
     progress: Callable[[int, int], None] | bool = False,
@@ -83,6 +86,8 @@ def check_shapes(
         strict=strict,
         hints=hints,
         timeout=timeout,
+        surrogate=surrogate,
+        convention=convention,
         examples=examples,
         seconds=seconds,
         progress=progress,
@@ -107,6 +112,8 @@ def examine_shapes(
     strict: bool = False,
     hints: Hints = True,
     timeout: float | None = None,
+    surrogate: Callable[..., Any] | None = None,
+    convention: str | None = None,
     examples: int = EXAMPLES,
     seconds: float | None = None,
     progress: Callable[[int, int], None] | bool = False,
@@ -131,6 +138,8 @@ def examine_shapes(
         strict: whether remarks fail.
         hints: whether a failure is explained.
         timeout: for how many seconds one call may last.
+        surrogate: the function whose derivative the backward claims, where that is another one.
+        convention: of complex gradients.
         examples: how many points are checked.
         seconds: after which no more points are drawn; by default all ``examples`` are.
         progress: True for a bar on the standard error; or what is called after each point with how many there were and
@@ -141,7 +150,8 @@ def examine_shapes(
         ValueError: the specification cannot be read, contradicts itself, or no sizes obey it.
     """
     told = bar if progress is True else None if progress is False else progress
-    must_be_functions({"forward": forward, "backward": backward}, {"progress": told})
+    must_be_functions({"forward": forward, "backward": backward}, {"progress": told, "surrogate": surrogate})
+    must_be_convention(convention)
     must_be_numbers(tol, seed, timeout)
     _must_be_budget(examples, seconds)
     if not isinstance(shapes, str | Specification | None):
@@ -151,7 +161,8 @@ def examine_shapes(
     spec = shapes if isinstance(shapes, Specification) else described(forward, shapes)
     seed = secrets.randbits(32) if seed is None else int(seed)
     settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol}
-    settings |= {"strict": strict, "hints": hints, "timeout": timeout}
+    settings |= {"strict": strict, "hints": hints, "timeout": timeout, "surrogate": surrogate}
+    settings |= {"convention": convention}
     pair, rng = Pair(forward, backward, spec, settings), np.random.default_rng((seed, STREAM))
     found, notes = _search(pair, rng, examples, seconds, told)
     checks = Checks()
@@ -242,8 +253,9 @@ def _tell(pair: Pair, notes: Sequence[Note], report: Report, failed: Example | N
             tell(*note)
     if failed is not None:
         point = pair.spec.point(failed.sizes, failed.seed)
-        arguments = Arguments.of(pair.forward, point, pair.settings.get("wrt"), empty=True)
-        tell(pair.forward, pair.backward, arguments, report)
+        home = at_home(pair.forward, pair.backward, point)
+        forward, backward = home.pair() if is_foreign(tuple(point)) else (pair.forward, pair.backward)
+        tell(forward, backward, Arguments.of(forward, home.args, pair.settings.get("wrt"), empty=True), report)
 
 
 def _worst(

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.adapters.arrays import at_home
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.calls import Calls, TookTooLongError, answering, raised_inside, within
 from gradcheck.check import decide, examine_backward
+from gradcheck.complexes import joined
 from gradcheck.errors import told
 from gradcheck.report import Finding, Report, Verdict
 from gradcheck.shapes.specification import Point, Sizes, Specification
@@ -137,7 +139,8 @@ class Pair:
         is_pair = isinstance(returned, tuple) and len(returned) == 2
         out, cache = returned if is_pair else (np.ones(1), None)  # the check refuses what is none
         nothing = not any(np.size(leaf) for _, leaf in leaves(out, "out"))
-        empty = any(leaf.size == 0 and (is_float(leaf) or nothing) for leaf in arrays)
+        moving = [is_float(leaf) or np.iscomplexobj(leaf) for leaf in arrays]
+        empty = any(leaf.size == 0 and (moves or nothing) for leaf, moves in zip(arrays, moving, strict=True))
         if empty and not all(np.all(np.isfinite(leaf)) for _, leaf in leaves(out, "out") if is_float(leaf)):
             return FloatingPointError("the output is not finite")
         return Given(out, cache, empty)
@@ -147,24 +150,27 @@ class Pair:
 
         Nothing is measured: there is nothing to move.
         """
-        arguments, out = Arguments.of(self.forward, point, self.settings.get("wrt"), empty=True), given.out
+        home = at_home(self.forward, self.backward, point)
+        (_, backward), out, cache = home.pair(), *home.given(given.out, given.cache)
+        arguments = Arguments.of(self.forward, home.args, self.settings.get("wrt"), empty=True)
         outs = [np.asarray(leaf) for _, leaf in leaves(out, "out")]
         dout = rebuild(out, iter([np.ones_like(leaf, dtype=np.result_type(leaf, np.float32)) for leaf in outs]))
         with _quiet(empty=True), answering(name_of(self.backward), (dout,)):
-            claims = match_gradients(name_of(self.backward), self.backward(dout, given.cache), arguments)
+            claims = match_gradients(name_of(self.backward), backward(dout, cache), arguments)
         findings = {}
         for path, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True):
             claimed, reason = claims.gradients.get(path), claims.breach or claims.breaches.get(path)
             if claimed is not None and not any(leaf.size for leaf in outs) and np.any(claimed):
                 reason = f"{name_of(self.backward)} must return zeros for d{path} where the output is empty."
             findings[path] = _found(shape, reason)
-        return self._report(point, findings)
+        return self._report(point, joined(findings, home.paths))
 
     def _raised(self, point: Point, error: Exception) -> Report:
-        arguments = Arguments.of(self.forward, point, self.settings.get("wrt"), empty=True)
+        home = at_home(self.forward, self.backward, point)
+        arguments = Arguments.of(self.forward, home.args, self.settings.get("wrt"), empty=True)
         reason = f"{name_of(self.backward)} raised {told(error)}"
         shapes = zip(arguments.layout.paths, arguments.layout.shapes, strict=True)
-        return self._report(point, {path: _found(shape, reason) for path, shape in shapes})
+        return self._report(point, joined({path: _found(shape, reason) for path, shape in shapes}, home.paths))
 
     def _report(self, point: Point, findings: dict[str, Finding]) -> Report:
         return Report(name_of(self.forward), findings, ("no number",), point.seed)

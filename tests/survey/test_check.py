@@ -300,3 +300,30 @@ def test_a_specification_that_is_read_already_is_taken_as_it_is():
     report = examine_shapes(MLP.forward, MLP.backward, MLP.spec, wrt=MLP.wrt, seed=0, examples=4)
     assert report
     assert report.replay.startswith("examine_shapes(mlp_forward, mlp_backward, MLP.spec, seed=0")
+
+
+def test_complex_arrays_are_drawn_and_checked_as_they_are():
+    def product(z, w):
+        return z @ w, (z, w)
+
+    def backward(dout, cache):
+        z, w = cache
+        return dout @ w.conj().T, z.conj().T @ dout
+
+    def unconjugated(dout, cache):
+        z, w = cache
+        return dout @ w.T, z.conj().T @ dout
+
+    text = "z: N D complex, w: D M complex"
+    assert examine_shapes(product, backward, text, seed=0, examples=30)
+    report = examine_shapes(product, unconjugated, text, seed=0)
+    assert [str(finding.verdict) for finding in report.arguments.values()] == ["fail", "pass"]
+    assert [each.mistake for each in report.explanations] == ["C9"]
+
+
+def test_a_surrogate_and_a_convention_hold_at_every_point():
+    pair = (lambda x: (np.round(x), None), lambda dout, _: dout.copy())
+    assert examine_shapes(*pair, "x: N", seed=0, examples=10, surrogate=lambda x: x)
+    report = examine_shapes(lambda z: (z**2, z), lambda d, z: 2 * d * z, "z: N complex", seed=0, convention="jax")
+    assert report
+    assert "convention='jax'" in report.replay
