@@ -351,6 +351,7 @@ def test_only_the_tests_of_an_optional_package_may_be_absent():
     assert re.findall(r'"(tests/\S+\.py)"', conftest) == [
         "tests/adapters/test_autograd.py",
         "tests/adapters/test_autograd_function.py",
+        "tests/adapters/test_function_jvp.py",
         "tests/adapters/test_misgiven.py",
         "tests/adapters/test_mygrad.py",
         "tests/adapters/test_tensors.py",
