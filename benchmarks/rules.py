@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import benchmarks.rules_complex_more
+import benchmarks.rules_found
 import benchmarks.rules_jacobian
 import benchmarks.rules_meant
 import benchmarks.rules_push_more

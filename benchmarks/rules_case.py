@@ -61,7 +61,7 @@ def case(kind: str, name: str, *bugs: str, tie: bool = False) -> Callable[[Calla
 
 def leaves(tree: Any) -> list[Any]:
     """Return what a nest of tuples, lists and dicts holds."""
-    if isinstance(tree, dict):
+    if isinstance(tree, dict) and not hasattr(tree, "toarray"):
         return [leaf for value in tree.values() for leaf in leaves(value)]
     if isinstance(tree, tuple | list):
         return [leaf for value in tree for leaf in leaves(value)]
@@ -70,7 +70,7 @@ def leaves(tree: Any) -> list[Any]:
 
 def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
     """Return the tree of what ``function`` makes of each leaf."""
-    if isinstance(tree, dict):
+    if isinstance(tree, dict) and not hasattr(tree, "toarray"):
         return {key: mapped(function, value) for key, value in tree.items()}
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(mapped(function, value) for value in tree))
@@ -164,12 +164,17 @@ def dense(leaf: Any) -> np.ndarray:
     return np.zeros(1) if leaf is None else np.asarray(leaf.toarray() if hasattr(leaf, "toarray") else leaf)
 
 
+def whole(leaf: Any) -> np.ndarray:
+    """Return a leaf as an array; of an operator both directions, which may contradict each other."""
+    return np.hstack([dense(leaf), (leaf.H @ np.eye(leaf.shape[0])).T]) if hasattr(leaf, "rmatvec") else dense(leaf)
+
+
 def difference(first: Any, second: Any) -> float:
     """Return by how much two claims differ, relative to the norm of the first; infinite where they differ in form."""
     pairs = list(zip(leaves(first), leaves(second), strict=False))
     if len(leaves(first)) != len(leaves(second)) or any((one is None) != (other is None) for one, other in pairs):
         return np.inf
-    ones, others = zip(*((dense(one), dense(other)) for one, other in pairs), strict=True)
+    ones, others = zip(*((whole(one), whole(other)) for one, other in pairs), strict=True)
     if any(one.shape != other.shape or one.dtype != other.dtype for one, other in zip(ones, others, strict=True)):
         return np.inf
     ones, others = (np.concatenate([np.ravel(leaf) for leaf in each]) for each in (ones, others))

@@ -242,8 +242,8 @@ PEERS = (
 
 
 def jax_takes(case: Case, made: Made) -> bool:
-    """Whether a case can be said in JAX: complex ones in its own convention."""
-    return case.kind != "complex" or made.settings.get("convention") == "jax"
+    """Whether a case can be said in JAX: complex ones in its own convention, none that is meant as something else."""
+    return "surrogate" not in made.settings and (case.kind != "complex" or made.settings.get("convention") == "jax")
 
 
 def asked(peer: Peer, case: Case, seed: int, bug: str) -> tuple[str, str]:
