@@ -97,3 +97,30 @@ def unread(rng, bug):
         return {("stress", "load"): np.diag((1 if bug == "a factor" else 2) * load), ("strain", "load"): strain}
 
     return f, jacobian, (rng.normal(size=n), rng.normal(size=n))
+
+
+@push("maximum, ties within rounding, split", "counted twice", "none of them", tie=True)
+def close(rng, bug):
+    x = rng.normal(size=sizes(rng, 2, 3))
+    x[:, 0] = x[:, 1] = 4.0
+
+    def jvp(primals, tangents):
+        (x,), (t,) = primals, tangents
+        top = x.max(1, keepdims=True)
+        mask = np.isclose(x, top)
+        share = 1 if bug == "counted twice" else mask.sum(1)
+        return top[:, 0], (mask * t).sum(1) / share * (not (bug == "none of them" and mask.sum() > len(x)))
+
+    return lambda x: x.max(1), jvp, (x,)
+
+
+@jac("relu at zero, a zero within rounding", "two at zero", "minus one at zero", tie=True)
+def zero(rng, bug):
+    x = rng.normal(size=sizes(rng, 1, 3)[0])
+    x[0] = 0
+
+    def jacobian(x):
+        at = {"two at zero": 2.0, "minus one at zero": -1.0}.get(bug, 0.5)
+        return np.diag(np.where(abs(x) < 1e-10, at, x > 0))
+
+    return lambda x: np.maximum(x, 0), jacobian, (x,)
