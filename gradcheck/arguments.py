@@ -24,7 +24,18 @@ from gradcheck.trees import (
     is_float,
 )
 
-__all__ = ["CONSTANT", "Arguments", "Chosen", "Completing", "Leaf", "by_name", "can_move", "instead_of", "name_of"]
+__all__ = [
+    "CONSTANT",
+    "Arguments",
+    "Chosen",
+    "Completing",
+    "Leaf",
+    "as_tuple",
+    "by_name",
+    "can_move",
+    "instead_of",
+    "name_of",
+]
 
 Chosen = Sequence[str | int] | str | int | None
 CONSTANT = LEAVES - {np.ndarray}  # types of which no call can change an instance: they need not be copied
@@ -84,11 +95,7 @@ class Arguments:
                 itself.
         """
         who = name_of(function)
-        if not isinstance(args, tuple | list):
-            raise TypeError(
-                f"args must be a tuple of the arguments of {who}, but it is {describe(args)}. "
-                "Write args=(x,) for a single argument."
-            )
+        args = as_tuple(function, args)
         args = function.as_arguments(args) if isinstance(function, Completing) else args
         names = _names(function, len(args))
         given = cls(who, names, tuple(args), (), Layout((), (), ()))
@@ -217,6 +224,20 @@ class Arguments:
 def name_of(function: object) -> str:
     """Return what to call ``function`` in a message."""
     return getattr(function, "__name__", None) or type(function).__name__
+
+
+def as_tuple(function: Callable[..., Any], args: Any) -> tuple[Any, ...]:
+    """Return ``args`` as a tuple of the arguments of ``function``.
+
+    Raises:
+        TypeError: they are none.
+    """
+    if not isinstance(args, tuple | list):
+        raise TypeError(
+            f"args must be a tuple of the arguments of {name_of(function)}, but it is {describe(args)}. "
+            "Write args=(x,) for a single argument."
+        )
+    return tuple(args)
 
 
 def by_name(names: Iterable[str]) -> str:

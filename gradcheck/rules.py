@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters.arrays import at_home
-from gradcheck.adapters.signatures import by_keyword, signature_of
+from gradcheck.adapters.signatures import by_keyword, in_order, signature_of
 from gradcheck.arguments import Arguments, Chosen, by_name, name_of
 from gradcheck.check import examine_backward
 from gradcheck.examination import STREAM, passed
@@ -158,6 +158,7 @@ def examine_rules(
     """
     seed = secrets.randbits(32) if seed is None else seed
     if isinstance(args, Mapping):
+        args = in_order(forward, args)
         forward, args = by_keyword(forward, args), tuple(args.values())
 
     def function(*values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Complex arrays, and arrays of other libraries ↔ the real ones of NumPy that a check moves and measures. Level 1.
+"""ComplexArray arrays, and arrays of other libraries ↔ the real ones of NumPy that a check moves and measures. Level 1.
 
 A complex array z is two real ones to a check, and its gradient too: with g = ∂L/∂Re z + i ∂L/∂Im z a loss changes by
 Re Σ conj(g) dz = ⟨Re g, Re dz⟩ + ⟨Im g, Im dz⟩, whether or not anything is holomorphic. NumPy code and PyTorch call
@@ -21,14 +21,14 @@ from gradcheck.adapters.signatures import Pair, names_of, pair, signature_of
 from gradcheck.arguments import Completing, name_of
 from gradcheck.trees import Structure, flatten, leaves, mapped
 
-__all__ = ["CONVENTIONS", "Complex", "Home", "at_home", "is_foreign", "taken"]
+__all__ = ["CONVENTIONS", "ComplexArray", "Home", "at_home", "is_foreign", "taken"]
 
 CONVENTIONS = {"pytorch": "∂L/∂Re z + i ∂L/∂Im z", "jax": "∂L/∂Re z − i ∂L/∂Im z"}
 """What is called the gradient of a complex z, by who calls it so."""
 
 
 @dataclass(frozen=True)
-class Complex:
+class ComplexArray:
     """A complex array as a check moves it."""
 
     real: Any
@@ -75,13 +75,13 @@ def is_foreign(tree: Any) -> bool:
 
 
 def taken(tree: Any, *, conjugated: bool = False) -> Any:
-    """Return ``tree`` with every array as a check takes it: a real one of NumPy, or a Complex of two."""
+    """Return ``tree`` with every array as a check takes it: a real one of NumPy, or a ComplexArray of two."""
 
     def one(leaf: Any) -> Any:
         leaf = to_numpy(leaf)
         if not (isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind == "c"):
             return leaf
-        return Complex(np.array(leaf.real), np.array(-leaf.imag if conjugated else leaf.imag))
+        return ComplexArray(np.array(leaf.real), np.array(-leaf.imag if conjugated else leaf.imag))
 
     return mapped(one, tree)
 
@@ -145,6 +145,20 @@ class Home:
         parameters = list(signature_of(self.forward).parameters.values())
         return pair(ahead, back, names=(name_of(self.forward), name_of(self.backward)), parameters=parameters)
 
+    def of_arguments(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return another function of the same arguments, which takes them as a check does and returns what it does."""
+
+        def home(*values: Any) -> Any:
+            with in_precision_of(self.form.known):
+                made = self.form.made(values)
+                before = taken(made)
+                returned = function(*made)
+            pass_on(before, taken(made), values)
+            return returned
+
+        home.__name__ = name_of(function)
+        return home
+
     def rule(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """Return ``forward`` and ``backward`` as a function and its pushforward, of real arrays of NumPy."""
 
@@ -188,7 +202,7 @@ def _of_parts(reference: Callable[..., Any], form: Form) -> Callable[..., Any]:
     whole = tuple(kind is not None and kind.is_complex for kind in form.kinds)
 
     def parted(leaf: Any) -> Any:
-        return Complex(leaf.real, leaf.imag) if "complex" in str(getattr(leaf, "dtype", "")) else leaf
+        return ComplexArray(leaf.real, leaf.imag) if "complex" in str(getattr(leaf, "dtype", "")) else leaf
 
     def real(*values: Any) -> Any:
         given = (leaf for _, leaf in leaves(values, ""))

@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters.signatures import by_keyword, in_order, signature_of
-from gradcheck.arguments import Arguments, Chosen, name_of
-from gradcheck.trees import describe, leaves, norm, rebuild
+from gradcheck.adapters.libraries import kind_of, made_like, to_numpy
+from gradcheck.adapters.signatures import by_keyword, in_order, names_of, signature_of
+from gradcheck.arguments import Chosen, name_of
+from gradcheck.trees import Array, describe, is_float, leaves, norm, rebuild
 
 __all__ = ["Projection", "as_meant"]
 
 Projection = Callable[[Any], Any] | Mapping[str, Callable[[Any], Any]]
 
-EXACT = 1e-8  # how far what is called a projection may be from one
+EXACT = 1e-8  # how far what is called a projection may be from one,
+ROUGH = 1e-2  # and in a lower precision
 STREAM = 0x70726F6A  # our own, of what it is tried on
 
 
@@ -70,29 +72,30 @@ def _projected(
     """Return x ↦ f(x₀ + P(x − x₀)), whose gradient at x₀ is P applied to that of the forward f.
 
     ``projection`` is P, of the gradient of the one argument that moves; or one for each, by its name. It must be an
-    orthogonal projection: linear, symmetric, and the same when it is applied twice.
+    orthogonal projection: linear, symmetric, and the same when it is applied twice. It is given arrays of the kind of
+    the argument.
 
     Raises:
         TypeError: it is no function, and no dict of functions.
         ValueError: it names what does not move, or is no orthogonal projection.
     """
-    arguments = Arguments.of(forward, args, wrt)
-    paths = arguments.layout.paths
-    if not isinstance(projection, Mapping) and len(paths) > 1:
+    names = names_of(signature_of(forward), len(args))
+    found = [(path, leaf) for name, value in zip(names, args, strict=True) for path, leaf in leaves(value, name)]
+    origin = {path: leaf for path, leaf in found if _is_inexact(leaf) and _is_named(path, names, wrt)}
+    if not isinstance(projection, Mapping) and len(origin) > 1:
         raise ValueError(
-            f"projection must say whose gradient it projects, but {', '.join(paths)} move. "
-            f"Pass a dict, projection={{{paths[0]!r}: P}}."
+            f"projection must say whose gradient it projects, but {', '.join(origin)} move. "
+            f"Pass a dict, projection={{{next(iter(origin))!r}: P}}."
         )
-    given = projection if isinstance(projection, Mapping) else dict.fromkeys(paths, projection)
+    given = projection if isinstance(projection, Mapping) else dict.fromkeys(origin, projection)
     for path, function in given.items():
-        _must_project(path, function, arguments)
-    origin = dict(zip(paths, arguments.moving_leaves, strict=True))
+        _must_project(path, function, origin)
 
     def along(path: str, leaf: Any) -> Any:
         return origin[path] + given[path](leaf - origin[path]) if path in given else leaf
 
     def meant(*values: Any) -> Any:
-        trees = zip(arguments.names, values, strict=True)
+        trees = zip(names, values, strict=True)
         return forward(*(rebuild(tree, (along(*pair) for pair in leaves(tree, name))) for name, tree in trees))
 
     meant.__name__ = name_of(forward)
@@ -100,23 +103,43 @@ def _projected(
     return meant
 
 
-def _must_project(path: str, function: Any, arguments: Arguments) -> None:
+def _is_inexact(leaf: Any) -> bool:
+    """Whether a leaf is an array of floats or complex numbers, of any library."""
+    array = to_numpy(leaf)
+    return is_float(array) or (isinstance(array, np.ndarray) and np.iscomplexobj(array))
+
+
+def _is_named(path: str, names: Sequence[str], wrt: Chosen) -> bool:
+    if wrt is None:
+        return True
+    keys = [wrt] if isinstance(wrt, str | int) else list(wrt)
+    chosen = [names[key] if isinstance(key, int) and -len(names) <= key < len(names) else key for key in keys]
+    return any(path == key or path.startswith((f"{key}[", f"{key}.")) for key in chosen)
+
+
+def _must_project(path: str, function: Any, origin: Mapping[str, Any]) -> None:
     if not callable(function):
         raise TypeError(
             f"projection must be a function, or a dict of functions, but that of {path} is {describe(function)}. "
             "Pass the function that projects a gradient."
         )
-    if path not in arguments.layout.paths:
+    if path not in origin:
         raise ValueError(
-            f"projection must name what moves ({', '.join(arguments.layout.paths)}), but it names {path}. "
-            "Choose among these."
+            f"projection must name what moves ({', '.join(origin)}), but it names {path}. Choose among these."
         )
-    rng = np.random.default_rng(STREAM)
-    shape = arguments.layout.shapes[arguments.layout.paths.index(path)]
-    u, v = rng.standard_normal((2, *shape))
-    pu, pv = np.asarray(function(u.copy())), np.asarray(function(v.copy()))
-    same = np.shape(pu) == shape and norm(np.asarray(function(pu.copy())) - pu) <= EXACT * norm(u)
-    if not same or abs(float(np.sum(pu * v) - np.sum(u * pv))) > EXACT * norm(u) * norm(v):
+    leaf, rng = origin[path], np.random.default_rng(STREAM)
+    kind, shape = kind_of(leaf), np.shape(to_numpy(leaf))
+
+    def projected(array: Array) -> Array:
+        given = array.copy() if kind is None else made_like(kind._replace(asks=False), array)
+        return np.asarray(to_numpy(function(given)))
+
+    drawn = rng.standard_normal((4, *shape))
+    u, v = (drawn[0] + 1j * drawn[1], drawn[2] + 1j * drawn[3]) if np.iscomplexobj(to_numpy(leaf)) else drawn[:2]
+    pu, pv = projected(u), projected(v)
+    exact = EXACT if pu.dtype.itemsize >= u.dtype.itemsize else ROUGH
+    same = np.shape(pu) == shape and norm(projected(pu) - pu) <= exact * norm(u)
+    if not same or abs(np.vdot(pu, v).real - np.vdot(u, pv).real) > exact * norm(u) * norm(v):
         raise ValueError(
             f"projection must be an orthogonal one, P(P(g)) = P(g) and ⟨P(g), h⟩ = ⟨g, P(h)⟩, but that of {path} is "
             "not. Look at the point and the metric that it is made for."

@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from gradcheck.adapters.gradients import LEFT_OUT
 from gradcheck.adapters.signatures import Pair, must_be_callable, name_of, pair, signature_of
 from gradcheck.pairing import call
-from gradcheck.trees import describe
+from gradcheck.trees import describe, mapped
 
 __all__ = ["from_double_backward"]
 
@@ -23,7 +24,7 @@ def from_double_backward(
 
     Args:
         forward: ``forward(*args) -> (out, cache)``.
-        backward: ``backward(dout, cache) -> gradients``.
+        backward: ``backward(dout, cache) -> gradients``; None for what has none is left out.
         double_backward: ``double_backward(dgradients, dout, cache) -> gradients``: with one cotangent for each gradient
             that ``backward`` returned, in the same container, the gradients for each argument and then for ``dout``.
 
@@ -41,7 +42,8 @@ def from_double_backward(
                 f"{name_of(forward)} must return a pair (out, cache), but it returned {describe(returned)}. "
                 "Return what the backward needs as the second value."
             )
-        return call(backward, (dout, returned[1])), (dout, returned[1])
+        found = call(backward, (dout, returned[1]))
+        return mapped(lambda leaf: LEFT_OUT if leaf is None else leaf, found), (dout, returned[1])
 
     def back(dgradients: Any, cache: Any) -> Any:
         return call(double_backward, (dgradients, *cache))

@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from gradcheck.adapters.jacobians import blocks_of, from_jacobian
-from gradcheck.adapters.signatures import by_keyword
-from gradcheck.arguments import Arguments, Chosen, name_of
+from gradcheck.adapters.arrays import at_home
+from gradcheck.adapters.blocks import blocks_of
+from gradcheck.adapters.jacobians import from_jacobian
+from gradcheck.adapters.signatures import by_keyword, in_order
+from gradcheck.arguments import Arguments, Chosen, as_tuple, name_of
 from gradcheck.check import examine_backward
+from gradcheck.complexes import joined
 from gradcheck.examination import oracles_of, passed
 from gradcheck.hints import Hints, Sentence, withheld
 from gradcheck.inquiry import replay
@@ -235,28 +238,35 @@ def _examined(
     named = {**settings, "strict": settings["strict"] or None, "hints": None, "progress": None, **said.settings}
     again = replay(function, jacobian, seed, named, said.call, said.roles)
     if isinstance(args, Mapping):
+        args = in_order(function, args)
         function, jacobian = by_keyword(function, args), by_keyword(jacobian, args)
-    point = tuple(args.values()) if isinstance(args, Mapping) else tuple(args)
-    arguments = Arguments.of(function, point, settings["wrt"])
-    if breached := _breach(function, jacobian, arguments):
+    point = tuple(args.values()) if isinstance(args, Mapping) else as_tuple(function, args)
+    home = at_home(function, jacobian, point)
+    measured, claimed = home.rule()[0], home.of_arguments(jacobian)
+    arguments = Arguments.of(measured, home.args, settings["wrt"])
+    if breached := _breach(function, jacobian, point, arguments):
         oracles = tuple(map(name_of, oracles_of(settings["oracle"], settings["reference"])))
-        report = Report(name_of(function), breached, oracles, seed, replay=again, noun="block")
-    else:
-        with unwitnessed():
-            report = examine_backward(*from_jacobian(function, jacobian), point, seed=seed, **settings)
-        matrix = Matrix(function, jacobian, point)
-        asymmetric = matrix.asymmetry() if symmetric else None
+        report = Report(name_of(function), joined(breached, home.paths), oracles, seed, replay=again, noun="block")
+        return tell(function, None, arguments, withheld(report, settings["hints"]))
+    with unwitnessed():
+        report = examine_backward(*from_jacobian(function, jacobian), point, seed=seed, **settings)
+    report = replace(report, replay=again, noun="block")
+    if report.convention is None:  # entries of complex matrices are known by their column alone
+        matrix = Matrix(measured, claimed, home.args)
+        broken = [*report.broken, *matrix.laws(seed)]
+        broken += [asymmetric] if symmetric and (asymmetric := matrix.asymmetry()) else []
         located = {path: matrix.located(path, finding) for path, finding in report.arguments.items()}
-        broken = (*report.broken, asymmetric) if asymmetric else report.broken
-        report = replace(report, arguments=located, broken=broken, replay=again, noun="block")
+        report = replace(report, arguments=located, broken=tuple(broken))
     return tell(function, None, arguments, withheld(report, settings["hints"]))
 
 
-def _breach(function: Callable[..., Any], jacobian: Callable[..., Any], arguments: Arguments) -> dict[str, Finding]:
+def _breach(
+    function: Callable[..., Any], jacobian: Callable[..., Any], point: tuple[Any, ...], arguments: Arguments
+) -> dict[str, Finding]:
     """Return the findings where what was returned is no matrix of the output and its arguments; none where it is."""
-    out, returned = call(function, arguments.fresh()), call(jacobian, arguments.fresh())
+    out, returned = call(function, point), call(jacobian, point)
     try:
-        list(blocks_of(name_of(jacobian), returned, out, arguments.names, arguments.values))
+        list(blocks_of(name_of(jacobian), returned, out, arguments.names, point))
     except (TypeError, ValueError) as breach:
         layout = arguments.layout
         return {

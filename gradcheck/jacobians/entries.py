@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters.jacobians import Block, blocks_of
+from gradcheck.adapters.blocks import Block, blocks_of
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.hints import Sentence
 from gradcheck.oracles import central_difference
@@ -22,6 +22,7 @@ __all__ = ["Matrix"]
 COLUMNS = 8  # that are measured, of each argument
 ENTRIES = 5  # that are named, of each column
 ROUNDINGS = 16.0  # how many roundings of its own an entry may carry
+STREAM = 0x6A6163  # our own, of the vectors that a matrix is multiplied with
 SYMMETRIC = 1e-9  # of the norm of a Hessian may its two triangles be apart
 EPS = float(np.finfo(np.float64).eps)
 
@@ -30,12 +31,28 @@ class Matrix:
     """A matrix that was returned, and the function whose derivative it is to be."""
 
     def __init__(self, function: Callable[..., Any], jacobian: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self.function = function
+        self.function, self.who = function, name_of(jacobian)
         self.arguments = Arguments.of(function, args)
         self.out = call(function, self.arguments.fresh())
-        returned = call(jacobian, self.arguments.fresh())
-        names = self.arguments.names
-        self.blocks = list(blocks_of(name_of(jacobian), returned, self.out, names, self.arguments.values))
+        given = self.arguments.fresh()
+        returned = call(jacobian, given)
+        pairs = zip(leaves(given, ""), leaves(self.arguments.values, ""), strict=True)
+        arrays = [(now, then) for (_, now), (_, then) in pairs if isinstance(now, np.ndarray)]
+        self.is_written = any(not np.array_equal(now, then) for now, then in arrays)
+        self.blocks = list(blocks_of(self.who, returned, self.out, self.arguments.names, self.arguments.values))
+
+    def laws(self, seed: int) -> Iterator[str]:
+        """Yield the laws that are broken: that nothing is written into, and that both products are of one matrix."""
+        if self.is_written:
+            yield Sentence(f"{self.who} must not write into its arguments, but it did.", "Work on a copy.")
+        rng = np.random.default_rng((seed, STREAM))
+        for path, name, block in self.blocks:
+            u, v = (rng.standard_normal(shape) for shape in (block.rows, block.columns))
+            one, other = np.ravel(u) * block.pushed(v), np.ravel(block.pulled(u)) * np.ravel(v)
+            if abs(one.sum() - other.sum()) > SYMMETRIC * (norm(one) + norm(other)) * math.sqrt(one.size + other.size):
+                what = "but its products from the left and from the right are not of one"
+                sentence = f"{self.who} must return one matrix for d{path}/d{name}, {what}."
+                yield Sentence(sentence, "Compare matvec with rmatvec.")
 
     def asymmetry(self) -> str | None:
         """Return the sentence that a square block is not symmetric, None where all are."""

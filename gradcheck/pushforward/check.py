@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters.arrays import at_home, is_foreign
-from gradcheck.adapters.signatures import by_keyword
-from gradcheck.arguments import Arguments, Chosen, name_of
+from gradcheck.adapters.signatures import by_keyword, in_order
+from gradcheck.arguments import Arguments, Chosen, as_tuple, name_of
 from gradcheck.calls import Calls, TookTooLongError, within
 from gradcheck.complexes import joined, of_wholes
 from gradcheck.examination import PASS, PATIENCE, STREAM, oracles_of, passed, strictly, under
@@ -136,8 +136,9 @@ def examine_pushforward(
     computes = None if surrogate is None else function
     function = function if surrogate is None else surrogate
     if isinstance(args, Mapping):
+        args = in_order(function, args)
         function, computes = by_keyword(function, args), None if computes is None else by_keyword(computes, args)
-    point: Any = tuple(args.values()) if isinstance(args, Mapping) else args
+    point = tuple(args.values()) if isinstance(args, Mapping) else as_tuple(function, args)
     complex_paths: Sequence[str] = ()
     out = None
     if is_foreign(point) or is_foreign(out := call(function, Arguments.of(function, point, wrt).fresh())):
@@ -193,9 +194,11 @@ def _examined(examination: Examination, calls: Calls) -> tuple[Examination, Arra
         return examination, tangent, findings, []
     calls.purpose = "the laws of behaviour"
     with np.errstate(all="ignore"):
-        broken_laws = list(laws(examination.rule, tangent, answer, examination.rng))
+        pushed = examination.parts(tangent, answer)
+        parts = [part for _, part in pushed if isinstance(part, Answer)]
+        broken_laws = list(laws(examination.rule, tangent, answer, parts, examination.rng))
     calls.purpose = "a probe of the tangent"
-    findings = examination.findings(tangent, answer)
+    findings = examination.findings(tangent, pushed)
     if all(finding.reason == VACUOUS for finding in findings.values()):
         findings = {path: replace(each, verdict=Verdict.INCONCLUSIVE) for path, each in findings.items()}
     return examination, tangent, findings, broken_laws

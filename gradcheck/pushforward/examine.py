@@ -25,7 +25,7 @@ from gradcheck.report import Finding, Verdict
 from gradcheck.trees import Array, is_discrete, leaves, norm
 from gradcheck.verdict.case import Case
 from gradcheck.verdict.crossexamine import cross_examine
-from gradcheck.verdict.judge import VACUOUS, judge
+from gradcheck.verdict.judge import KINK, VACUOUS, judge
 from gradcheck.verdict.kinks import beside
 from gradcheck.verdict.laws import split_forward
 from gradcheck.verdict.line import Line, Remembering
@@ -66,7 +66,7 @@ class Examination:
             TypeError, ValueError: the function returns no floats, or none that are finite.
         """
         out = call(function, arguments.fresh()) if out is None else out
-        out, _ = split_forward(name_of(function), (out, None))
+        out, _ = split_forward(name_of(function), (out, None), hint="Return arrays of floats, or a container of them.")
         return cls(Rule(function, pushforward, arguments, out, of_output(out), computes), oracles, tol, rng)
 
     def tangent(self) -> Array:
@@ -79,11 +79,17 @@ class Examination:
         return tangent
 
     @np.errstate(all="ignore")
-    def findings(self, tangent: Array, whole: Answer) -> Findings:
-        """Return what is found of the part of ẏ that each argument has along ``tangent``; ``whole`` is all of ẏ."""
+    def parts(self, tangent: Array, whole: Answer) -> list[tuple[Array, Answer | Sentence]]:
+        """Return the tangent of each argument alone with what is claimed of it; ``whole`` is claimed of all."""
+        count = len(self.rule.arguments.layout.paths)
+        alone = [self._only(tangent, (leaf,)) for leaf in range(count)]
+        return [(part, whole if count == 1 else self.rule.claim(part)) for part in alone]
+
+    @np.errstate(all="ignore")
+    def findings(self, tangent: Array, pushed: Sequence[tuple[Array, Answer | Sentence]]) -> Findings:
+        """Return what is found of the part of ẏ that each argument has along ``tangent``: those ``pushed`` forward."""
         layout = self.rule.arguments.layout
-        parts = [self._only(tangent, (leaf,)) for leaf in range(len(layout.paths))]
-        answers = [whole] if len(parts) == 1 else [self.rule.claim(part) for part in parts]
+        parts, answers = zip(*pushed, strict=True)
         sizes = [norm(self.rule.flat(each)) if isinstance(each, Answer) else 0.0 for each in answers]
         strong = [leaf for leaf, size in enumerate(sizes) if size > WEAK * max(sizes)]
         found: Findings = {}
@@ -147,14 +153,17 @@ class Examination:
         if not finding.conventions and not (doubtful and at_tie(self.rule, tangent, self.rng)):
             return finding
         rule = self.rule
-        near = Examination.at(
-            rule.function, rule.pushforward, beside(rule.arguments, self.rng), self.oracles, self.tol, self.rng
-        )
+        try:
+            moved = beside(rule.arguments, self.rng)
+            near = Examination.at(rule.function, rule.pushforward, moved, self.oracles, self.tol, self.rng)
+        except ValueError:  # not finite there: nothing more can be said
+            return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=finding.reason or KINK)
         found = near.measured(tangent, near.rule.claim(tangent))
         if found.verdict is not Verdict.PASS:
             return found
         verdict, reason = settled(rule, tangent, self.rng)
-        return replace(found, verdict=verdict, reason=reason, conventions=max(finding.conventions, 1))
+        error = math.inf if verdict is Verdict.FAIL else found.error
+        return replace(found, verdict=verdict, error=error, reason=reason, conventions=max(finding.conventions, 1))
 
     def _by_output(self, tangent: Array, answer: Answer) -> Findings:
         """Return what is found of the tangent of each leaf of the output."""

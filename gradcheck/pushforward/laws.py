@@ -8,7 +8,7 @@ linear        in the tangents: homogeneous and additive
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -27,8 +27,13 @@ FAINT = 1e-8  # of its leaf of the output is a tangent so small that rounding ma
 FACTOR = -64.0  # by what a tangent is multiplied: no rounding, and clipping or an absolute value shows
 
 
-def laws(rule: Rule, tangent: Array, answer: Answer, rng: np.random.Generator) -> Iterator[Breach]:
-    """Yield the laws that ``rule`` breaks, of which ``answer`` is what it gave along ``tangent``."""
+def laws(
+    rule: Rule, tangent: Array, answer: Answer, parts: Sequence[Answer], rng: np.random.Generator
+) -> Iterator[Breach]:
+    """Yield the laws that ``rule`` breaks.
+
+    ``answer`` is what it gave along ``tangent``, and ``parts`` what it gave along that of each argument alone.
+    """
     if answer.written:
         yield Breach(None, Sentence(f"{rule.who} must not write into {answer.written}, but it did.", "Work on a copy."))
     yield from _primal(rule, answer)
@@ -36,8 +41,16 @@ def laws(rule: Rule, tangent: Array, answer: Answer, rng: np.random.Generator) -
     other = rng.standard_normal(tangent.size) * np.max(np.abs(tangent))
     part, total = _flat(rule, other), _flat(rule, FACTOR * tangent + other)
     if part is not None and total is not None and _off(rule, FACTOR * claimed + part, total) <= slack:
-        return  # no law alone could be broken then, but by chance
+        yield from _of_parts(rule, claimed, parts, slack)
+        return  # no other law could be broken then, but by chance
     yield from _one_by_one(rule, tangent, claimed, slack, other)
+
+
+def _of_parts(rule: Rule, claimed: Array, parts: Sequence[Answer], slack: float) -> Iterator[Breach]:
+    """Yield that what all tangents give together is not the sum of what each gives alone."""
+    if _off(rule, claimed, np.sum([rule.flat(part) for part in parts], axis=0)) > slack:
+        what = "dout of all tangents together is not the sum of what each gives alone"
+        yield Breach(None, Sentence(f"{rule.who} must be additive in the tangents, but {what}.", "Add up all terms."))
 
 
 def _one_by_one(rule: Rule, tangent: Array, claimed: Array, slack: float, other: Array) -> Iterator[Breach]:

@@ -22,10 +22,10 @@ CONVENTION = "at a kink: a convention, one of those that the pieces there allow;
 UNVERIFIED = "at a kink: measured beside it; not verifiable at the point, where many folds meet"
 OUTSIDE = "at a kink: what is claimed is no choice between the pieces that meet there"
 
-NEAR = 1e-7  # of the length of each leaf are the points away that show the pieces,
+NEAR = 1e-3  # of the length of each leaf are the points away that show the pieces: farther than a mask has tolerance,
 POINTS = 24  # so many of them
-JUMP = 1e-4  # of the tangent of a leaf, root mean square, is a jump, and
-SLACK = 1e-5  # how far outside the pieces a claim may be
+JUMP = 0.1  # of the tangent of a leaf, root mean square, is a jump, and
+SLACK = 3e-2  # how far outside the pieces a claim may be
 TANGENTS = 4  # along which a rule is asked: between two pieces lies by chance what is no choice
 PIECES = 2  # values of one entry tell a single fold
 

@@ -38,7 +38,10 @@ class Claims(NamedTuple):
     uncompared: Mapping[str, Uncompared] = MappingProxyType({})
 
 
-def split_forward(who: str, returned: Any) -> tuple[Any, Any]:
+CACHED = "Move what is no float into the cache."
+
+
+def split_forward(who: str, returned: Any, hint: str = CACHED) -> tuple[Any, Any]:
     """Return ``(out, cache)`` of what the forward returned.
 
     Integers and booleans among the leaves of ``out``, such as the positions of maxima, are no part of what is
@@ -61,9 +64,7 @@ def split_forward(who: str, returned: Any) -> tuple[Any, Any]:
     for path, leaf in floats or found:
         if not (is_float(leaf) or isinstance(leaf, float | np.floating)) or isinstance(leaf, np.ma.MaskedArray):
             error = ComplexOutputError if np.iscomplexobj(leaf) else TypeError
-            raise error(
-                f"{who} must return real floats, but {path} is {describe(leaf)}. Move what is no float into the cache."
-            )
+            raise error(f"{who} must return real floats, but {path} is {describe(leaf)}. {hint}")
         values = np.asarray(leaf, dtype=np.float64)
         if not _is_finite(values):
             index = int(np.argmin(np.isfinite(values).ravel()))

@@ -1,4 +1,4 @@
-"""Complex arrays, and arrays of other libraries, as a check takes them and hands them on."""
+"""ComplexArray arrays, and arrays of other libraries, as a check takes them and hands them on."""
 
 import array_api_strict as xp
 import jax
@@ -115,7 +115,7 @@ def test_a_convention_that_there_is_not_is_refused():
 def test_a_real_gradient_of_a_complex_array_breaks_its_contract():
     report = examine_backward(lambda z: ((np.abs(z) ** 2).sum(), z), lambda d, z: 2 * d * np.abs(z), (Z,), seed=0)
     assert report.breached
-    assert "must return dz.real in a Complex like z" in str(report)
+    assert "must return dz.real in a ComplexArray like z" in str(report)
 
 
 def test_a_complex_gradient_of_a_real_array_breaks_its_contract():
@@ -123,7 +123,7 @@ def test_a_complex_gradient_of_a_real_array_breaks_its_contract():
         lambda x: (np.exp(1j * x), x), lambda d, x: d * (1j * np.exp(1j * x)).conj(), (X,), seed=0
     )
     assert report.breached
-    assert "must return dx as a float array, but returned a Complex" in str(report)
+    assert "must return dx as a float array, but returned a ComplexArray" in str(report)
 
 
 def test_hermitian_matrices_have_the_gradient_of_their_entries():
