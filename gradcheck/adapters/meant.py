@@ -14,7 +14,7 @@ import numpy as np
 from gradcheck.adapters.libraries import kind_of, made_like, to_numpy
 from gradcheck.adapters.signatures import by_keyword, in_order, names_of, signature_of
 from gradcheck.arguments import Chosen, name_of
-from gradcheck.trees import Array, describe, is_float, leaves, norm, rebuild
+from gradcheck.trees import Array, describe, is_float, leaves, rebuild
 
 __all__ = ["Projection", "as_meant"]
 
@@ -138,8 +138,9 @@ def _must_project(path: str, function: Any, origin: Mapping[str, Any]) -> None:
     u, v = (drawn[0] + 1j * drawn[1], drawn[2] + 1j * drawn[3]) if np.iscomplexobj(to_numpy(leaf)) else drawn[:2]
     pu, pv = projected(u), projected(v)
     exact = EXACT if pu.dtype.itemsize >= u.dtype.itemsize else ROUGH
-    same = np.shape(pu) == shape and norm(projected(pu) - pu) <= exact * norm(u)
-    if not same or abs(np.vdot(pu, v).real - np.vdot(u, pv).real) > exact * norm(u) * norm(v):
+    size = float(np.linalg.norm(np.ravel(u)))
+    same = np.shape(pu) == shape and np.linalg.norm(np.ravel(projected(pu) - pu)) <= exact * size
+    if not same or abs(np.vdot(pu, v).real - np.vdot(u, pv).real) > exact * size * np.linalg.norm(np.ravel(v)):
         raise ValueError(
             f"projection must be an orthogonal one, P(P(g)) = P(g) and ⟨P(g), h⟩ = ⟨g, P(h)⟩, but that of {path} is "
             "not. Look at the point and the metric that it is made for."

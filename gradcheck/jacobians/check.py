@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from gradcheck.adapters.arrays import at_home
+from gradcheck.adapters.arrays import Home, at_home
 from gradcheck.adapters.blocks import blocks_of
 from gradcheck.adapters.jacobians import from_jacobian
 from gradcheck.adapters.signatures import by_keyword, in_order
@@ -244,7 +244,7 @@ def _examined(
     home = at_home(function, jacobian, point)
     measured, claimed = home.rule()[0], home.of_arguments(jacobian)
     arguments = Arguments.of(measured, home.args, settings["wrt"])
-    if breached := _breach(function, jacobian, point, arguments):
+    if breached := _breach(function, jacobian, home, arguments):
         oracles = tuple(map(name_of, oracles_of(settings["oracle"], settings["reference"])))
         report = Report(name_of(function), joined(breached, home.paths), oracles, seed, replay=again, noun="block")
         return tell(function, None, arguments, withheld(report, settings["hints"]))
@@ -261,10 +261,11 @@ def _examined(
 
 
 def _breach(
-    function: Callable[..., Any], jacobian: Callable[..., Any], point: tuple[Any, ...], arguments: Arguments
+    function: Callable[..., Any], jacobian: Callable[..., Any], home: Home, arguments: Arguments
 ) -> dict[str, Finding]:
     """Return the findings where what was returned is no matrix of the output and its arguments; none where it is."""
-    out, returned = call(function, point), call(jacobian, point)
+    point = home.form.made(arguments.fresh())
+    out, returned = call(function, home.form.made(arguments.fresh())), call(jacobian, home.form.made(arguments.fresh()))
     try:
         list(blocks_of(name_of(jacobian), returned, out, arguments.names, point))
     except (TypeError, ValueError) as breach:

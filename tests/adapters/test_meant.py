@@ -84,3 +84,16 @@ def test_what_is_no_projection_is_refused(projection, error, said):
 def test_of_several_arguments_it_must_be_said_which_is_projected():
     with pytest.raises(ValueError, match="must say whose gradient"):
         examine_backward(lambda x, y: (x * y, (x, y)), lambda d, c: (d * c[1], d * c[0]), (X, X), projection=np.copy)
+
+
+def test_a_hermitian_matrix_has_a_projection_of_complex_arrays():
+    a = RNG.standard_normal((3, 3)) + 1j * RNG.standard_normal((3, 3))
+
+    def forward(a):
+        return (np.abs(a) ** 2).sum(), a
+
+    def hermitian(g):
+        return (g + g.conj().T) / 2
+
+    assert examine_backward(forward, lambda d, a: d * (a + a.conj().T), (a,), seed=0, projection=hermitian)
+    assert not examine_backward(forward, lambda d, a: 2 * d * a, (a,), seed=0, projection=hermitian)

@@ -1,9 +1,10 @@
 """Derivative matrices are judged by what they pull back, and the entry that is wrong is named."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse
-from scipy.sparse.linalg import aslinearoperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from gradcheck import (
     ContractError,
@@ -165,3 +166,59 @@ def test_hints_are_withheld_where_they_are():
 def test_a_failure_is_explained():
     report = examine_jacobian(f, lambda x: np.sin(A @ x)[:, None] * A, (X,), seed=0)
     assert [each.mistake for each in report.explanations] == ["C3"]
+
+
+def test_a_jacobian_that_writes_into_its_argument_fails_and_what_was_given_stays():
+    def writing(x):
+        J = np.diag(2 * x)
+        x[0] = 9.0
+        return J
+
+    x = X.copy()
+    with pytest.raises(GradientError, match="must not write into its arguments"):
+        check_jacobian(lambda x: x**2, writing, (x,), seed=0)
+    assert np.array_equal(x, X)
+
+
+def test_an_operator_whose_products_are_not_of_one_matrix_fails():
+    def operator(x):
+        J = jac(x)
+        return LinearOperator(J.shape, matvec=lambda v: 2 * J @ v, rmatvec=lambda u: J.T @ u, dtype=float)
+
+    with pytest.raises(GradientError, match="Compare matvec with rmatvec"):
+        check_jacobian(f, operator, (X,), seed=0)
+
+
+def test_an_operator_known_from_one_side_is_built_from_that():
+    assert check_jacobian(f, lambda x: LinearOperator((5, 3), matvec=lambda v: jac(x) @ v, dtype=float), (X,), seed=0)
+
+
+def test_arrays_of_jax_and_complex_ones_have_matrices_too():
+    assert check_jacobian(jnp.sin, lambda x: jnp.diag(jnp.cos(x)), (jnp.asarray(X),), seed=0)
+    assert check_jacobian(lambda x: np.exp(1j * x), lambda x: np.diag(1j * np.exp(1j * x)), (X,), seed=0)
+    z = X + 1j
+    assert check_jacobian(np.exp, lambda z: np.diag(np.exp(z)), (z,), seed=0)
+    assert not examine_jacobian(np.exp, lambda z: np.diag(np.exp(z).conj()), (z,), seed=0)
+
+
+def test_an_argument_that_is_a_container_has_a_block_for_each_of_its_arrays():
+    def product(p):
+        return p["a"] * p["b"]
+
+    p = {"a": X, "b": X + 1}
+    assert check_jacobian(product, lambda p: {"a": np.diag(p["b"]), "b": np.diag(p["a"])}, (p,), seed=0)
+    report = examine_jacobian(product, lambda p: {"p": {"a": np.diag(p["b"]), "b": np.diag(p["b"])}}, (p,), seed=0)
+    assert [str(finding.verdict) for finding in report.arguments.values()] == ["pass", "fail"]
+
+
+def test_partials_without_any_of_an_argument_are_zero():
+    assert check_jacobian(lambda x, y: {"o": 2 * x}, lambda x, y: {("o", "x"): 2 * np.eye(3)}, (X, X), seed=0, wrt="x")
+
+
+@pytest.mark.parametrize("key", [("nothing", "x"), ("f", "nothing")])
+def test_partials_that_name_nothing_are_refused(key):
+    def named(x, y):
+        return partials(x, y) | {key: np.eye(3)}
+
+    with pytest.raises(ContractError, match="nothing"):
+        check_jacobian(outputs, named, (X, X[::-1].copy()), seed=0)

@@ -255,3 +255,22 @@ def test_a_tangent_in_a_lower_precision_than_the_output_fails():
     report = examine_pushforward(layer, changed(lambda y, dy, p, t: dy.astype(np.float32)), (X, W, B), seed=0)
     assert report.verdict is Verdict.FAIL
     assert "must return dout in no lower precision" in " ".join(str(report).split())
+
+
+def test_a_term_that_is_dropped_when_another_argument_moves_breaks_a_law():
+    def rule(primals, tangents):
+        (x, y), (dx, dy) = primals, tangents
+        return x * y, dx * y if np.any(dx) else x * dy
+
+    with pytest.raises(GradientError, match="dout of all tangents together is not the sum"):
+        check_pushforward(lambda x, y: x * y, rule, (X, X + 1), seed=0)
+
+
+def test_next_to_the_edge_of_a_domain_nothing_is_decided():
+    rule = lambda p, t: (np.sqrt(p[0]), t[0] / (2 * np.sqrt(p[0])))  # noqa: E731  (a rule in a line)
+    assert examine_pushforward(np.sqrt, rule, (np.array([1e-12, 1.0]),), seed=0).verdict is Verdict.INCONCLUSIVE
+
+
+def test_arguments_that_are_no_tuple_are_refused():
+    with pytest.raises(TypeError, match="args must be a tuple of the arguments of layer, but it is None"):
+        check_pushforward(layer, layer_jvp, None)
