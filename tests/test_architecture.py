@@ -336,6 +336,7 @@ def absent_files():
     needs = {
         "tests/adapters/test_autograd.py": {"autograd"},
         "tests/adapters/test_autograd_function.py": {"torch"},
+        "tests/adapters/test_function_jvp.py": {"torch"},
         "tests/adapters/test_misgiven.py": {"autograd", "mygrad", "torch"},
         "tests/adapters/test_mygrad.py": {"mygrad"},
         "tests/adapters/test_tensors.py": {"torch"},
