@@ -93,7 +93,8 @@ def from_torch(function: Any, *, order: int = 1) -> Pair:
 class _Callable:
     """How something is called with tensors: its parameters, what its two sides are called in messages, what it is.
 
-    ``is_rule`` says that it has a rule of its own, which gives None where there is no gradient.
+    ``is_rule`` says that it has a rule of its own, which gives None where there is no gradient; ``is_second`` that it is
+    the backward of what was given.
     """
 
     call: Callable[..., Any]
@@ -101,6 +102,7 @@ class _Callable:
     names: tuple[str, str]
     is_rule: bool = False
     is_module: bool = False
+    is_second: bool = False
 
     def twice(self, torch: Any) -> _Callable:
         """Return the backward as what is called, with the cotangent as its last argument."""
@@ -118,7 +120,7 @@ class _Callable:
 
         dout = inspect.Parameter("dout", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         parameters = [each.replace(default=each.empty) for each in self.parameters]
-        return replace(self, call=gradients, parameters=[*parameters, dout], names=(self.names[1],) * 2, is_module=True)
+        return replace(self, call=gradients, parameters=[*parameters, dout], names=(self.names[1],) * 2, is_second=True)
 
     @classmethod
     def of(cls, torch: Any, function: Any) -> _Callable:

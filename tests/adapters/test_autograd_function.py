@@ -172,7 +172,7 @@ def test_a_bfloat16_argument_reaches_the_function_in_its_precision():
 
     forward, backward = from_autograd_function(Doubling)
     out, cache = forward(np.array([1.5], dtype=ml_dtypes.bfloat16))
-    assert (out.dtype, seen) == (np.float32, [torch.bfloat16])
+    assert (out.dtype, seen) == (ml_dtypes.bfloat16, [torch.bfloat16])
     np.testing.assert_array_equal(backward(np.ones(1), cache)[0], [2.0])
 
 
