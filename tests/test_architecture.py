@@ -336,14 +336,21 @@ def absent_files():
     needs = {
         "tests/adapters/test_autograd.py": {"autograd"},
         "tests/adapters/test_autograd_function.py": {"torch"},
+        "tests/adapters/test_function_jvp.py": {"torch"},
         "tests/adapters/test_misgiven.py": {"autograd", "mygrad", "torch"},
         "tests/adapters/test_mygrad.py": {"mygrad"},
         "tests/adapters/test_tensors.py": {"torch"},
         "tests/adapters/test_torch_functions.py": {"torch"},
     }
     absent = [file for file, packages in needs.items() if not all(map(importlib.util.find_spec, packages))]
-    peers = any(map(importlib.util.find_spec, ("autograd", "torch")))
-    return absent if peers else [*absent, "tests/benchmarks/test_natives.py"]
+    one_of = {
+        "tests/benchmarks/test_natives.py": ("autograd", "torch"),
+        "tests/test_coming_from_frameworks.py": (
+            *("autograd", "mygrad", "numdifftools", "openmdao"),
+            *("pytensor", "statsmodels", "tensorflow", "torch"),
+        ),
+    }
+    return absent + [file for file, packages in one_of.items() if not any(map(importlib.util.find_spec, packages))]
 
 
 def test_only_the_tests_of_an_optional_package_may_be_absent():
@@ -351,9 +358,11 @@ def test_only_the_tests_of_an_optional_package_may_be_absent():
     assert re.findall(r'"(tests/\S+\.py)"', conftest) == [
         "tests/adapters/test_autograd.py",
         "tests/adapters/test_autograd_function.py",
+        "tests/adapters/test_function_jvp.py",
         "tests/adapters/test_misgiven.py",
         "tests/adapters/test_mygrad.py",
         "tests/adapters/test_tensors.py",
         "tests/adapters/test_torch_functions.py",
         "tests/benchmarks/test_natives.py",
+        "tests/test_coming_from_frameworks.py",
     ]
