@@ -24,7 +24,18 @@ from gradcheck.trees import (
     is_float,
 )
 
-__all__ = ["CONSTANT", "Arguments", "Chosen", "Completing", "Leaf", "by_name", "can_move", "instead_of", "name_of"]
+__all__ = [
+    "CONSTANT",
+    "Arguments",
+    "Chosen",
+    "Completing",
+    "Leaf",
+    "by_name",
+    "can_move",
+    "instead_of",
+    "must_accept",
+    "name_of",
+]
 
 Chosen = Sequence[str | int] | str | int | None
 CONSTANT = LEAVES - {np.ndarray}  # types of which no call can change an instance: they need not be copied
@@ -225,17 +236,31 @@ def by_name(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _names(function: Callable[..., Any], count: int) -> tuple[str, ...]:
-    """Name ``count`` positional arguments as the signature does, ``args[i]`` where it does not say."""
+def must_accept(function: Callable[..., Any], count: int) -> inspect.Signature | None:
+    """Return the signature of what has to accept ``count`` positional arguments; None where it does not say.
+
+    Raises:
+        TypeError: it does not accept them.
+    """
     try:
         signature = inspect.signature(function)
+    except ValueError:
+        return None
+    try:
         signature.bind(*range(count))
     except TypeError as error:
+        lacks_cotangent = tuple(signature.parameters)[count:] == ("dout",)
         raise TypeError(
             f"{name_of(function)} must accept the {count} arguments in args, but its signature does not: {error}. "
-            "Check args against the signature of the forward."
+            f"{'Pass the cotangent as the last one.' if lacks_cotangent else 'Check args against its signature.'}"
         ) from None
-    except ValueError:
+    return signature
+
+
+def _names(function: Callable[..., Any], count: int) -> tuple[str, ...]:
+    """Name ``count`` positional arguments as the signature does, ``args[i]`` where it does not say."""
+    signature = must_accept(function, count)
+    if signature is None:
         return tuple(f"args[{i}]" for i in range(count))
     names: list[str] = []
     for parameter in signature.parameters.values():

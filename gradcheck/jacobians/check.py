@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gradcheck.adapters.jacobians import blocks_of, from_jacobian
 from gradcheck.adapters.signatures import by_keyword
-from gradcheck.arguments import Arguments, Chosen, name_of
+from gradcheck.arguments import Arguments, Chosen, must_accept, name_of
 from gradcheck.check import examine_backward
 from gradcheck.examination import oracles_of, passed
 from gradcheck.hints import Hints, Sentence, withheld
@@ -24,6 +26,7 @@ from gradcheck.oracles import Oracle
 from gradcheck.pairing import call
 from gradcheck.report import Finding, Report, Verdict
 from gradcheck.settings import must_be_functions, must_be_numbers, must_be_yes_or_no
+from gradcheck.trees import describe
 from gradcheck.witness import tell, unwitnessed
 
 __all__ = ["check_hessian", "check_jacobian", "examine_hessian", "examine_jacobian"]
@@ -238,7 +241,11 @@ def _examined(
         function, jacobian = by_keyword(function, args), by_keyword(jacobian, args)
     point = tuple(args.values()) if isinstance(args, Mapping) else tuple(args)
     arguments = Arguments.of(function, point, settings["wrt"])
-    if breached := _breach(function, jacobian, arguments):
+    must_accept(jacobian, len(point))
+    out = call(function, arguments.fresh())
+    if symmetric:
+        _must_be_gradient(function, out, arguments)
+    if breached := _breach(out, jacobian, arguments):
         oracles = tuple(map(name_of, oracles_of(settings["oracle"], settings["reference"])))
         report = Report(name_of(function), breached, oracles, seed, replay=again, noun="block")
     else:
@@ -252,9 +259,18 @@ def _examined(
     return tell(function, None, arguments, withheld(report, settings["hints"]))
 
 
-def _breach(function: Callable[..., Any], jacobian: Callable[..., Any], arguments: Arguments) -> dict[str, Finding]:
+def _must_be_gradient(gradient: Callable[..., Any], out: Any, arguments: Arguments) -> None:
+    """Raise a TypeError if what a Hessian is to be the Jacobian of is a scalar and its argument is none."""
+    if np.ndim(out) == 0 and isinstance(out, float | np.floating | np.ndarray) and arguments.layout.size > 1:
+        raise TypeError(
+            f"{name_of(gradient)} must return the gradient, which the Hessian is the Jacobian of, but it returned "
+            f"{describe(out)}. Pass the gradient of the function, not the function."
+        )
+
+
+def _breach(out: Any, jacobian: Callable[..., Any], arguments: Arguments) -> dict[str, Finding]:
     """Return the findings where what was returned is no matrix of the output and its arguments; none where it is."""
-    out, returned = call(function, arguments.fresh()), call(jacobian, arguments.fresh())
+    returned = call(jacobian, arguments.fresh())
     try:
         list(blocks_of(name_of(jacobian), returned, out, arguments.names, arguments.values))
     except (TypeError, ValueError) as breach:

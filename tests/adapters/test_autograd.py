@@ -48,3 +48,7 @@ def test_containers_several_outputs_and_settings_pass(several):
 
 def test_what_is_not_used_has_a_zero_gradient():
     assert check_backward(*from_autograd(lambda x, y: anp.sin(x)), (X, X), seed=0)
+
+
+def test_the_arguments_of_a_primitive_keep_their_names():
+    assert list(examine_backward(*from_autograd(with_rule(1.0)), (X,), seed=0).arguments) == ["x"]

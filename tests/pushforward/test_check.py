@@ -255,3 +255,25 @@ def test_a_tangent_in_a_lower_precision_than_the_output_fails():
     report = examine_pushforward(layer, changed(lambda y, dy, p, t: dy.astype(np.float32)), (X, W, B), seed=0)
     assert report.verdict is Verdict.FAIL
     assert "must return dout in no lower precision" in " ".join(str(report).split())
+
+
+def test_a_forward_with_its_cache_is_told_to_leave_the_cache_out():
+    def forward(x):
+        return np.sin(x), x
+
+    def jvp(primals, tangents):
+        return np.sin(primals[0]), np.cos(primals[0]) * tangents[0]
+
+    report = examine_pushforward(forward, jvp, (np.arange(1.0, 4.0),), seed=0)
+    assert "Pass lambda *args: forward(*args)[0]." in report.arguments["x"].reason
+    assert check_pushforward(lambda *args: forward(*args)[0], jvp, (np.arange(1.0, 4.0),), seed=0)
+
+
+def test_two_outputs_of_which_the_tangents_alone_are_returned_are_no_cache():
+    def both(x):
+        return x**2, 3 * x
+
+    def jvp(primals, tangents):
+        return 2 * primals[0] * tangents[0], 3 * tangents[0]
+
+    assert check_pushforward(both, jvp, (np.arange(1.0, 4.0),), seed=0)
