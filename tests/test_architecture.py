@@ -36,7 +36,7 @@ LEVELS = {
     ),
     1: (
         *("shapes.described", "shapes.point"),
-        *("oracles", "adapters", "pairing", "calls", "witness"),
+        *("oracles", "adapters", "pairing", "calls", "witness", "kinds"),
         *("verdict.regions", "verdict.axes", "blindness.facts", "blindness.spots"),
     ),
     2: (

@@ -22,6 +22,7 @@ from gradcheck.examination import oracles_of, passed
 from gradcheck.hints import Hints, Sentence, withheld
 from gradcheck.inquiry import replay
 from gradcheck.jacobians.entries import Matrix
+from gradcheck.kinds import must_be_for, of_that_kind
 from gradcheck.oracles import Oracle
 from gradcheck.pairing import call
 from gradcheck.report import Finding, Report, Verdict
@@ -241,11 +242,15 @@ def _examined(
         function, jacobian = by_keyword(function, args), by_keyword(jacobian, args)
     point = tuple(args.values()) if isinstance(args, Mapping) else tuple(args)
     arguments = Arguments.of(function, point, settings["wrt"])
-    must_accept(jacobian, len(point))
     out = call(function, arguments.fresh())
     if symmetric:
         _must_be_gradient(function, out, arguments)
-    if breached := _breach(out, jacobian, arguments):
+    given = (said.call.replace("examine", "check"), function, jacobian, args)
+    with of_that_kind(*given):
+        must_accept(jacobian, len(point))
+        breached = _breach(out, jacobian, arguments)
+    if breached:
+        must_be_for(*given)
         oracles = tuple(map(name_of, oracles_of(settings["oracle"], settings["reference"])))
         report = Report(name_of(function), breached, oracles, seed, replay=again, noun="block")
     else:

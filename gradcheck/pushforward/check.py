@@ -19,6 +19,7 @@ from gradcheck.complexes import joined, of_wholes
 from gradcheck.examination import PASS, PATIENCE, STREAM, oracles_of, passed, strictly, under
 from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
 from gradcheck.inquiry import replay
+from gradcheck.kinds import must_be_for, of_that_kind
 from gradcheck.oracles import Oracle
 from gradcheck.pairing import call
 from gradcheck.pushforward.examine import Examination, Findings
@@ -129,7 +130,7 @@ def examine_pushforward(
     must_be_numbers(tol, seed, timeout)
     must_be_yes_or_no("strict", strict)
     must_be_hints(hints)
-    seed = secrets.randbits(32) if seed is None else int(seed)
+    seed, given = secrets.randbits(32) if seed is None else int(seed), (function, pushforward, args)
     settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
     settings |= {"timeout": timeout, "surrogate": surrogate}
     again = replay(function, pushforward, seed, settings, "examine_pushforward", ("function", "pushforward"))
@@ -160,7 +161,8 @@ def examine_pushforward(
         return _examined(Examination.at(counted, called, arguments, oracles, tol, rng, computes, out), calls)
 
     try:
-        examination, tangent, findings, broken = within(timeout, calls, examined)
+        with of_that_kind("check_pushforward", *given):
+            examination, tangent, findings, broken = within(timeout, calls, examined)
     except TookTooLongError as late:
         lost = {
             path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=f"{late}. {PATIENCE}")
@@ -180,6 +182,8 @@ def examine_pushforward(
         tolerance=None if sentences else tolerance_for(findings),
         inquiry=lambda: of_wholes(why(rule, tangent, wrong), complex_paths) if wrong else Answers(),
     )
+    if report.breached:
+        must_be_for("check_pushforward", *given)
     return tell(function, None, arguments, withheld(report, hints))
 
 
