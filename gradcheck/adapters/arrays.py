@@ -142,8 +142,12 @@ class Home:
         parameters = list(signature_of(self.forward).parameters.values())
         return pair(ahead, back, names=(name_of(self.forward), name_of(self.backward)), parameters=parameters)
 
-    def rule(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Return ``forward`` and ``backward`` as a function and its pushforward, of real arrays of NumPy."""
+    def rule(self, turned: tuple[bool, bool] = (False, False)) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Return ``forward`` and ``backward`` as a function and its pushforward, of real arrays of NumPy.
+
+        With complex tangents, or those of the output, ``turned`` into their conjugates.
+        """
+        incoming, outgoing = turned
 
         def function(*values: Any) -> Any:
             with in_precision_of(self.form.known):
@@ -151,9 +155,16 @@ class Home:
 
         def pushforward(primals: Any, tangents: Any) -> Any:
             with in_precision_of(self.form.known):
-                made = self.form.made(primals), self.form.made(tangents)
+                made = self.form.made(primals), self.form.made(tangents, conjugated=incoming)
                 before = taken(made)
                 returned = self.backward(*made)
+            if incoming or outgoing:
+                *out, tangent = returned if isinstance(returned, tuple) else (returned,)
+                return (
+                    (*taken(tuple(out)), taken(tangent, conjugated=outgoing))
+                    if out
+                    else taken(tangent, conjugated=outgoing)
+                )
             pass_on(before, taken(made), (primals, tangents))
             return taken(returned)
 
