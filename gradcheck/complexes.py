@@ -58,7 +58,7 @@ def of_complex(home: Home, examine: Examine) -> tuple[Report, Arguments]:
 
 def _conjugate(home: Home, examine: Examine, report: Report) -> Answers | None:
     """Return what is said if the wrong gradients are right with a conjugate more or less; None if they are not."""
-    failed = {path for path, finding in report.arguments.items() if finding.verdict is Verdict.FAIL}
+    failed = [path for path, finding in report.arguments.items() if finding.verdict is Verdict.FAIL]
     for turned, sentence in WAYS.items():
         other = examine(home.pair(turned))[0].arguments
         if failed and all(path in other and other[path].verdict is Verdict.PASS for path in failed):
