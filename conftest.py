@@ -33,3 +33,6 @@ NEEDS = {
 collect_ignore = [file for file, needs in NEEDS.items() if not all(map(importlib.util.find_spec, needs))]
 if not any(map(importlib.util.find_spec, ("autograd", "torch"))):
     collect_ignore.append("tests/benchmarks/test_natives.py")
+PEERS = ("autograd", "mygrad", "numdifftools", "openmdao", "pytensor", "statsmodels", "tensorflow", "torch")
+if not any(map(importlib.util.find_spec, PEERS)):
+    collect_ignore.append("tests/test_coming_from_frameworks.py")

@@ -34,6 +34,7 @@ __all__ = [
     "by_name",
     "can_move",
     "instead_of",
+    "must_accept",
     "name_of",
 ]
 
@@ -246,17 +247,31 @@ def by_name(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _names(function: Callable[..., Any], count: int) -> tuple[str, ...]:
-    """Name ``count`` positional arguments as the signature does, ``args[i]`` where it does not say."""
+def must_accept(function: Callable[..., Any], count: int) -> inspect.Signature | None:
+    """Return the signature of what has to accept ``count`` positional arguments; None where it does not say.
+
+    Raises:
+        TypeError: it does not accept them.
+    """
     try:
         signature = inspect.signature(function)
+    except ValueError:
+        return None
+    try:
         signature.bind(*range(count))
     except TypeError as error:
+        lacks_cotangent = tuple(signature.parameters)[count:] == ("dout",)
         raise TypeError(
             f"{name_of(function)} must accept the {count} arguments in args, but its signature does not: {error}. "
-            "Check args against the signature of the forward."
+            f"{'Pass the cotangent as the last one.' if lacks_cotangent else 'Check args against its signature.'}"
         ) from None
-    except ValueError:
+    return signature
+
+
+def _names(function: Callable[..., Any], count: int) -> tuple[str, ...]:
+    """Name ``count`` positional arguments as the signature does, ``args[i]`` where it does not say."""
+    signature = must_accept(function, count)
+    if signature is None:
         return tuple(f"args[{i}]" for i in range(count))
     names: list[str] = []
     for parameter in signature.parameters.values():

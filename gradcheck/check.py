@@ -21,6 +21,7 @@ from gradcheck.complexes import of_complex
 from gradcheck.examination import Settings, examined, oracles_of, passed
 from gradcheck.hints import Hints, must_be_hints
 from gradcheck.inquiry import replay
+from gradcheck.kinds import must_be_for, of_that_kind
 from gradcheck.oracles import Oracle
 from gradcheck.report import Report, Verdict
 from gradcheck.settings import must_be_convention, must_be_functions, must_be_numbers, must_be_yes_or_no
@@ -163,9 +164,12 @@ def examine_backward(
         examined,
         Settings(wrt, tol, seed, bool(strict), hints, timeout, progress, replay(forward, backward, seed, named)),
     )
-    report, moved, pair = _examined(
-        examine, forward, backward, args, wrt, oracle, reference, surrogate, projection, convention
-    )
+    with of_that_kind("check_backward", forward, backward, args):
+        report, moved, pair = _examined(
+            examine, forward, backward, args, wrt, oracle, reference, surrogate, projection, convention
+        )
+    if report.breached:
+        must_be_for("check_backward", forward, backward, args)
     return tell(*pair, moved, report)
 
 

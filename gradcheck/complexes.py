@@ -15,7 +15,7 @@ from gradcheck.adapters.signatures import Pair
 from gradcheck.arguments import Arguments, by_name, name_of
 from gradcheck.report import Answers, Explanation, Finding, Report, Verdict
 
-__all__ = ["joined", "of_complex", "of_wholes"]
+__all__ = ["conjugate", "joined", "of_complex", "of_wholes"]
 
 Examine = Callable[[Pair], tuple[Report, Arguments]]
 MISTAKE = "C9"
@@ -27,6 +27,11 @@ WAYS = {
     'convention="{other}" if {meant} is meant',
     (False, True): "returns the conjugate: take conj of it, or do not",
     (True, False): "takes the conjugate of the cotangent: leave it as it is",
+}
+WAYS_AHEAD = {
+    (True, True): "multiplies the tangent by the conjugate of what it should: take conj of the derivative there",
+    (False, True): "returns the conjugate: take conj of it, or do not",
+    (True, False): "takes the conjugate of the tangent: leave it as it is",
 }
 _SEVERITY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
@@ -62,6 +67,20 @@ def _conjugate(home: Home, examine: Examine, report: Report) -> Answers | None:
             what = sentence.format(other=convention, meant=CONVENTIONS[convention])
             said = f"{name_of(home.backward)} {what} (d{by_name(wrong)})"
             return Answers((Explanation(MISTAKE, wrong, said, verified=True),), steps=report.answers.steps)
+    return None
+
+
+def conjugate(
+    who: str, wrong: Sequence[str], paths: Sequence[str], passing: Callable[[tuple[bool, bool]], set[str]]
+) -> Answers | None:
+    """Return what is said if the wrong terms of a pushforward are right with a conjugate more or less; None if not.
+
+    ``passing`` gives the terms that are right with the tangents, and those of the output, turned into conjugates.
+    """
+    for turned, sentence in WAYS_AHEAD.items():
+        if set(wrong) <= passing(turned):
+            wholes = tuple(dict.fromkeys(_whole(path, paths) for path in wrong))
+            return Answers((Explanation(MISTAKE, wholes, f"{who} {sentence} (d{by_name(wholes)})", verified=True),))
     return None
 
 

@@ -67,6 +67,11 @@ class RulesReport:
         return self.backward.breached or self.pushforward.breached
 
     @property
+    def _breaching(self) -> list[str]:
+        sides = {"the backward": self.backward, "the pushforward": self.pushforward}
+        return [side for side, report in sides.items() if report.breached]
+
+    @property
     def arguments(self) -> Mapping[str, Finding]:
         """The findings of both rules: those of the pushforward under ``x (pushforward)``."""
         forward = {f"{path} (pushforward)": finding for path, finding in self.pushforward.arguments.items()}
@@ -83,6 +88,10 @@ class RulesReport:
         sides = {"the backward": self.backward, "the pushforward": self.pushforward}
         wrong = [side for side, report in sides.items() if report.verdict is Verdict.FAIL]
         oracle = self.backward.oracles[0]
+        if self.breached:
+            return (
+                f"The two rules were not compared with each other: {' and '.join(self._breaching)} broke its contract."
+            )
         if not self.contradicted:
             if len(wrong) < 2:
                 return "The two rules agree with each other."

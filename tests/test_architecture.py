@@ -36,7 +36,7 @@ LEVELS = {
     ),
     1: (
         *("shapes.described", "shapes.point"),
-        *("oracles", "adapters", "pairing", "calls", "witness"),
+        *("oracles", "adapters", "pairing", "calls", "witness", "kinds"),
         *("verdict.regions", "verdict.axes", "blindness.facts", "blindness.spots"),
     ),
     2: (
@@ -343,8 +343,14 @@ def absent_files():
         "tests/adapters/test_torch_functions.py": {"torch"},
     }
     absent = [file for file, packages in needs.items() if not all(map(importlib.util.find_spec, packages))]
-    peers = any(map(importlib.util.find_spec, ("autograd", "torch")))
-    return absent if peers else [*absent, "tests/benchmarks/test_natives.py"]
+    one_of = {
+        "tests/benchmarks/test_natives.py": ("autograd", "torch"),
+        "tests/test_coming_from_frameworks.py": (
+            *("autograd", "mygrad", "numdifftools", "openmdao"),
+            *("pytensor", "statsmodels", "tensorflow", "torch"),
+        ),
+    }
+    return absent + [file for file, packages in one_of.items() if not any(map(importlib.util.find_spec, packages))]
 
 
 def test_only_the_tests_of_an_optional_package_may_be_absent():
@@ -358,4 +364,5 @@ def test_only_the_tests_of_an_optional_package_may_be_absent():
         "tests/adapters/test_tensors.py",
         "tests/adapters/test_torch_functions.py",
         "tests/benchmarks/test_natives.py",
+        "tests/test_coming_from_frameworks.py",
     ]

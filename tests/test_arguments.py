@@ -261,7 +261,7 @@ def test_an_array_of_another_library_becomes_a_numpy_array():
             None,
             TypeError,
             "f must accept the 1 arguments in args, but its signature does not: missing a required argument: 'W'. "
-            "Check args against the signature of the forward.",
+            "Check args against its signature.",
         ),
     ],
 )

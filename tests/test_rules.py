@@ -77,3 +77,8 @@ def test_complex_rules_are_compared_too():
 
 def test_arguments_may_be_given_by_name():
     assert examine_rules(forward, backward, pushforward, {"x": X, "W": W}, seed=0)
+
+
+def test_rules_of_which_one_breaks_its_contract_are_not_compared():
+    report = examine_rules(forward, backward, lambda primals, tangents: primals, (X, W), seed=0)
+    assert report.odd == "The two rules were not compared with each other: the pushforward broke its contract."

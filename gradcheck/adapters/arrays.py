@@ -159,8 +159,12 @@ class Home:
         home.__name__ = name_of(function)
         return home
 
-    def rule(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Return ``forward`` and ``backward`` as a function and its pushforward, of real arrays of NumPy."""
+    def rule(self, turned: tuple[bool, bool] = (False, False)) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Return ``forward`` and ``backward`` as a function and its pushforward, of real arrays of NumPy.
+
+        With complex tangents, or those of the output, ``turned`` into their conjugates.
+        """
+        incoming, outgoing = turned
 
         def function(*values: Any) -> Any:
             with in_precision_of(self.form.known):
@@ -168,9 +172,16 @@ class Home:
 
         def pushforward(primals: Any, tangents: Any) -> Any:
             with in_precision_of(self.form.known):
-                made = self.form.made(primals), self.form.made(tangents)
+                made = self.form.made(primals), self.form.made(tangents, conjugated=incoming)
                 before = taken(made)
                 returned = self.backward(*made)
+            if incoming or outgoing:
+                *out, tangent = returned if isinstance(returned, tuple) else (returned,)
+                return (
+                    (*taken(tuple(out)), taken(tangent, conjugated=outgoing))
+                    if out
+                    else taken(tangent, conjugated=outgoing)
+                )
             pass_on(before, taken(made), (primals, tangents))
             return taken(returned)
 

@@ -122,6 +122,7 @@ def from_autograd(f: Callable[..., Any]) -> Pair:
     def plain(*args: Any) -> Any:
         return opened(f(*args))
 
+    plain.__signature__ = signature_of(getattr(f, "fun", f))  # type: ignore[attr-defined]  # a primitive hides its own
     return recorded(plain, Framework(taken, np.asarray, vjp, convention="jax"))
 
 

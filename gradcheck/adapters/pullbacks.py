@@ -37,7 +37,7 @@ def from_pullback(f: Callable[..., Any], *, convention: str | None = None) -> Pa
 
     Raises:
         TypeError: ``f`` cannot be called, or is for another adapter, which the message names.
-        TypeError (by the forward): ``f`` returns something else.
+        TypeError (by the forward): ``f`` returns something else, or arrays of a library that is not known.
     """
     must_be_function_for("from_pullback", f)
     who = name_of(f)
@@ -51,6 +51,11 @@ def from_pullback(f: Callable[..., Any], *, convention: str | None = None) -> Pa
                 f"{describe(returned)}. Return y and lambda dy: (dx, …)."
             )
         y, pullback = returned
+        if not any(_is_numeric(leaf) for _, leaf in leaves(y, "")):
+            raise TypeError(
+                f"{who} must return y as floats or as arrays of NumPy, PyTorch, JAX or the array API, but returned "
+                f"{describe(y)}. Return y.numpy() or the like, and the gradients likewise."
+            )
         shown = mapped(lambda leaf: to_numpy(leaf) if leaf is not None and _is_numeric(leaf) else LEFT_OUT, y)
         return shown, (y, pullback)
 

@@ -137,7 +137,7 @@ def by_keyword(function: Callable[..., Any], args: Mapping[str, Any]) -> Callabl
     except TypeError as error:
         raise TypeError(
             f"{name_of(function)} must accept the arguments in args by name, but its signature does not: {error}. "
-            "Check args against the signature of the forward."
+            "Check args against its signature."
         ) from None
 
     @functools.wraps(function)

@@ -12,21 +12,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gradcheck.adapters.arrays import Home, at_home
 from gradcheck.adapters.blocks import blocks_of
 from gradcheck.adapters.jacobians import from_jacobian
 from gradcheck.adapters.signatures import by_keyword, in_order
-from gradcheck.arguments import Arguments, Chosen, as_tuple, name_of
+from gradcheck.arguments import Arguments, Chosen, as_tuple, must_accept, name_of
 from gradcheck.check import examine_backward
 from gradcheck.complexes import joined
 from gradcheck.examination import oracles_of, passed
 from gradcheck.hints import Hints, Sentence, withheld
 from gradcheck.inquiry import replay
 from gradcheck.jacobians.entries import Matrix
+from gradcheck.kinds import must_be_for, of_that_kind
 from gradcheck.oracles import Oracle
 from gradcheck.pairing import call
 from gradcheck.report import Finding, Report, Verdict
 from gradcheck.settings import must_be_functions, must_be_numbers, must_be_yes_or_no
+from gradcheck.trees import describe
 from gradcheck.witness import tell, unwitnessed
 
 __all__ = ["check_hessian", "check_jacobian", "examine_hessian", "examine_jacobian"]
@@ -244,7 +248,15 @@ def _examined(
     home = at_home(function, jacobian, point)
     measured, claimed = home.rule()[0], home.of_arguments(jacobian)
     arguments = Arguments.of(measured, home.args, settings["wrt"])
-    if breached := _breach(function, jacobian, home, arguments):
+    out = call(function, home.form.made(arguments.fresh()))
+    if symmetric:
+        _must_be_gradient(function, out, arguments)
+    given = (said.call.replace("examine", "check"), function, jacobian, args)
+    with of_that_kind(*given):
+        must_accept(jacobian, len(point))
+        breached = _breach(out, jacobian, home, arguments)
+    if breached:
+        must_be_for(*given)
         oracles = tuple(map(name_of, oracles_of(settings["oracle"], settings["reference"])))
         report = Report(name_of(function), joined(breached, home.paths), oracles, seed, replay=again, noun="block")
         return tell(function, None, arguments, withheld(report, settings["hints"]))
@@ -260,12 +272,18 @@ def _examined(
     return tell(function, None, arguments, withheld(report, settings["hints"]))
 
 
-def _breach(
-    function: Callable[..., Any], jacobian: Callable[..., Any], home: Home, arguments: Arguments
-) -> dict[str, Finding]:
+def _must_be_gradient(gradient: Callable[..., Any], out: Any, arguments: Arguments) -> None:
+    """Raise a TypeError if what a Hessian is to be the Jacobian of is a scalar and its argument is none."""
+    if np.ndim(out) == 0 and isinstance(out, float | np.floating | np.ndarray) and arguments.layout.size > 1:
+        raise TypeError(
+            f"{name_of(gradient)} must return the gradient, which the Hessian is the Jacobian of, but it returned "
+            f"{describe(out)}. Pass the gradient of the function, not the function."
+        )
+
+
+def _breach(out: Any, jacobian: Callable[..., Any], home: Home, arguments: Arguments) -> dict[str, Finding]:
     """Return the findings where what was returned is no matrix of the output and its arguments; none where it is."""
-    point = home.form.made(arguments.fresh())
-    out, returned = call(function, home.form.made(arguments.fresh())), call(jacobian, home.form.made(arguments.fresh()))
+    point, returned = home.form.made(arguments.fresh()), call(jacobian, home.form.made(arguments.fresh()))
     try:
         list(blocks_of(name_of(jacobian), returned, out, arguments.names, point))
     except (TypeError, ValueError) as breach:

@@ -15,10 +15,11 @@ from gradcheck.adapters.arrays import at_home, is_foreign
 from gradcheck.adapters.signatures import by_keyword, in_order
 from gradcheck.arguments import Arguments, Chosen, as_tuple, name_of
 from gradcheck.calls import Calls, TookTooLongError, within
-from gradcheck.complexes import joined, of_wholes
+from gradcheck.complexes import conjugate, joined, of_wholes
 from gradcheck.examination import PASS, PATIENCE, STREAM, oracles_of, passed, strictly, under
 from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
 from gradcheck.inquiry import replay
+from gradcheck.kinds import must_be_for, of_that_kind
 from gradcheck.oracles import Oracle
 from gradcheck.pairing import call
 from gradcheck.pushforward.examine import Examination, Findings
@@ -30,7 +31,7 @@ from gradcheck.settings import must_be_functions, must_be_numbers, must_be_yes_o
 from gradcheck.trees import Array
 from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.trial import Breach
-from gradcheck.witness import tell
+from gradcheck.witness import tell, unwitnessed
 
 __all__ = ["check_pushforward", "examine_pushforward"]
 
@@ -129,7 +130,7 @@ def examine_pushforward(
     must_be_numbers(tol, seed, timeout)
     must_be_yes_or_no("strict", strict)
     must_be_hints(hints)
-    seed = secrets.randbits(32) if seed is None else int(seed)
+    seed, given = secrets.randbits(32) if seed is None else int(seed), (function, pushforward, args)
     settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
     settings |= {"timeout": timeout, "surrogate": surrogate}
     again = replay(function, pushforward, seed, settings, "examine_pushforward", ("function", "pushforward"))
@@ -140,6 +141,7 @@ def examine_pushforward(
         function, computes = by_keyword(function, args), None if computes is None else by_keyword(computes, args)
     point = tuple(args.values()) if isinstance(args, Mapping) else as_tuple(function, args)
     complex_paths: Sequence[str] = ()
+    turned: Callable[[tuple[bool, bool]], Any] | None = None
     out = None
     if is_foreign(point) or is_foreign(out := call(function, Arguments.of(function, point, wrt).fresh())):
         out = None
@@ -147,7 +149,7 @@ def examine_pushforward(
         if computes is not None:
             computes, _ = at_home(computes, pushforward, point).rule()
         (function, pushforward), point, reference = home.rule(), home.args, home.reference
-        complex_paths = home.paths
+        complex_paths, turned = home.paths, home.rule
     oracles = oracles_of(oracle, reference)
     calls = Calls(progress, PASS * len(oracles))
     rng = np.random.default_rng((seed, STREAM))
@@ -161,7 +163,8 @@ def examine_pushforward(
         return _examined(Examination.at(counted, called, arguments, oracles, tol, rng, computes, out), calls)
 
     try:
-        examination, tangent, findings, broken = within(timeout, calls, examined)
+        with of_that_kind("check_pushforward", *given):
+            examination, tangent, findings, broken = within(timeout, calls, examined)
     except TookTooLongError as late:
         lost = {
             path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=f"{late}. {PATIENCE}")
@@ -173,14 +176,26 @@ def examine_pushforward(
     findings = under(broken, findings)
     wrong = [path for path, finding in findings.items() if finding.verdict is Verdict.FAIL]
     rule = replace(examination.rule, function=function, pushforward=pushforward)
+
+    def passing(ways: tuple[bool, bool]) -> set[str]:
+        with unwitnessed():
+            other = examine_pushforward(*turned(ways), point, wrt=wrt, tol=tol, seed=seed, hints=False)  # type: ignore[misc]
+        return {path for path, finding in other.arguments.items() if finding.verdict is Verdict.PASS}
+
+    def explained() -> Answers:
+        named = conjugate(rule.who, wrong, complex_paths, passing) if complex_paths else None
+        return named or of_wholes(why(rule, tangent, wrong), complex_paths)
+
     sentences = tuple(law.sentence for law in broken)
     report = told(
         joined(findings, complex_paths),
         broken=sentences,
         evaluations=calls.count,
         tolerance=None if sentences else tolerance_for(findings),
-        inquiry=lambda: of_wholes(why(rule, tangent, wrong), complex_paths) if wrong else Answers(),
+        inquiry=lambda: explained() if wrong else Answers(),
     )
+    if report.breached:
+        must_be_for("check_pushforward", *given)
     return tell(function, None, arguments, withheld(report, hints))
 
 

@@ -63,6 +63,12 @@ class Rule:
         kept = [(path, leaf, leaf.copy()) for path, leaf in given if isinstance(leaf, np.ndarray)]
         returned = call(self.pushforward, (primals, tangents))
         written = next((path for path, leaf, before in kept if not _same(leaf, before)), None)
+        if self._has_cache(returned):
+            return Sentence(
+                f"{name_of(self.function)} must return the output alone, but it returned a pair, of which {self.who} "
+                "pushes forward the first.",
+                f"Pass lambda *args: {name_of(self.function)}(*args)[0].",
+            )
         primal, tangent_out = self._parted(returned)
         found, wanted = _leaves(tangent_out), _leaves(self.out)
         if len(found) != len(wanted):
@@ -115,6 +121,19 @@ class Rule:
             if len(_leaves(returned)) != count or len(_leaves(out)) == len(_leaves(tangent)) == count:
                 return out, tangent
         return None, returned
+
+    def _has_cache(self, returned: Any) -> bool:
+        """Whether the function returns (out, cache) and the rule (out, tangent), where the tangent is random."""
+        pairs = (self.out, returned)
+        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+            return False
+        (out, _), (primal, tangent) = ([_leaves(each) for each in pair] for pair in pairs)
+        return (
+            len(out) == len(primal) == len(tangent) > 0
+            and all(map(np.array_equal, out, primal))
+            and any(map(np.any, out))
+            and not all(map(np.array_equal, out, tangent))
+        )
 
     def _breach(self, path: str, tangent: Any, shape: tuple[int, ...]) -> Sentence | None:
         """Return how a tangent of the output breaks its contract; None where it does not."""

@@ -46,7 +46,7 @@ def why(rule: Rule, tangent: Array, wrong: Sequence[str]) -> Answers:
         return Answers(silence=f"looking for one raised {raised(problem)}")
     explanations = []
     for each in found:
-        what = each.what.replace("the gradient", "the true term")
+        what = each.what.replace("the gradient", "the true term").replace("a gradient", "a tangent")
         said = f"what {rule.who} pushes forward from {by_name(f'd{p}' for p in each.paths)} is {what}"
         explanations.append(Explanation(each.mistake, each.paths, said, each.verified))
     return Answers(tuple(explanations), None if explanations else UNLIKE)

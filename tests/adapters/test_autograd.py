@@ -57,3 +57,7 @@ def test_without_autograd_the_error_says_what_to_install(monkeypatch):
     with pytest.raises(ImportError, match="from_autograd must be able to import autograd") as error:
         from_autograd(lambda x: x)
     assert str(error.value).endswith("Install autograd.")
+
+
+def test_the_arguments_of_a_primitive_keep_their_names():
+    assert list(examine_backward(*from_autograd(with_rule(1.0)), (X,), seed=0).arguments) == ["x"]

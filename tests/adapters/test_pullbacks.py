@@ -76,3 +76,9 @@ def test_a_function_that_returns_no_pullback_is_refused():
         "<lambda> must return a pair (y, pullback), where pullback is a function of the cotangent, but returned "
         "a tuple of 2. Return y and lambda dy: (dx, …)."
     )
+
+
+def test_arrays_of_a_library_that_is_not_known_are_refused():
+    forward, _ = from_pullback(lambda x: (object(), lambda dy: dy))
+    with pytest.raises(TypeError, match=r"must return y as floats or as arrays of .* Return y.numpy\(\) or the like"):
+        forward(X)

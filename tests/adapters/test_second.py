@@ -45,3 +45,15 @@ def test_a_forward_that_returns_no_pair_is_refused():
 def test_what_cannot_be_called_is_refused():
     with pytest.raises(TypeError, match="must be given a callable double_backward"):
         from_double_backward(forward, backward, None)
+
+
+def test_a_point_without_the_cotangent_is_told_to_have_it_last():
+    def forward(x):
+        return x**2, x
+
+    def backward(dout, x):
+        return 2 * dout * x
+
+    pair = from_double_backward(forward, backward, lambda ddx, dout, x: (2 * dout * ddx, 2 * x * ddx))
+    with pytest.raises(TypeError, match=r"Pass the cotangent as the last one\."):
+        check_backward(*pair, (np.ones(3),), seed=0)

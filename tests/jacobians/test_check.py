@@ -222,3 +222,15 @@ def test_partials_that_name_nothing_are_refused(key):
 
     with pytest.raises(ContractError, match="nothing"):
         check_jacobian(outputs, named, (X, X[::-1].copy()), seed=0)
+
+
+def test_a_function_given_for_the_gradient_of_a_hessian_is_refused():
+    with pytest.raises(
+        TypeError, match="must return the gradient, which the Hessian is the Jacobian of, but it returned"
+    ):
+        check_hessian(lambda x: np.sum(x**3), lambda x: np.diag(6 * x), (np.arange(1.0, 4.0),), seed=0)
+
+
+def test_a_rule_of_another_kind_given_for_a_jacobian_is_refused():
+    with pytest.raises(TypeError, match="must accept the 1 arguments in args, but its signature does not"):
+        check_jacobian(np.sin, lambda dout, cache: dout * np.cos(cache), (np.arange(3.0),), seed=0)

@@ -274,3 +274,46 @@ def test_next_to_the_edge_of_a_domain_nothing_is_decided():
 def test_arguments_that_are_no_tuple_are_refused():
     with pytest.raises(TypeError, match="args must be a tuple of the arguments of layer, but it is None"):
         check_pushforward(layer, layer_jvp, None)
+
+
+def test_a_forward_with_its_cache_is_told_to_leave_the_cache_out():
+    def forward(x):
+        return np.sin(x), x
+
+    def jvp(primals, tangents):
+        return np.sin(primals[0]), np.cos(primals[0]) * tangents[0]
+
+    report = examine_pushforward(forward, jvp, (np.arange(1.0, 4.0),), seed=0)
+    assert "Pass lambda *args: forward(*args)[0]." in report.arguments["x"].reason
+    assert check_pushforward(lambda *args: forward(*args)[0], jvp, (np.arange(1.0, 4.0),), seed=0)
+
+
+def test_two_outputs_of_which_the_tangents_alone_are_returned_are_no_cache():
+    def both(x):
+        return x**2, 3 * x
+
+    def jvp(primals, tangents):
+        return 2 * primals[0] * tangents[0], 3 * tangents[0]
+
+    assert check_pushforward(both, jvp, (np.arange(1.0, 4.0),), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (lambda p, t: (p[0] ** 2, 2 * p[0].conj() * t[0]), "multiplies the tangent by the conjugate of what it should"),
+        (lambda p, t: (p[0] ** 2, (2 * p[0] * t[0]).conj()), "returns the conjugate"),
+        (lambda p, t: 2 * p[0] * t[0].conj(), "takes the conjugate of the tangent"),
+    ],
+)
+def test_a_wrong_conjugate_is_named(rule, said):
+    z = X[0] + 1j * X[1]
+    (explanation,) = examine_pushforward(lambda z: z**2, rule, (z,), seed=0).explanations
+    assert (explanation.mistake, explanation.verified) == ("C9", True)
+    assert said in explanation.sentence
+
+
+def test_what_no_conjugate_mends_is_not_called_one():
+    z = X[0] + 1j * X[1]
+    report = examine_pushforward(lambda z: z**2, lambda p, t: (p[0] ** 2, 3 * p[0] * t[0]), (z,), seed=0)
+    assert "C9" not in {each.mistake for each in report.explanations}
