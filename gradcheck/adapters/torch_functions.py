@@ -66,7 +66,7 @@ def from_torch(function: Any, *, order: int = 1) -> Pair:
     known = _Callable.of(torch, function)
     known = known if order == 1 else known.twice(torch)
     names = inspect.Signature(known.parameters)
-    tried = False
+    tried = known.is_second
 
     def forward(*args: Any, **named: Any) -> tuple[Any, Any]:
         every = (*args, *named.values())
@@ -93,8 +93,8 @@ def from_torch(function: Any, *, order: int = 1) -> Pair:
 class _Callable:
     """How something is called with tensors: its parameters, what its two sides are called in messages, what it is.
 
-    ``is_rule`` says that it has a rule of its own, which gives None where there is no gradient; ``is_second`` that it is
-    the backward of what was given.
+    ``is_rule`` says that it has a rule of its own, which gives None where there is no gradient; ``is_second`` that it
+    is the backward of what was given.
     """
 
     call: Callable[..., Any]

@@ -6,7 +6,7 @@ import functools
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -134,33 +134,19 @@ def examine_pushforward(
     settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
     settings |= {"timeout": timeout, "surrogate": surrogate}
     again = replay(function, pushforward, seed, settings, "examine_pushforward", ("function", "pushforward"))
-    computes = None if surrogate is None else function
-    function = function if surrogate is None else surrogate
-    if isinstance(args, Mapping):
-        args = in_order(function, args)
-        function, computes = by_keyword(function, args), None if computes is None else by_keyword(computes, args)
-    point = tuple(args.values()) if isinstance(args, Mapping) else as_tuple(function, args)
-    complex_paths: Sequence[str] = ()
-    turned: Callable[[tuple[bool, bool]], Any] | None = None
-    out = None
-    if is_foreign(point) or is_foreign(out := call(function, Arguments.of(function, point, wrt).fresh())):
-        out = None
-        home = at_home(function, pushforward, point, reference)
-        if computes is not None:
-            computes, _ = at_home(computes, pushforward, point).rule()
-        (function, pushforward), point, reference = home.rule(), home.args, home.reference
-        complex_paths, turned = home.paths, home.rule
-    oracles = oracles_of(oracle, reference)
+    home = _Home.of(function, pushforward, args, surrogate, reference, wrt)
+    function, pushforward = home.function, home.pushforward
+    oracles = oracles_of(oracle, home.reference)
     calls = Calls(progress, PASS * len(oracles))
     rng = np.random.default_rng((seed, STREAM))
-    arguments = Arguments.of(function, point, wrt)
+    arguments = Arguments.of(function, home.args, wrt)
     told = functools.partial(
         Report, name_of(function), oracles=tuple(map(name_of, oracles)), seed=seed, replay=again, noun="term"
     )
 
     def examined() -> tuple[Examination, Array, Findings, list[Breach]]:
         counted, called = calls.counted(function), calls.called(pushforward)
-        return _examined(Examination.at(counted, called, arguments, oracles, tol, rng, computes, out), calls)
+        return _examined(Examination.at(counted, called, arguments, oracles, tol, rng, home.computes, home.out), calls)
 
     try:
         with of_that_kind("check_pushforward", *given):
@@ -179,16 +165,16 @@ def examine_pushforward(
 
     def passing(ways: tuple[bool, bool]) -> set[str]:
         with unwitnessed():
-            other = examine_pushforward(*turned(ways), point, wrt=wrt, tol=tol, seed=seed, hints=False)  # type: ignore[misc]
+            other = examine_pushforward(*home.turned(ways), home.args, wrt=wrt, tol=tol, seed=seed, hints=False)
         return {path for path, finding in other.arguments.items() if finding.verdict is Verdict.PASS}
 
     def explained() -> Answers:
-        named = conjugate(rule.who, wrong, complex_paths, passing) if complex_paths else None
-        return named or of_wholes(why(rule, tangent, wrong), complex_paths)
+        named = conjugate(rule.who, wrong, home.paths, passing) if home.paths else None
+        return named or of_wholes(why(rule, tangent, wrong), home.paths)
 
     sentences = tuple(law.sentence for law in broken)
     report = told(
-        joined(findings, complex_paths),
+        joined(findings, home.paths),
         broken=sentences,
         evaluations=calls.count,
         tolerance=None if sentences else tolerance_for(findings),
@@ -197,6 +183,53 @@ def examine_pushforward(
     if report.breached:
         must_be_for("check_pushforward", *given)
     return tell(function, None, arguments, withheld(report, hints))
+
+
+@dataclass(frozen=True)
+class _Home:
+    """A function and its pushforward as a check calls them: of positional arguments, which are real arrays of NumPy.
+
+    Attributes:
+        computes: what the pushforward computes as the output, where its tangent is that of another function.
+        out: the output, if it is known.
+        paths: of the complex arrays among the arguments as they were given.
+        turned: returns the two with complex tangents conjugated.
+    """
+
+    function: Callable[..., Any]
+    pushforward: Callable[..., Any]
+    computes: Callable[..., Any] | None
+    args: tuple[Any, ...]
+    reference: Callable[..., Any] | None
+    out: Any = None
+    paths: tuple[str, ...] = ()
+    turned: Callable[[tuple[bool, bool]], tuple[Any, Any]] = tuple  # type: ignore[assignment]
+
+    @classmethod
+    def of(
+        cls,
+        function: Callable[..., Any],
+        pushforward: Callable[..., Any],
+        args: Any,
+        surrogate: Callable[..., Any] | None,
+        reference: Callable[..., Any] | None,
+        wrt: Chosen,
+    ) -> _Home:
+        """Return them as they are given, with a ``surrogate`` if there is one."""
+        computes = None if surrogate is None else function
+        function = function if surrogate is None else surrogate
+        if isinstance(args, Mapping):
+            args = in_order(function, args)
+            function, computes = by_keyword(function, args), None if computes is None else by_keyword(computes, args)
+        point = tuple(args.values()) if isinstance(args, Mapping) else as_tuple(function, args)
+        if not is_foreign(point):
+            out = call(function, Arguments.of(function, point, wrt).fresh())
+            if not is_foreign(out):
+                return cls(function, pushforward, computes, point, reference, out)
+        home = at_home(function, pushforward, point, reference)
+        if computes is not None:
+            computes, _ = at_home(computes, pushforward, point).rule()
+        return cls(*home.rule(), computes, home.args, home.reference, None, home.paths, home.rule)
 
 
 def _examined(examination: Examination, calls: Calls) -> tuple[Examination, Array, Findings, list[Breach]]:
