@@ -25,7 +25,7 @@ from gradcheck.kinds import must_be_for, of_that_kind
 from gradcheck.oracles import Oracle
 from gradcheck.report import Report, Verdict
 from gradcheck.settings import must_be_convention, must_be_functions, must_be_numbers, must_be_yes_or_no
-from gradcheck.verdict.laws import ComplexOutputError
+from gradcheck.verdict.laws import ForeignOutputError
 from gradcheck.verdict.subject import Backward, Forward
 from gradcheck.witness import tell
 
@@ -217,7 +217,7 @@ def _examined(
     if not is_foreign(point):
         try:
             report, moved = examine(forward, backward, point, oracles_of(oracle, reference))
-        except ComplexOutputError:  # of real arguments, as that of a Fourier transform
+        except ForeignOutputError:  # of real arguments, as that of a Fourier transform
             pass
         else:
             return report, moved, (forward, backward)

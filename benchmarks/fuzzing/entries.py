@@ -23,7 +23,9 @@ from gradcheck.__main__ import main as command_line
 
 STREAM = 0x66757A7A  # our own, so that no case shares numbers with a check of the same seed
 SHARES = {
-    "examine_backward": 0.49,
+    "examine_backward": 0.44,
+    "examine_pushforward": 0.03,
+    "examine_jacobian": 0.02,
     "examine_shapes": 0.03,
     "check_backward": 0.13,
     "adapters": 0.20,
@@ -34,7 +36,15 @@ SHARES = {
     "main": 0.01,
 }
 BY_POINT = ("wrt", "seed")  # the settings of blind_spots
-SEEDS = {"examine_backward", "check_backward", "examine_shapes", "blind_spots", "adapters"}
+SEEDS = {
+    "examine_backward",
+    "examine_pushforward",
+    "examine_jacobian",
+    "check_backward",
+    "examine_shapes",
+    "blind_spots",
+    "adapters",
+}
 
 
 def make(seed: int) -> tuple[Case, Callable[[], Any]]:
@@ -60,6 +70,55 @@ def _changed(rng: np.random.Generator, case: Case, most: int = 2) -> None:
 def _examine_backward(rng, case):
     _changed(rng, case)
     return lambda: gradcheck.examine_backward(case.forward, case.backward, case.args, **case.settings)
+
+
+def _examine_pushforward(rng, case):
+    _changed(rng, case, 1)
+    case.truth, value = "", VALUES[pick(rng, VALUES)](rng)
+    function = _without_cache(case.forward)
+    rules = {
+        "output": lambda primals, tangents: (function(*primals), function(*primals)),
+        "alone": lambda primals, tangents: function(*primals),
+        "tangents": lambda primals, tangents: (function(*primals), tangents[0] if tangents else None),
+        "writes": lambda primals, tangents: [np.multiply(t, 2, out=t) for t in tangents],
+        "odd": lambda primals, tangents: value,
+        "odd pair": lambda primals, tangents: (function(*primals), value),
+        "raises": lambda primals, tangents: 1 / 0,
+        "no function": value,
+    }
+    name = pick(rng, rules)
+    case.labels.append(f"rule {name}")
+    return lambda: gradcheck.examine_pushforward(function, rules[name], case.args, **case.settings)
+
+
+def _examine_jacobian(rng, case):
+    _changed(rng, case, 1)
+    case.truth, value = "", VALUES[pick(rng, VALUES)](rng)
+    function = _without_cache(case.forward)
+    matrices = {
+        "output": function,
+        "zeros": lambda *args: np.zeros((np.size(function(*args)), np.size(args[0]))),
+        "several": lambda *args: [np.zeros((np.size(function(*args)), np.size(each))) for each in args],
+        "dict": lambda *args: {"x": value, ("out", "x"): value},
+        "odd": lambda *args: value,
+        "raises": lambda *args: 1 / 0,
+        "no function": value,
+    }
+    name = pick(rng, matrices)
+    case.labels.append(f"matrix {name}")
+    return lambda: gradcheck.examine_jacobian(function, matrices[name], case.args, **case.settings)
+
+
+def _without_cache(forward):
+    """Return a function of the output alone; what is no function stays."""
+    if not callable(forward):
+        return forward
+
+    def function(*args):
+        returned = forward(*args)
+        return returned[0] if isinstance(returned, tuple) and returned else returned
+
+    return function
 
 
 def _check_backward(rng, case):

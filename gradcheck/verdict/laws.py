@@ -13,17 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradcheck.adapters.libraries import kind_of
 from gradcheck.arguments import Arguments, by_name
 from gradcheck.hints import Sentence
 from gradcheck.pairing import BLOCK, blocks
 from gradcheck.trees import Array, describe, entry_name, is_discrete, is_float, leaves
 from gradcheck.verdict.returned import MISPLACED, Reading, Uncompared, by_leaf, readings
 
-__all__ = ["Claims", "ComplexOutputError", "coarse", "match_gradients", "read", "split_forward"]
+__all__ = ["Claims", "ForeignOutputError", "coarse", "match_gradients", "read", "split_forward"]
 
 
-class ComplexOutputError(TypeError):
-    """An output holds complex numbers, and no one has taken these apart yet."""
+class ForeignOutputError(TypeError):
+    """An output holds complex numbers or an array of another library, and no one has made real ones of these yet."""
 
 
 class Claims(NamedTuple):
@@ -63,7 +64,7 @@ def split_forward(who: str, returned: Any, hint: str = CACHED) -> tuple[Any, Any
     floats = [(path, leaf) for path, leaf in found if not is_discrete(leaf)]
     for path, leaf in floats or found:
         if not (is_float(leaf) or isinstance(leaf, float | np.floating)) or isinstance(leaf, np.ma.MaskedArray):
-            error = ComplexOutputError if np.iscomplexobj(leaf) else TypeError
+            error = ForeignOutputError if isinstance(leaf, complex) or kind_of(leaf) else TypeError
             raise error(f"{who} must return real floats, but {path} is {describe(leaf)}. {hint}")
         values = np.asarray(leaf, dtype=np.float64)
         if not _is_finite(values):
