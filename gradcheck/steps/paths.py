@@ -53,11 +53,11 @@ class Composition:
         wrong = [j for j, i in enumerate(pin.nodes) if not same(self.run.value(i), pin.truths[j])]
         if not wrong or len(wrong) > TURNS:
             return
-        line = line_of(self.blame, pin.first)
+        line, blamed = line_of(self.blame, pin.first), self.blame.blamed(pin)[0]
+        line = blamed[0] if len(blamed) == 1 else line  # not where it is summed up, but who leaves out a turn
         if not any(np.any(self.run.value(pin.nodes[j])) for j in wrong):
             of = self.run.nodes[pin.of[wrong[0]]]
-            uses, blamed = self.sight.uses.get(of.id, ()), self.blame.blamed(pin)[0]
-            line = blamed[0] if len(blamed) == 1 else line  # not where the zeros are made, but who does not fill them
+            uses = self.sight.uses.get(of.id, ())
             state = (
                 of.kind != "leaf"
                 and self.facts.over_time

@@ -48,6 +48,18 @@ class Meanings(Numbers):
             return f"{written}{where}"
         return f"the {node.name} of line {node.site.line}{' of the forward' if where else ''}"
 
+    @functools.cached_property
+    def at_hand(self) -> frozenset[int]:
+        """The nodes that an output is made of, or that the backward reads: what else there is nobody means."""
+        nodes, found = self.run.nodes, set[int]()
+        waiting = [*self.run.outs, *(p for node in nodes[self.start :] for p in node.parents)]
+        while waiting:
+            i = waiting.pop()
+            if i >= 0 and i not in found:
+                found.add(i)
+                waiting.extend(nodes[i].parents)
+        return frozenset(found)
+
     def origin(self, i: int) -> int:
         """Return the node that a value is a view of, itself where it is none."""
         while i >= 0 and self.run.nodes[i].kind == "gather" and len(self.run.nodes[i].parents) == 1:
