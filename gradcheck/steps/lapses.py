@@ -9,7 +9,6 @@ the entry, wherever one line calls it.
 from __future__ import annotations
 
 import functools
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -157,7 +156,7 @@ def _rescaled(pairs: Iterable[tuple[int, int]], power: int, sight: Sight) -> Bar
 
 
 def _gives(sight: Sight, lapse: Lapse, paths: Iterable[str]) -> bool:
-    """Whether the sweep back over a recording gives, with a lapse in it, what its backward claims for some arguments."""
+    """Whether the sweep back over a recording gives, with a lapse in it, what its backward claims at some paths."""
     bars = lapse.bars(sight)
     return bars is not None and all(
         _equal(bars.nodes.get(sight.run.leaf[path]), _claimed(sight, path)) for path in paths

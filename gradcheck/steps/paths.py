@@ -57,6 +57,11 @@ class Composition:
         line = blamed[0] if len(blamed) == 1 else line  # not where it is summed up, but who leaves out a turn
         if not any(np.any(self.run.value(pin.nodes[j])) for j in wrong):
             of = self.run.nodes[pin.of[wrong[0]]]
+            coarse = self.blame.coarse(self.blame.segment(pin), [line] if line else [])
+            if lossy := next((each for each in blamed if each in coarse), None):
+                words = "makes an array that cannot hold what is written into it, and keeps its whole numbers alone"
+                yield Cause("H3", pin.paths, lossy, "", words, (0, 0, 0))
+                return
             uses = self.sight.uses.get(of.id, ())
             state = (
                 of.kind != "leaf"
