@@ -9,7 +9,6 @@ the entry, wherever one line calls it.
 from __future__ import annotations
 
 import functools
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -54,16 +53,19 @@ class Lapse(NamedTuple):
 def lapses(blame: Blame, second: Replay | None, until: float) -> Iterator[Cause]:
     """Yield the lapses that give what a wrong backward claims, until the time is over.
 
-    A lapse changes the gradients of everything that the step is made of; so that is what is wrong, and nothing else.
+    A lapse changes the gradients of everything that the step is made of. That is what is wrong, and nothing else; or
+    else what is wrong is computed by itself, beside what is right.
     """
     sight, wrong = blame.sight, frozenset(blame.wrong)
     if second is None or not wrong or not all(_has_its_shape(sight, path) for path in blame.run.results):
         return
     reach = _reach(sight)
-    for lapse in itertools.chain(_of_operations(sight, reach), _of_functions(sight, reach)):
+    some = [lapse for lapse in (*_of_operations(sight, reach), *_of_functions(sight, reach)) if lapse.reach >= wrong]
+    for lapse in sorted(some, key=lambda lapse: lapse.reach != wrong):
         if time.perf_counter() > until:
             return
-        if lapse.reach == wrong and _gives(sight, lapse) and _gives(second.sight, lapse):
+        paths = blame.run.results if lapse.reach == wrong else wrong
+        if _gives(sight, lapse, paths) and _gives(second.sight, lapse, paths):
             yield _cause(blame, lapse)
 
 
@@ -153,11 +155,11 @@ def _rescaled(pairs: Iterable[tuple[int, int]], power: int, sight: Sight) -> Bar
 # ------------------------------------------------------------------ what is claimed
 
 
-def _gives(sight: Sight, lapse: Lapse) -> bool:
-    """Whether the sweep back over a recording gives, with a lapse in it, what its backward claims."""
+def _gives(sight: Sight, lapse: Lapse, paths: Iterable[str]) -> bool:
+    """Whether the sweep back over a recording gives, with a lapse in it, what its backward claims at some paths."""
     bars = lapse.bars(sight)
     return bars is not None and all(
-        _equal(bars.nodes.get(sight.run.leaf[path]), _claimed(sight, path)) for path in sight.run.results
+        _equal(bars.nodes.get(sight.run.leaf[path]), _claimed(sight, path)) for path in paths
     )
 
 

@@ -53,11 +53,16 @@ class Composition:
         wrong = [j for j, i in enumerate(pin.nodes) if not same(self.run.value(i), pin.truths[j])]
         if not wrong or len(wrong) > TURNS:
             return
-        line = line_of(self.blame, pin.first)
+        line, blamed = line_of(self.blame, pin.first), self.blame.blamed(pin)[0]
+        line = blamed[0] if len(blamed) == 1 else line  # not where it is summed up, but who leaves out a turn
         if not any(np.any(self.run.value(pin.nodes[j])) for j in wrong):
             of = self.run.nodes[pin.of[wrong[0]]]
-            uses, blamed = self.sight.uses.get(of.id, ()), self.blame.blamed(pin)[0]
-            line = blamed[0] if len(blamed) == 1 else line  # not where the zeros are made, but who does not fill them
+            coarse = self.blame.coarse(self.blame.segment(pin), [line] if line else [])
+            if lossy := next((each for each in blamed if each in coarse), None):
+                words = "makes an array that cannot hold what is written into it, and keeps its whole numbers alone"
+                yield Cause("H3", pin.paths, lossy, "", words, (0, 0, 0))
+                return
+            uses = self.sight.uses.get(of.id, ())
             state = (
                 of.kind != "leaf"
                 and self.facts.over_time

@@ -84,9 +84,10 @@ def _with_line(cause: Cause, causes: Sequence[Cause]) -> Cause:
 def explanations(causes: Sequence[Cause], steps: Steps) -> Iterator[Explanation]:
     """Yield the causes in words; of those that cannot be told apart, on which inputs they could.
 
-    What is said of no line stands at the first that is wrong.
+    What is said of no line stands at the first that is known for what it ought to be, or else that is wrong.
     """
-    wrong = next(((step.file, step.line) for step in steps if step.verdict == "wrong"), None)
+    marked = sorted((step for step in steps if step.verdict == "wrong"), key=lambda step: step.cotangent_of is None)
+    wrong = next(((step.file, step.line) for step in marked), None)
     for cause in causes:
         others = [each for each in causes if MEANT not in (each.mistake, cause.mistake)]
         rivals = [each for each in others if each.mistake != cause.mistake and set(each.paths) & set(cause.paths)]

@@ -185,7 +185,9 @@ def _misshapen(returned: Any, arguments: Arguments, claims: Claims) -> Mapping[s
         return {}
     names = [arguments.names[i] for i in arguments.moving]
     if len(names) == 1:
-        return {path: each for path, each in leaves(returned, names[0]) if path in missing}
+        alone = {path: each for path, each in leaves(returned, names[0]) if path in missing}
+        if alone or not isinstance(returned, tuple | list):
+            return alone
     return {path: each for path, each in _by_argument(returned, names) if path in missing}
 
 

@@ -100,7 +100,7 @@ def slips(run: Run) -> Iterator[Slip]:
                 continue
             seen.add((node.site, k))
             rows = [*_rows(node, k, [run.value(p) for p in node.parents]), *_of_loops(run, node)]
-            if (node.site, k) in carried:  # then a path through time is what is missing
+            if (node.site, k) in carried:  # then all of the path through time is what is missing
                 rows = [row for row in rows if row[2] is not _nothing]
                 rows.append(("G1", "gives nothing back to the step before", _nothing))
             for mistake, said, change in rows:
@@ -256,12 +256,19 @@ def _exchanged(array: Array) -> Array:
 
 
 def _carried(run: Run) -> set[tuple[Any, int]]:
-    """Return the operands that at some turn are made of what their own place made the turn before."""
+    """Return the operands that at some turn are made of what their own place made the turn before.
+
+    Where a state goes into several of them at the next turn, each is one of several paths, and none the path through
+    time.
+    """
     made: dict[int, set[Any]] = {}
-    found = set()
+    found, next_uses = set[tuple[Any, int]](), dict[int, list[tuple[Any, int]]]()
     for node in run.nodes[: run.start]:
         above = set[Any]().union(*(made.get(p, set()) for p in node.parents))
-        if node.turn:
-            found |= {(node.site, k) for k, p in enumerate(node.parents) if node.site in made.get(p, set())}
+        for k, p in enumerate(node.parents if node.turn else ()):
+            if node.site in made.get(p, set()):
+                found.add((node.site, k))
+                if run.nodes[p].turn < node.turn:
+                    next_uses.setdefault(p, []).append((node.site, k))
         made[node.id] = above | {node.site}
-    return found
+    return found - {use for some in next_uses.values() if len(some) > 1 for use in some}

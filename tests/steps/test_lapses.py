@@ -121,3 +121,11 @@ def test_gradients_of_another_shape_are_not_compared():
 
 def test_without_time_nothing_is_tried():
     assert found(lambda dout, cache: jacobian(dout, cache, np.ones_like, slope), seconds=-1.0) == []
+
+
+def test_a_slip_in_one_gradient_is_found_where_another_is_computed_beside_it():
+    def backward(dout, cache):
+        wrong, right = jacobian(dout, cache, np.ones_like, slope), jacobian(dout, cache, slope, slope)
+        return wrong[0], right[1], right[2]
+
+    assert ("C1", ("x",)) in {(cause.mistake, cause.paths) for cause in found(backward)}

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gradcheck import examine_backward
 from gradcheck.steps.journey import Line
 from gradcheck.steps.paths import Composition
 from tests.steps.rewrites.rows import arrays, composed, searched
@@ -194,3 +195,48 @@ def test_what_stays_zero_is_said_of_the_only_line_to_blame():
     blame.blamed = lambda _: ([line], [])
     (cause,) = Composition(blame, search.facts, second).causes(pin)
     assert cause.line == line
+
+
+def scaled_states(x):
+    """Return the states of a loop whose first turn is not gone back to below."""
+    y = np.zeros(4)
+    for t in range(4):
+        y[t] = x[t] + (0.7 * y[t - 1] if t else 0.0)
+    return y, None
+
+
+def scaled_states_backward(g, c):
+    g, dx = g.copy(), np.zeros(4)
+    for t in range(3, 0, -1):
+        dx[t] = g[t]
+        g[t - 1] += 0.7 * g[t]
+    return (dx,)
+
+
+def test_a_path_that_one_line_alone_leaves_out_is_told_on_that_line():
+    (cause, *_) = composed(scaled_states, scaled_states_backward, (X[:, 0][:4].copy(),))
+    assert cause.line.number == scaled_states_backward.__code__.co_firstlineno + 2
+
+
+def weighed(x, k):
+    return np.array([0.2 * x[i] for i in k]), (x, k)
+
+
+def weighed_backward(g, c):
+    x, k = c
+    dx = np.zeros(len(x), dtype=int)
+    for i in range(len(k)):
+        dx[k[i]] += 0.2 * g[i]
+    return (dx,)
+
+
+def test_zeros_that_an_array_of_whole_numbers_keeps_are_told_where_it_is_made():
+    report = examine_backward(weighed, weighed_backward, (X[:, 0].copy(), np.array([0, 2, 1, 2])), seed=0)
+    (why, *_) = report.explanations
+    assert (why.mistake, why.line) == ("H3", weighed_backward.__code__.co_firstlineno + 2)
+
+
+def test_the_size_of_one_array_for_that_of_another_is_said_as_a_quotient():
+    facts = searched(lambda a, b: (a.mean() + b.mean(), None), lambda g, c: (0, 0), (X[:3, 0], X[:, 1]))[0].facts
+    assert facts.number(5 / 3).said.count("over") == 1
+    assert facts.number(1 / 15).said.startswith("1/")

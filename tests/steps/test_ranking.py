@@ -1,3 +1,5 @@
+import dataclasses
+
 from gradcheck.mistakes import CATALOGUE
 from gradcheck.report import Step, Steps
 from gradcheck.steps.journey import Line
@@ -75,3 +77,9 @@ def test_what_is_said_of_no_line_stands_at_the_first_wrong_one():
     assert (why.file, why.line) == ("a.py", 3)
     (why,) = explanations([cause("A1", "x", (1,), line=None)], Steps())
     assert (why.file, why.line) == ("", 0)
+
+
+def test_what_is_said_of_no_line_stands_rather_at_the_one_that_is_known_for_what_it_ought_to_be():
+    known = dataclasses.replace(WRONG, line=7, cotangent_of="x")
+    (why,) = explanations([cause("A1", "x", (1,), line=None)], Steps([WRONG, known]))
+    assert why.line == 7

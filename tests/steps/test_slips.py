@@ -101,3 +101,16 @@ def test_a_slip_that_gives_no_part_of_the_right_shape_gives_nothing():
     run = traced(recurrent, None, Arguments.of(recurrent, (X[:3], S)))
     slip = next(slips(run))._replace(change=lambda use: np.zeros((9, 9, 9)))
     assert slipped(run, {}, slip) is None
+
+
+def stepped(u):
+    for _ in range(3):
+        u = u - 0.1 * u * np.abs(u)
+    return u, None
+
+
+def test_one_of_several_paths_from_a_state_to_the_next_is_a_path_and_not_the_path_through_time():
+    run = traced(stepped, None, Arguments.of(stepped, (X[0],)))
+    cut = {(slip.mistake, slip.site.name) for slip in slips(run) if slip.said.startswith("gives nothing back")}
+    assert ("C8", "subtract") in cut
+    assert ("G1", "subtract") not in {each for each in cut if each[1] == "subtract" and ("C8", "subtract") not in cut}

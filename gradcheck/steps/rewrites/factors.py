@@ -98,6 +98,8 @@ def _instead(op: Operation, a: int, b: int, old: Array, slope: Array) -> str:
     the forward, else C3.
     """
     mistake = op.facts.missing(a, b, slope)
+    if op.facts.over_time and any(op.facts.another_turn(i, old) for i in op.facts.states(b)):
+        return "G3"
     if mistake != "C1":  # the derivative of a product with what is given is what is given
         return "B6" if mistake == "A5" else mistake
     run = op.facts.run
@@ -165,7 +167,8 @@ def linked(op: Operation, values: Values) -> Iterator[Rewrite]:
 
     if bar is not None and bar.shape == op.result.shape and bar.any() and not _reached(bar).all():
         chosen = any(each.name in CHOICES for i, _ in op.facts.sight.uses.get(of, ()) for each in op.facts.along(i))
-        mistake = "C1" if chosen else "F5" if op.facts.run.nodes[of].kind == "leaf" else "C3"
+        masked = any(op.facts.is_masked(each) for i, _ in op.facts.sight.uses.get(of, ()) for each in op.facts.along(i))
+        mistake = "C1" if chosen else "E5" if masked else "F5" if op.facts.run.nodes[of].kind == "leaf" else "C3"
         yield Rewrite(mistake, f"zero where {op.facts.called(of)} is not used", times(used), strange=1)
 
 

@@ -48,6 +48,18 @@ class Meanings(Numbers):
             return f"{written}{where}"
         return f"the {node.name} of line {node.site.line}{' of the forward' if where else ''}"
 
+    @functools.cached_property
+    def at_hand(self) -> frozenset[int]:
+        """The nodes that an output is made of, or that the backward reads: what else there is nobody means."""
+        nodes, found = self.run.nodes, set[int]()
+        waiting = [*self.run.outs, *(p for node in nodes[self.start :] for p in node.parents)]
+        while waiting:
+            i = waiting.pop()
+            if i >= 0 and i not in found:
+                found.add(i)
+                waiting.extend(nodes[i].parents)
+        return frozenset(found)
+
     def origin(self, i: int) -> int:
         """Return the node that a value is a view of, itself where it is none."""
         while i >= 0 and self.run.nodes[i].kind == "gather" and len(self.run.nodes[i].parents) == 1:
@@ -59,6 +71,18 @@ class Meanings(Numbers):
         site, tape = self.run.nodes[i].site, self.run.tape
         made = (self.run.nodes[tape.at[site, t]].value for t in range(tape.turns[site] + 1))
         return any(np.array_equal(value, other) or np.array_equal(value.T, other) for other in made)
+
+    def states(self, i: int) -> Iterator[int]:
+        """Yield what the place of a node takes from other turns, such as the state that a step begins with."""
+        site, tape = self.run.nodes[i].site, self.run.tape
+        for t in range(1, tape.turns[site] + 1):
+            parents = (self.run.nodes[p] for p in self.run.nodes[tape.at[site, t]].parents if p >= 0)
+            yield from (p.id for p in parents if p.kind == "op" and p.is_float and p.turn < t)
+
+    def is_masked(self, node: Any) -> bool:
+        """Whether an operation multiplies by a mask."""
+        masks = (self.run.value(p) for p in node.parents if p >= 0 and not self.run.nodes[p].is_float)
+        return node.name == "multiply" and any(mask.dtype.kind == "b" for mask in masks)
 
     def parameter(self, part: Array) -> str:
         """Return the class of a term too many that is so many times an argument itself; "" for another."""
@@ -160,7 +184,8 @@ class Meanings(Numbers):
 
     @functools.cached_property
     def over_time(self) -> bool:
-        """Whether a turn of a loop of the forward takes what an earlier turn made, with the same parameters."""
+        """Whether a turn of a loop of the forward takes what an earlier turn made, with the same parameters or none."""
+        leaves = [node for node in self.forward if node.kind == "leaf" and node.is_float]
         bits: dict[Any, int] = {}
         above: dict[int, int] = {}
         used: dict[Any, set[int]] = {}
@@ -170,7 +195,7 @@ class Meanings(Numbers):
                 seen |= above.get(p, 0)
             if node.kind == "op" and node.name in (*PRODUCTS, "getitem"):
                 bit = bits.setdefault(node.site, 1 << len(bits))
-                if node.turn and seen & bit and used[node.site].intersection(node.parents):
+                if node.turn and seen & bit and (len(leaves) == 1 or used[node.site].intersection(node.parents)):
                     return True
                 used.setdefault(node.site, set()).update(node.parents)
                 seen |= bit

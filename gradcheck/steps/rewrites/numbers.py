@@ -137,7 +137,7 @@ class Numbers:
                 return Meaning("A1" if sign else meaning.mistake, sign + meaning.said)
         for (a, one), (b, two) in itertools.combinations(self.numbers.items(), 2):
             if math.isclose(abs(c), a * b, rel_tol=1e-6):
-                return Meaning("A1" if sign else max(one.mistake, two.mistake), f"{sign}{one.said} * {two.said}")
+                return Meaning("A1" if sign else _together(a, b, one, two), sign + _product(one.said, two.said))
         return None
 
     def _of_batch(self, c: float) -> str:
@@ -226,3 +226,19 @@ class Numbers:
                             "A2" if count == 1 and n in self.batch else "A5" if count > 1 else "A4",
                             " * ".join(f"{path}.shape[{a}]" for a in axes),
                         )
+
+
+def _together(a: float, b: float, one: Meaning, two: Meaning) -> str:
+    """Return the mistake of two factors: of one by which is divided for the other, what the missing divisor is."""
+    if (a < 1) == (b < 1):
+        return max(one.mistake, two.mistake)
+    return one.mistake if a < 1 else two.mistake
+
+
+def _product(one: str, two: str) -> str:
+    """Return the name of a product of numbers, of which each may be 1 over another."""
+    under = [each.removeprefix("1/") for each in (one, two) if each.startswith("1/")]
+    top = [each for each in (one, two) if not each.startswith("1/")]
+    if top and under:
+        return f"{top[0]} over {under[0]}"
+    return f"1/({' * '.join(under)})" if under else " * ".join(top)

@@ -202,6 +202,7 @@ class Values:
             and isinstance(node.value, np.ndarray)
             and (node.value.size > least or node.kind == "leaf")
             and node.value.dtype.kind in kinds
+            and (not node.is_float or node.id >= self.run.start or node.id in self.facts.at_hand)
         )
 
     def _carried(self, site: Any) -> list[int]:

@@ -207,3 +207,53 @@ def test_a_mask_that_is_wrong_is_said_of_the_line_that_writes_it():
 
     (cause, *_) = rewritten(leaky, backward, (IMAGE,))
     assert cause.line.number == backward.__code__.co_firstlineno + 2
+
+
+def damped(u):
+    states = [u]
+    for _ in range(3):
+        u = u - 0.1 * (0.5 * u * u)
+        states.append(u)
+    return u, states
+
+
+def damped_backward(g, states):
+    for u in states[:0:-1]:
+        g = g + -0.1 * g * u
+    return (g,)
+
+
+def test_the_state_after_a_step_for_the_one_before_is_one_of_another_turn_in_a_loop_without_parameters():
+    (cause, *_) = rewritten(damped, damped_backward, (H,))
+    assert cause.mistake == "G3"
+
+
+def bag(e, w):
+    tokens = np.array([[1, 2, 0], [3, 1, 0]])
+    mask = (tokens != 0)[:, :, None]
+    return (e[tokens] * mask).sum(axis=1) @ w, (e, w, tokens, mask)
+
+
+def bag_backward(g, cache):
+    e, w, tokens, mask = cache
+    de = np.zeros_like(e)
+    np.add.at(de, tokens, (g @ w.T)[:, None, :] * np.ones_like(mask))
+    return de, (e[tokens] * mask).sum(axis=1).T @ g
+
+
+def test_what_is_not_used_because_of_a_mask_lacks_the_mask():
+    assert "F5" not in {cause.mistake for cause in rewritten(bag, bag_backward, (X, W[:4]))}
+
+
+def test_what_neither_the_output_nor_the_backward_reads_is_not_taken():
+    def forward(x, w):
+        dx = 3 * x**2 * w  # the right gradient, which a function that returns it beside its loss has made
+        dx = dx * 5
+        return (x**3 * w).sum(), (x, w)
+
+    def backward(g, cache):
+        x, w = cache
+        dx = np.arctan(x) * w * g
+        return dx / 5, g * x**3
+
+    assert not rewritten(forward, backward, (X[:, 0].copy(), X[:, 1].copy()))
