@@ -13,7 +13,6 @@ def add(*args, **rest):
 
 HIDDEN = {"source": False}
 
-
 # ------------------------------------------------ rotary position embedding and attention scores
 
 def rope_tables(T, D, base=100.0):
@@ -206,7 +205,6 @@ add_wn("weight norm: gain by the raw direction", "B6", "params['g']",
 
 _LAB = np.array([2, 0, 1, 3, 3, 1])
 _CW = np.array([0.5, 2.0, 1.5, 0.8])
-
 
 def smooth_forward(logits, eps=0.1):
     N, K = logits.shape
@@ -527,7 +525,6 @@ add("interpolation: derivative of an unscaled tanh", *INTERP, "C3", "xq",
 
 _PAD = np.array([[1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 0, 0]], dtype=bool)
 
-
 def bahdanau_forward(H, s, Wh, Ws, v):
     pre = H @ Wh + (s @ Ws)[:, None, :]
     a = np.tanh(pre)
@@ -566,7 +563,6 @@ add("additive attention: query of the first step alone", *BAH, "B3", "s Ws",
 # ------------------------------------------------ embedding bag with weights, mean mode
 
 _BAGS = [[0, 3, 3], [5, 1], [2, 0, 3, 5]]
-
 
 def bag_forward(E, w):
     out = np.zeros((len(_BAGS), E.shape[1]))
