@@ -1,4 +1,4 @@
-"""ComplexArray arrays, and arrays of other libraries ↔ the real ones of NumPy that a check moves and measures. Level 1.
+"""Complex arrays, and arrays of other libraries ↔ the real ones of NumPy that a check moves and measures. Level 1.
 
 A complex array z is two real ones to a check, and its gradient too: with g = ∂L/∂Re z + i ∂L/∂Im z a loss changes by
 Re Σ conj(g) dz = ⟨Re g, Re dz⟩ + ⟨Im g, Im dz⟩, whether or not anything is holomorphic. NumPy code and PyTorch call

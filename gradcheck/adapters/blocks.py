@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.adapters.libraries import to_numpy
-from gradcheck.trees import Array, describe, is_discrete, is_float, leaves
+from gradcheck.trees import Array, describe, is_discrete, is_float, leaves, rounding_unit
 
 __all__ = ["Block", "blocks_of", "is_pairs", "moving_of"]
 
@@ -40,6 +40,12 @@ class Block(NamedTuple):
         times: Any = self.matrix.matvec(flat) if hasattr(self.matrix, "matvec") else self.matrix @ flat
         pushed: Array = np.array(times).reshape(-1)
         return pushed
+
+    @property
+    def unit(self) -> float:
+        """The rounding unit of its numbers; of whole ones, none."""
+        dtype = np.dtype(self.matrix.dtype)
+        return rounding_unit(dtype) if is_float(np.empty(0, dtype)) else 0.0
 
     def column(self, number: int) -> Array:
         """Return column ``number`` of J, flat."""

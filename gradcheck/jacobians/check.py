@@ -264,11 +264,10 @@ def _examined(
         report = examine_backward(*from_jacobian(function, jacobian), point, seed=seed, **settings)
     report = replace(report, replay=again, noun="block")
     if report.convention is None:  # entries of complex matrices are known by their column alone
-        matrix = Matrix(measured, claimed, home.args)
-        broken = [*report.broken, *matrix.laws(seed)]
-        broken += [asymmetric] if symmetric and (asymmetric := matrix.asymmetry()) else []
+        matrix = Matrix(measured, claimed, arguments)
         located = {path: matrix.located(path, finding) for path, finding in report.arguments.items()}
-        report = replace(report, arguments=located, broken=tuple(broken))
+        broken = (*report.broken, *matrix.laws(seed, symmetric=symmetric))
+        report = replace(report, arguments=located, broken=broken)
     return tell(function, None, arguments, withheld(report, settings["hints"]))
 
 

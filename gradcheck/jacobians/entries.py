@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters.blocks import Block, blocks_of
+from gradcheck.adapters.gradients import same
 from gradcheck.arguments import Arguments, name_of
 from gradcheck.hints import Sentence
 from gradcheck.oracles import central_difference
 from gradcheck.pairing import call
 from gradcheck.report import Entry, Finding, Verdict
-from gradcheck.trees import Array, entry_name, is_discrete, leaves, norm
+from gradcheck.trees import Array, entry_name, is_discrete, leaves, norm, rounding_unit
 
 __all__ = ["Matrix"]
 
@@ -23,52 +24,62 @@ COLUMNS = 8  # that are measured, of each argument
 ENTRIES = 5  # that are named, of each column
 ROUNDINGS = 16.0  # how many roundings of its own an entry may carry
 STREAM = 0x6A6163  # our own, of the vectors that a matrix is multiplied with
-SYMMETRIC = 1e-9  # of the norm of a Hessian may its two triangles be apart
+SAME = 5e-7  # of its terms may a sum be apart from the same sum taken in another way, or
+ROUNDED = 1e3  # so many rounding units of the matrix
 EPS = float(np.finfo(np.float64).eps)
 
 
 class Matrix:
     """A matrix that was returned, and the function whose derivative it is to be."""
 
-    def __init__(self, function: Callable[..., Any], jacobian: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self.function, self.who = function, name_of(jacobian)
-        self.arguments = Arguments.of(function, args)
-        self.out = call(function, self.arguments.fresh())
-        given = self.arguments.fresh()
+    def __init__(self, function: Callable[..., Any], jacobian: Callable[..., Any], arguments: Arguments) -> None:
+        self.function, self.arguments, self.who = function, arguments, name_of(jacobian)
+        self.out, given = call(function, arguments.fresh()), arguments.fresh()
         returned = call(jacobian, given)
-        pairs = zip(leaves(given, ""), leaves(self.arguments.values, ""), strict=True)
+        pairs = zip(leaves(given, ""), leaves(arguments.values, ""), strict=True)
         arrays = [(now, then) for (_, now), (_, then) in pairs if isinstance(now, np.ndarray)]
-        self.is_written = any(not np.array_equal(now, then) for now, then in arrays)
-        self.blocks = list(blocks_of(self.who, returned, self.out, self.arguments.names, self.arguments.values))
+        self.is_written = any(not same(now, then) for now, then in arrays)
+        blocks = blocks_of(self.who, returned, self.out, arguments.names, arguments.values)
+        self.blocks = [each for each in blocks if each[1] in arguments.layout.paths]
 
-    def laws(self, seed: int) -> Iterator[str]:
-        """Yield the laws that are broken: that nothing is written into, and that both products are of one matrix."""
+    def laws(self, seed: int, *, symmetric: bool) -> Iterator[str]:
+        """Yield the laws that are broken: nothing is written into, and both products are of one matrix.
+
+        Where it is to be ``symmetric``, that it is.
+        """
         if self.is_written:
             yield Sentence(f"{self.who} must not write into its arguments, but it did.", "Work on a copy.")
         rng = np.random.default_rng((seed, STREAM))
         for path, name, block in self.blocks:
-            u, v = (rng.standard_normal(shape) for shape in (block.rows, block.columns))
-            one, other = np.ravel(u) * block.pushed(v), np.ravel(block.pulled(u)) * np.ravel(v)
-            if abs(one.sum() - other.sum()) > SYMMETRIC * (norm(one) + norm(other)) * math.sqrt(one.size + other.size):
+            u, v = (rng.standard_normal(math.prod(shape)) for shape in (block.rows, block.columns))
+            if self._differ(u * block.pushed(v), np.ravel(block.pulled(u.reshape(block.rows))) * v, block):
                 what = "but its products from the left and from the right are not of one"
                 sentence = f"{self.who} must return one matrix for d{path}/d{name}, {what}."
                 yield Sentence(sentence, "Compare matvec with rmatvec.")
+            elif symmetric and u.size == v.size and self._differ(u * block.pushed(v), v * block.pushed(u), block):
+                yield self._asymmetry(path, name, block, v)
 
-    def asymmetry(self) -> str | None:
-        """Return the sentence that a square block is not symmetric, None where all are."""
-        for path, name, block in self.blocks:
-            if block.is_diagonal or math.prod(block.rows) != math.prod(block.columns):
-                continue
-            dense = np.array([block.column(j) for j in range(math.prod(block.columns))]).T
-            apart = np.abs(dense - dense.T)
-            if norm(apart) > SYMMETRIC * norm(dense):
-                i, j = (int(k) for k in np.unravel_index(int(np.argmax(apart)), apart.shape))
-                one, other = (_entry(path, name, block, *each) for each in ((i, j), (j, i)))
-                return Sentence(
-                    f"the Hessian must be symmetric, but {one} is {dense[i, j]:.6g} and {other} is {dense[j, i]:.6g}.",
-                    "Fill both triangles alike.",
-                )
-        return None
+    def _differ(self, some: Array, others: Array, block: Block) -> bool:
+        """Whether two ways to the same sum differ by more than the rounding of the matrix explains."""
+        unit = max(block.unit, *(rounding_unit(dtype) for dtype in self.arguments.layout.dtypes))
+        size = norm(some) + norm(others)
+        return abs(float(some.sum() - others.sum())) > max(SAME, ROUNDED * unit) * size
+
+    def _asymmetry(self, path: str, name: str, block: Block, v: Array) -> Sentence:
+        """Return the sentence that a block is not symmetric, with two entries that are not alike.
+
+        (J − Jᵀ) v is largest where some entry of a row is; that one is where the row differs most from the column.
+        """
+        i = int(np.argmax(np.abs(block.pushed(v) - np.ravel(block.pulled(v.reshape(block.rows))))))
+        unit = np.zeros(v.size)
+        unit[i] = 1.0
+        row, column = np.ravel(block.pulled(unit.reshape(block.rows))), block.pushed(unit)
+        j = int(np.argmax(np.abs(row - column)))
+        one, other = (_entry(path, name, block, *each) for each in ((i, j), (j, i)))
+        return Sentence(
+            f"the Hessian must be symmetric, but {one} is {row[j]:.6g} and {other} is {column[j]:.6g}.",
+            "Fill both triangles alike.",
+        )
 
     def located(self, path: str, finding: Finding) -> Finding:
         """Return the finding of an argument with the entries of the matrix for those of its columns."""

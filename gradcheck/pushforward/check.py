@@ -243,7 +243,7 @@ def _examined(examination: Examination, calls: Calls) -> tuple[Examination, Arra
     calls.purpose = "the laws of behaviour"
     with np.errstate(all="ignore"):
         pushed = examination.parts(tangent, answer)
-        parts = [part for _, part in pushed if isinstance(part, Answer)]
+        parts = [part for _, part in pushed]
         broken_laws = list(laws(examination.rule, tangent, answer, parts, examination.rng))
     calls.purpose = "a probe of the tangent"
     findings = examination.findings(tangent, pushed)

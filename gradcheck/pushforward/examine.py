@@ -156,9 +156,10 @@ class Examination:
         try:
             moved = beside(rule.arguments, self.rng)
             near = Examination.at(rule.function, rule.pushforward, moved, self.oracles, self.tol, self.rng)
-        except ValueError:  # not finite there: nothing more can be said
+            answer = near.rule.claim(tangent)
+        except Exception:  # noqa: BLE001  (not finite there, or refused: nothing more can be said)
             return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=finding.reason or KINK)
-        found = near.measured(tangent, near.rule.claim(tangent))
+        found = near.measured(tangent, answer)
         if found.verdict is not Verdict.PASS:
             return found
         verdict, reason = settled(rule, tangent, self.rng)

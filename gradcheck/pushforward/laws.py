@@ -28,7 +28,7 @@ FACTOR = -64.0  # by what a tangent is multiplied: no rounding, and clipping or 
 
 
 def laws(
-    rule: Rule, tangent: Array, answer: Answer, parts: Sequence[Answer], rng: np.random.Generator
+    rule: Rule, tangent: Array, answer: Answer, parts: Sequence[Answer | Sentence], rng: np.random.Generator
 ) -> Iterator[Breach]:
     """Yield the laws that ``rule`` breaks.
 
@@ -41,7 +41,9 @@ def laws(
     other = rng.standard_normal(tangent.size) * np.max(np.abs(tangent))
     part, total = _flat(rule, other), _flat(rule, FACTOR * tangent + other)
     if part is not None and total is not None and _off(rule, FACTOR * claimed + part, total) <= slack:
-        yield from _of_parts(rule, claimed, parts, slack)
+        told = [part for part in parts if isinstance(part, Answer)]
+        if len(told) == len(parts):
+            yield from _of_parts(rule, claimed, told, slack)
         return  # no other law could be broken then, but by chance
     yield from _one_by_one(rule, tangent, claimed, slack, other)
 

@@ -3,7 +3,7 @@
 Beside the point the rule has been judged. Close by it takes the values that belong to the pieces that meet there; what
 it claims at the point has to lie between these, entry by entry and along several tangents: any choice at each fold
 does, or any average of choices. Where one entry has many folds, so many pieces meet there that a few points do not show
-them all, and what lies outside of those that were seen is left undecided.
+them all, and of what lies outside of those that were seen is said that it was not verified.
 """
 
 from __future__ import annotations
@@ -71,7 +71,10 @@ def _beside(rule: Rule, tangent: Array, rng: np.random.Generator, count: int) ->
     found = []
     for _ in range(count):
         moved = arguments.moved(point + NEAR * sizes * rng.standard_normal(point.size))
-        answer = rule.claim(tangent, moved.fresh())
+        try:
+            answer = rule.claim(tangent, moved.fresh())
+        except Exception:  # noqa: BLE001, S112  (a rule may refuse a point beside its own; nothing is known of that one)
+            continue
         if isinstance(answer, Answer):
             found.append(rule.flat(answer))
     return found

@@ -31,7 +31,8 @@ SHRUNK = 1e-2  # of its size is left of what shrinks
 class Remembering(Pairing):
     """A pairing that computes f once at each point along one line.
 
-    Points are told apart by the entries at ``told``, those that move farthest beside their own size.
+    Points are told apart by the entries at ``told``, those that move farthest beside their own size, and by the sum of
+    all: entries at zero stay there when the point shrinks.
     """
 
     told: Array | None = None
@@ -46,7 +47,7 @@ class Remembering(Pairing):
 
     def outputs(self, vector: Array) -> list[Any]:
         """Return the leaves of f at ``vector``."""
-        key = vector[self.told].tobytes()
+        key = vector[self.told].tobytes() + vector.sum().tobytes()
         if key not in self.known:
             found = [np.array(leaf) for leaf in super().outputs(vector)]
             if (len(self.known) + 1) * sum(leaf.size for leaf in found) > MOST:

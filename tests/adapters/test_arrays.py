@@ -1,4 +1,4 @@
-"""ComplexArray arrays, and arrays of other libraries, as a check takes them and hands them on."""
+"""Complex arrays, and arrays of other libraries, as a check takes them and hands them on."""
 
 import array_api_strict as xp
 import jax

@@ -1,5 +1,7 @@
 """Tensors and arrays of JAX go into every adapter as arrays of NumPy do."""
 
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from gradcheck import (
     from_value_and_gradient,
     from_vjp,
 )
+from gradcheck.adapters.libraries import to_numpy
 
 X = np.random.default_rng(0).standard_normal((3, 4))
 KINDS = {
@@ -101,3 +104,14 @@ def test_a_tensor_that_is_given_is_handed_on_in_its_dtype_and_keeps_its_numbers(
     assert seen == {(torch.float32, "cpu")}
     assert torch.equal(given, torch.tensor(X, dtype=torch.float32))
     assert not given.requires_grad
+
+
+def test_a_sparse_tensor_is_refused():
+    with pytest.raises(TypeError, match="a tensor must be dense, but its layout is"):
+        to_numpy(torch.eye(2).to_sparse())
+
+
+def test_bfloat16_needs_a_package_that_has_its_dtype(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(ImportError, match="must be able to import ml_dtypes"):
+        to_numpy(torch.ones(2, dtype=torch.bfloat16))

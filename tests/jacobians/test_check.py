@@ -1,5 +1,7 @@
 """Derivative matrices are judged by what they pull back, and the entry that is wrong is named."""
 
+import tracemalloc
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -234,3 +236,56 @@ def test_a_function_given_for_the_gradient_of_a_hessian_is_refused():
 def test_a_rule_of_another_kind_given_for_a_jacobian_is_refused():
     with pytest.raises(TypeError, match="must accept the 1 arguments in args, but its signature does not"):
         check_jacobian(np.sin, lambda dout, cache: dout * np.cos(cache), (np.arange(3.0),), seed=0)
+
+
+def test_a_hessian_in_float32_that_is_symmetric_but_for_rounding_passes():
+    C = RNG.standard_normal((30, 8))
+
+    def gradient(x):
+        return C.astype(x.dtype).T @ np.tanh(C.astype(x.dtype) @ x)
+
+    def hessian(x):
+        return (C.T * (1 - np.tanh(C @ x) ** 2)).astype(np.float32) @ C.astype(np.float32)
+
+    assert check_hessian(gradient, hessian, (RNG.standard_normal(8).astype(np.float32),), seed=0)
+
+
+def test_an_operator_that_computes_in_float32_is_of_one_matrix():
+    single = A.astype(np.float32)
+
+    def operator(x):
+        products = {"matvec": lambda v: single @ v.astype("f4"), "rmatvec": lambda u: single.T @ u.astype("f4")}
+        return LinearOperator(A.shape, dtype="f4", **products)
+
+    assert check_jacobian(lambda x: single.astype(x.dtype) @ x, operator, (X.astype(np.float32),), seed=0)
+
+
+def test_a_large_sparse_hessian_is_never_made_dense():
+    n = 5000
+    H = scipy.sparse.diags([np.full(n, 2.0), np.full(n - 1, -1.0), np.full(n - 1, -1.0)], [0, 1, -1]).tocsr()
+    x = RNG.standard_normal(n)
+    tracemalloc.start()
+    assert check_hessian(lambda x: H @ x, lambda x: H, (x,), seed=0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < n * n  # bytes; dense it has eight times as many
+    upper = scipy.sparse.triu(H).tocsr()
+    with pytest.raises(GradientError, match="the Hessian must be symmetric"):
+        check_hessian(lambda x: H @ x, lambda x: upper, (x,), seed=0)
+
+
+def test_an_argument_that_does_not_move_may_be_anything():
+    y = np.array([1.0, np.nan, 0.0])
+    assert check_hessian(lambda p, y: p**3, lambda p, y: 3 * p**2, (X, y), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (lambda x, y: {"f": (np.diag(y), np.diag(x))}, "must return the blocks of each output, but there are none for"),
+        (lambda x, y: {"f": {"x": {"a": np.eye(3)}}, "g": {}}, r"must return blocks of what moves \(x, y\)"),
+    ],
+)
+def test_blocks_that_are_missing_or_too_many_are_refused(returned, said):
+    with pytest.raises(ContractError, match=said):
+        check_jacobian(outputs, returned, (X, X[::-1].copy()), seed=0)

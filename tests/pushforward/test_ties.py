@@ -61,3 +61,26 @@ def test_where_many_folds_meet_nothing_is_refuted():
         return f(x), 0.0 * dx if not x.any() else (weights * dx * (weights * x > 0)).sum(axis=0)
 
     assert examine_pushforward(f, rule, (np.zeros(3),), seed=0).verdict is not Verdict.FAIL
+
+
+def test_a_rule_that_refuses_points_beside_a_tie_is_undecided_and_never_raises():
+    def refusing(primals, tangents):
+        (x,), (dx,) = primals, tangents
+        if not np.array_equal(x, Z):
+            raise RuntimeError("only here")
+        return np.maximum(x, 0), dx * (x > 0)
+
+    report = examine_pushforward(lambda x: np.maximum(x, 0), refusing, (Z,), seed=0)
+    assert report.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_rule_that_refuses_points_close_to_a_tie_is_not_verified_there():
+    def shy(primals, tangents):
+        (x,), (dx,) = primals, tangents
+        if 0 < np.max(np.abs(x - Z)) < 5e-3:
+            raise RuntimeError("too close")
+        return np.maximum(x, 0), dx * (x > 0)
+
+    report = examine_pushforward(lambda x: np.maximum(x, 0), shy, (Z,), seed=0)
+    assert "not verifiable at the point" in report.arguments["x"].reason
+    assert report
