@@ -9,6 +9,7 @@ locate      the wrong entries of a wrong gradient
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -152,14 +153,9 @@ def examine_backward(
     must_be_hints(hints)
     must_be_convention(convention)
     seed = secrets.randbits(32) if seed is None else int(seed)
-    named: dict[str, Any] = {
-        "oracle": oracle,
-        "reference": reference,
-        "wrt": wrt,
-        "tol": tol,
-        "strict": bool(strict) or None,
-    }
-    named |= {"timeout": timeout, "surrogate": surrogate, "projection": projection, "convention": convention}
+    named: dict[str, Any] = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol}
+    named |= {"strict": bool(strict) or None, "timeout": timeout, "surrogate": surrogate}
+    named |= {"projection": projection, "convention": convention}
     examine = functools.partial(
         examined,
         Settings(wrt, tol, seed, bool(strict), hints, timeout, progress, replay(forward, backward, seed, named)),
@@ -215,11 +211,8 @@ def _examined(
     jax = (convention or getattr(forward, "convention", None)) == "jax"
     forward, point = as_meant(forward, args, wrt, surrogate, projection)
     if not is_foreign(point):
-        try:
+        with contextlib.suppress(ForeignOutputError):  # of real arguments, as that of a Fourier transform
             report, moved = examine(forward, backward, point, oracles_of(oracle, reference))
-        except ForeignOutputError:  # of real arguments, as that of a Fourier transform
-            pass
-        else:
             return report, moved, (forward, backward)
     home = at_home(forward, backward, point, reference, conjugated=jax)
     measure = oracles_of(oracle, home.reference)

@@ -15,23 +15,15 @@ from gradcheck.adapters.signatures import Pair
 from gradcheck.arguments import Arguments, by_name, name_of
 from gradcheck.report import Answers, Explanation, Finding, Report, Verdict
 
-__all__ = ["conjugate", "joined", "of_complex", "of_wholes"]
+__all__ = ["conjugate", "joined", "of_complex", "of_wholes", "passed_of"]
 
 Examine = Callable[[Pair], tuple[Report, Arguments]]
 MISTAKE = "C9"
+BOTH, RETURNED, TAKEN = (True, True), (False, True), (True, False)  # what is turned: handed down, returned
 WAYS = {
-    (
-        True,
-        True,
-    ): "multiplies the cotangent by the conjugate of what it should: take conj of the derivative there, or say "
-    'convention="{other}" if {meant} is meant',
-    (False, True): "returns the conjugate: take conj of it, or do not",
-    (True, False): "takes the conjugate of the cotangent: leave it as it is",
-}
-WAYS_AHEAD = {
-    (True, True): "multiplies the tangent by the conjugate of what it should: take conj of the derivative there",
-    (False, True): "returns the conjugate: take conj of it, or do not",
-    (True, False): "takes the conjugate of the tangent: leave it as it is",
+    BOTH: "multiplies the {handed} by the conjugate of what it should: take conj of the derivative there{meant}",
+    RETURNED: "returns the conjugate: take conj of it, or do not",
+    TAKEN: "takes the conjugate of the {handed}: leave it as it is",
 }
 _SEVERITY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
@@ -45,7 +37,14 @@ def of_complex(home: Home, examine: Examine) -> tuple[Report, Arguments]:
     wrong = report.verdict is Verdict.FAIL and report.inquiry is not Answers
 
     def inquiry() -> Answers:
-        return _conjugate(home, examine, report) or of_wholes(report.answers, home.paths)
+        def passing(turned: tuple[bool, bool]) -> set[str]:
+            return passed_of(examine(home.pair(turned))[0])
+
+        failed = [path for path, finding in report.arguments.items() if finding.verdict is Verdict.FAIL]
+        other = "pytorch" if home.conjugated else "jax"
+        meant = f', or say convention="{other}" if {CONVENTIONS[other]} is meant'
+        named = conjugate(name_of(home.backward), failed, home.paths, passing, "cotangent", meant)
+        return replace(named, steps=report.answers.steps) if named else of_wholes(report.answers, home.paths)
 
     whole = replace(
         report,
@@ -56,32 +55,36 @@ def of_complex(home: Home, examine: Examine) -> tuple[Report, Arguments]:
     return whole, moved
 
 
-def _conjugate(home: Home, examine: Examine, report: Report) -> Answers | None:
-    """Return what is said if the wrong gradients are right with a conjugate more or less; None if they are not."""
-    failed = [path for path, finding in report.arguments.items() if finding.verdict is Verdict.FAIL]
-    for turned, sentence in WAYS.items():
-        other = examine(home.pair(turned))[0].arguments
-        if failed and all(path in other and other[path].verdict is Verdict.PASS for path in failed):
-            wrong = tuple(dict.fromkeys(_whole(path, home.paths) for path in failed))
-            convention = "pytorch" if home.conjugated else "jax"
-            what = sentence.format(other=convention, meant=CONVENTIONS[convention])
-            said = f"{name_of(home.backward)} {what} (d{by_name(wrong)})"
-            return Answers((Explanation(MISTAKE, wrong, said, verified=True),), steps=report.answers.steps)
-    return None
-
-
 def conjugate(
-    who: str, wrong: Sequence[str], paths: Sequence[str], passing: Callable[[tuple[bool, bool]], set[str]]
+    who: str,
+    wrong: Sequence[str],
+    paths: Sequence[str],
+    passing: Callable[[tuple[bool, bool]], set[str]],
+    handed: str,
+    meant: str = "",
 ) -> Answers | None:
-    """Return what is said if the wrong terms of a pushforward are right with a conjugate more or less; None if not.
+    """Return what is said if what is wrong is right with a conjugate more or less; None if it is not.
 
-    ``passing`` gives the terms that are right with the tangents, and those of the output, turned into conjugates.
+    Args:
+        who: the rule.
+        wrong: the arguments of which it is wrong.
+        paths: of the complex ones.
+        passing: gives the arguments of which it is right with what it is handed, and what it returns, turned into
+            conjugates.
+        handed: what it is handed: a tangent or a cotangent.
+        meant: what else can be done where both are turned.
     """
-    for turned, sentence in WAYS_AHEAD.items():
-        if set(wrong) <= passing(turned):
+    for turned, sentence in WAYS.items():
+        if wrong and passing(turned).issuperset(wrong):
             wholes = tuple(dict.fromkeys(_whole(path, paths) for path in wrong))
-            return Answers((Explanation(MISTAKE, wholes, f"{who} {sentence} (d{by_name(wholes)})", verified=True),))
+            said = f"{who} {sentence.format(handed=handed, meant=meant)} (d{by_name(wholes)})"
+            return Answers((Explanation(MISTAKE, wholes, said, verified=True),))
     return None
+
+
+def passed_of(report: Report) -> set[str]:
+    """Return the arguments of which the rule is right."""
+    return {path for path, finding in report.arguments.items() if finding.verdict is Verdict.PASS}
 
 
 def of_wholes(answers: Answers, paths: Sequence[str]) -> Answers:

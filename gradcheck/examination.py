@@ -22,7 +22,18 @@ from gradcheck.verdict.judge import VACUOUS
 from gradcheck.verdict.subject import Backward, Claim, Forward, Subject
 from gradcheck.verdict.trial import Breach
 
-__all__ = ["PASS", "PATIENCE", "STREAM", "Settings", "examined", "oracles_of", "passed", "strictly", "under"]
+__all__ = [
+    "PASS",
+    "PATIENCE",
+    "STREAM",
+    "Settings",
+    "examined",
+    "left_out",
+    "oracles_of",
+    "passed",
+    "strictly",
+    "under",
+]
 
 
 class Verdicts(Protocol):
@@ -92,7 +103,7 @@ def examined(
     findings = under(laws, findings)
     whole = [law for law in laws if not law.path]
     broken = tuple(law.sentence for law in whole if law.verdict is Verdict.FAIL)
-    remarks = (*(law.sentence for law in whole if law.verdict is Verdict.PASS), *_left_out(claim.left_out))
+    remarks = (*(law.sentence for law in whole if law.verdict is Verdict.PASS), *left_out(claim.left_out))
     inquiry = (
         deferred(replace(subject, forward=forward, backward=backward), claim, findings) if hints is True else Answers
     )
@@ -114,7 +125,7 @@ def _examined(
     return claim, _findings(subject, claim, arguments.layout, unsteady, located=settings.located), laws
 
 
-def _left_out(paths: Sequence[str]) -> tuple[str, ...]:
+def left_out(paths: Sequence[str]) -> tuple[str, ...]:
     """Say which outputs nobody differentiates: that is no fault, however strict a check is."""
     if not paths:
         return ()

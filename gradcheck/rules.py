@@ -67,9 +67,8 @@ class RulesReport:
         return self.backward.breached or self.pushforward.breached
 
     @property
-    def _breaching(self) -> list[str]:
-        sides = {"the backward": self.backward, "the pushforward": self.pushforward}
-        return [side for side, report in sides.items() if report.breached]
+    def _sides(self) -> dict[str, Report]:
+        return {"the backward": self.backward, "the pushforward": self.pushforward}
 
     @property
     def arguments(self) -> Mapping[str, Finding]:
@@ -85,13 +84,11 @@ class RulesReport:
     @property
     def odd(self) -> str:
         """Which of the three sides the others contradict, as a sentence."""
-        sides = {"the backward": self.backward, "the pushforward": self.pushforward}
-        wrong = [side for side, report in sides.items() if report.verdict is Verdict.FAIL]
+        wrong = [side for side, report in self._sides.items() if report.verdict is Verdict.FAIL]
         oracle = self.backward.oracles[0]
         if self.breached:
-            return (
-                f"The two rules were not compared with each other: {' and '.join(self._breaching)} broke its contract."
-            )
+            breaching = " and ".join(side for side, report in self._sides.items() if report.breached)
+            return f"The two rules were not compared with each other: {breaching} broke its contract."
         if not self.contradicted:
             if len(wrong) < 2:
                 return "The two rules agree with each other."
@@ -200,9 +197,10 @@ def _contradicted(
     handed = Rule(function, pushforward, arguments, out, layout)
     cotangent = layout.flatten([np.asarray(leaf) for path, leaf in leaves(dout, "out") if path in layout.paths])
     found = []
-    for path, part in zip(arguments.layout.paths, arguments.layout.slices, strict=True):
+    leaves_ = zip(arguments.layout.paths, arguments.layout.slices, arguments.layout.dtypes, strict=True)
+    for path, part, dtype in leaves_:
         tangent, gradient = np.zeros(arguments.layout.size), claimed.get(path)
-        tangent[part] = rng.standard_normal(tangent[part].size).astype(arguments.layout.dtypes[0])
+        tangent[part] = rng.standard_normal(tangent[part].size).astype(dtype)
         answer = handed.claim(tangent)
         if gradient is None or not isinstance(answer, Answer):
             continue

@@ -10,6 +10,7 @@ from gradcheck.adapters.autograd_function import from_autograd_function as from_
 from gradcheck.adapters.custom_jvp import from_custom_jvp as from_custom_jvp
 from gradcheck.adapters.custom_jvp import from_function_jvp as from_function_jvp
 from gradcheck.adapters.custom_vjp import from_custom_vjp as from_custom_vjp
+from gradcheck.adapters.double_backward import from_double_backward as from_double_backward
 from gradcheck.adapters.frameworks import from_autograd as from_autograd
 from gradcheck.adapters.frameworks import from_jax as from_jax
 from gradcheck.adapters.frameworks import from_mygrad as from_mygrad
@@ -20,6 +21,5 @@ from gradcheck.adapters.layers import from_layer as from_layer
 from gradcheck.adapters.losses import from_loss_and_grad as from_loss_and_grad
 from gradcheck.adapters.losses import from_value_and_gradient as from_value_and_gradient
 from gradcheck.adapters.pullbacks import from_pullback as from_pullback
-from gradcheck.adapters.second import from_double_backward as from_double_backward
 from gradcheck.adapters.torch_functions import from_torch as from_torch
 from gradcheck.adapters.vjps import from_vjp as from_vjp

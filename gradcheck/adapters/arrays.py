@@ -116,9 +116,13 @@ class Home:
 
     def given(self, out: Any, cache: Any) -> tuple[Any, Kept]:
         """Return an output of the forward and its cache as those of the pair."""
+        return taken(out), Kept(cache, self.met(out))
+
+    def met(self, out: Any) -> Form:
+        """Return the form of an output, and remember the complex kinds in it."""
         form = Form.of(out)
         self.seen.update(kind for kind in form.known if kind.is_complex)
-        return taken(out), Kept(cache, form)
+        return form
 
     def pair(self, turned: tuple[bool, bool] = (False, False)) -> Pair:
         """Return the pair; with complex cotangents, or gradients, ``turned`` into their conjugates."""
@@ -166,24 +170,25 @@ class Home:
         """
         incoming, outgoing = turned
 
+        of_made = self.of_arguments(self.forward)
+
         def function(*values: Any) -> Any:
-            with in_precision_of(self.form.known):
-                return taken(self.forward(*self.form.made(values)))
+            out = of_made(*values)
+            self.met(out)
+            return taken(out)
 
         def pushforward(primals: Any, tangents: Any) -> Any:
             with in_precision_of(self.form.known):
                 made = self.form.made(primals), self.form.made(tangents, conjugated=incoming)
                 before = taken(made)
                 returned = self.backward(*made)
-            if incoming or outgoing:
-                *out, tangent = returned if isinstance(returned, tuple) else (returned,)
-                return (
-                    (*taken(tuple(out)), taken(tangent, conjugated=outgoing))
-                    if out
-                    else taken(tangent, conjugated=outgoing)
-                )
-            pass_on(before, taken(made), (primals, tangents))
-            return taken(returned)
+            if turned == (False, False):
+                pass_on(before, taken(made), (primals, tangents))
+                return taken(returned)
+            if not isinstance(returned, tuple):
+                return taken(returned, conjugated=outgoing)
+            *out, tangent = returned
+            return (*taken(tuple(out)), taken(tangent, conjugated=outgoing))
 
         function.__signature__ = signature_of(self.forward)  # type: ignore[attr-defined]
         function.__name__, pushforward.__name__ = name_of(self.forward), name_of(self.backward)

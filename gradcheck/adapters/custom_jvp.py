@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters.jax_arrays import jax_for, to_jax
+from gradcheck.adapters.jax_arrays import arrays_of, jax_for, to_jax
 from gradcheck.adapters.libraries import to_numpy
 from gradcheck.adapters.misgiven import must_be_function_for
 from gradcheck.adapters.signatures import name_of, signature_of
@@ -49,7 +49,7 @@ def from_custom_jvp(f: Callable[..., Any]) -> Rule:
 
     def function(*args: Any) -> Any:
         with jax.enable_x64(True):
-            return _shown(plain(*to_jax(jax, args)))
+            return arrays_of(plain(*to_jax(jax, args)))
 
     def pushforward(primals: Any, tangents: Any) -> Any:
         with jax.enable_x64(True):
@@ -62,7 +62,7 @@ def from_custom_jvp(f: Callable[..., Any]) -> Rule:
 
             along = [leaf for _, leaf in leaves(tangents, "")]
             pairs = [(x, jax.numpy.asarray(v, x.dtype)) for x, v, m in zip(found, along, moves, strict=True) if m]
-            return _shown(jax.jvp(moved, *([list(each)] for each in zip(*pairs, strict=True))))
+            return arrays_of(jax.jvp(moved, *([list(each)] for each in zip(*pairs, strict=True))))
 
     function.__name__, pushforward.__name__ = name, name_of(inner.jvp)
     function.__signature__ = signature_of(inner)  # type: ignore[attr-defined]
@@ -122,15 +122,3 @@ def _tangent(ad: Any, y: Any) -> Any:
     """Return the tangent of a dual number: zeros where nothing that moves reaches it."""
     primal, tangent = ad.unpack_dual(y)
     return primal.new_zeros(primal.shape) if tangent is None else tangent
-
-
-def _shown(tree: Any) -> Any:
-    """Return ``tree`` with arrays of NumPy for JAX's, and zeros for ``float0``."""
-
-    def one(leaf: Any) -> Any:
-        if not hasattr(leaf, "dtype") or not isinstance(leaf.dtype, np.dtype):
-            return leaf
-        array = np.array(leaf)
-        return np.zeros(array.shape) if array.dtype.names == ("float0",) else array
-
-    return mapped(one, tree)

@@ -18,8 +18,8 @@ from gradcheck.trees import is_number, leaves
 
 __all__ = ["Kind", "in_double", "in_precision_of", "is_tensor", "kind_of", "made_like", "to_numpy"]
 
-
 HALF = 2  # bytes
+DOUBLE = ("float64", "complex128")
 
 
 class Kind(NamedTuple):
@@ -94,13 +94,7 @@ def made_like(kind: Kind, array: Any) -> Any:
 
 def in_precision_of(kinds: Iterable[Kind]) -> contextlib.AbstractContextManager[Any]:
     """Return a context in which JAX keeps the 64 bits of an array that has them."""
-    for kind in kinds:
-        if getattr(kind.library, "__name__", "") == "jax.numpy" and np.dtype(kind.dtype).name in (
-            "float64",
-            "complex128",
-        ):
-            return sys.modules["jax"].enable_x64(True)  # type: ignore[no-any-return]
-    return contextlib.nullcontext()
+    return _in_double(kind.dtype for kind in kinds if getattr(kind.library, "__name__", "") == "jax.numpy")
 
 
 def _bfloat16() -> Any:
@@ -116,11 +110,12 @@ def _bfloat16() -> Any:
 
 def in_double(tree: Any) -> contextlib.AbstractContextManager[Any]:
     """Return a context in which JAX, if it is there, keeps the 64 bits of what ``tree`` holds with as many."""
-    jax, double = sys.modules.get("jax"), ("float64", "complex128")
-    found = (str(getattr(leaf, "dtype", "")).removeprefix("torch.") for _, leaf in leaves(tree, ""))
-    return (
-        jax.enable_x64(True) if jax is not None and any(each in double for each in found) else contextlib.nullcontext()
-    )
+    return _in_double(getattr(leaf, "dtype", None) for _, leaf in leaves(tree, ""))
+
+
+def _in_double(dtypes: Iterable[Any]) -> contextlib.AbstractContextManager[Any]:
+    jax, named = sys.modules.get("jax"), {str(dtype).removeprefix("torch.") for dtype in dtypes}
+    return contextlib.nullcontext() if jax is None or named.isdisjoint(DOUBLE) else jax.enable_x64(True)
 
 
 def is_tensor(leaf: Any) -> bool:

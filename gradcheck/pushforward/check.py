@@ -6,24 +6,22 @@ import functools
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters.arrays import at_home, is_foreign
-from gradcheck.adapters.signatures import by_keyword, in_order
-from gradcheck.arguments import Arguments, Chosen, as_tuple, name_of
+from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.calls import Calls, TookTooLongError, within
-from gradcheck.complexes import conjugate, joined, of_wholes
-from gradcheck.examination import PASS, PATIENCE, STREAM, oracles_of, passed, strictly, under
+from gradcheck.complexes import conjugate, joined, of_wholes, passed_of
+from gradcheck.examination import PASS, PATIENCE, STREAM, left_out, oracles_of, passed, strictly, under
 from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
 from gradcheck.inquiry import replay
 from gradcheck.kinds import must_be_for, of_that_kind
 from gradcheck.oracles import Oracle
-from gradcheck.pairing import call
 from gradcheck.pushforward.examine import Examination, Findings
 from gradcheck.pushforward.laws import laws
+from gradcheck.pushforward.place import Place
 from gradcheck.pushforward.rule import Answer
 from gradcheck.pushforward.why import why
 from gradcheck.report import Answers, Finding, Report, Verdict
@@ -134,19 +132,20 @@ def examine_pushforward(
     settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
     settings |= {"timeout": timeout, "surrogate": surrogate}
     again = replay(function, pushforward, seed, settings, "examine_pushforward", ("function", "pushforward"))
-    home = _Home.of(function, pushforward, args, surrogate, reference, wrt)
-    function, pushforward = home.function, home.pushforward
-    oracles = oracles_of(oracle, home.reference)
+    place = Place.of(function, pushforward, args, surrogate, reference, wrt)
+    function, pushforward = place.function, place.pushforward
+    oracles = oracles_of(oracle, place.reference)
     calls = Calls(progress, PASS * len(oracles))
     rng = np.random.default_rng((seed, STREAM))
-    arguments = Arguments.of(function, home.args, wrt)
+    arguments = Arguments.of(function, place.args, wrt)
     told = functools.partial(
         Report, name_of(function), oracles=tuple(map(name_of, oracles)), seed=seed, replay=again, noun="term"
     )
 
     def examined() -> tuple[Examination, Array, Findings, list[Breach]]:
         counted, called = calls.counted(function), calls.called(pushforward)
-        return _examined(Examination.at(counted, called, arguments, oracles, tol, rng, home.computes, home.out), calls)
+        at_point = Examination.at(counted, called, arguments, oracles, tol, rng, place.computes, place.out)
+        return _examined(at_point, calls)
 
     try:
         with of_that_kind("check_pushforward", *given):
@@ -163,73 +162,27 @@ def examine_pushforward(
     wrong = [path for path, finding in findings.items() if finding.verdict is Verdict.FAIL]
     rule = replace(examination.rule, function=function, pushforward=pushforward)
 
-    def passing(ways: tuple[bool, bool]) -> set[str]:
-        with unwitnessed():
-            other = examine_pushforward(*home.turned(ways), home.args, wrt=wrt, tol=tol, seed=seed, hints=False)
-        return {path for path, finding in other.arguments.items() if finding.verdict is Verdict.PASS}
-
     def explained() -> Answers:
-        named = conjugate(rule.who, wrong, home.paths, passing) if home.paths else None
-        return named or of_wholes(why(rule, tangent, wrong), home.paths)
+        def passing(turned: tuple[bool, bool]) -> set[str]:
+            with unwitnessed():
+                other = examine_pushforward(*place.turned(turned), place.args, wrt=wrt, tol=tol, seed=seed, hints=False)
+            return passed_of(other)
+
+        named = conjugate(rule.who, wrong, place.paths, passing, "tangent") if place.has_complex else None
+        return named or of_wholes(why(rule, tangent, wrong), place.paths)
 
     sentences = tuple(law.sentence for law in broken)
     report = told(
-        joined(findings, home.paths),
+        joined(findings, place.paths),
         broken=sentences,
         evaluations=calls.count,
+        remarks=left_out(rule.left_out),
         tolerance=None if sentences else tolerance_for(findings),
-        inquiry=lambda: explained() if wrong else Answers(),
+        inquiry=explained if wrong else Answers,
     )
     if report.breached:
         must_be_for("check_pushforward", *given)
     return tell(function, None, arguments, withheld(report, hints))
-
-
-@dataclass(frozen=True)
-class _Home:
-    """A function and its pushforward as a check calls them: of positional arguments, which are real arrays of NumPy.
-
-    Attributes:
-        computes: what the pushforward computes as the output, where its tangent is that of another function.
-        out: the output, if it is known.
-        paths: of the complex arrays among the arguments as they were given.
-        turned: returns the two with complex tangents conjugated.
-    """
-
-    function: Callable[..., Any]
-    pushforward: Callable[..., Any]
-    computes: Callable[..., Any] | None
-    args: tuple[Any, ...]
-    reference: Callable[..., Any] | None
-    out: Any = None
-    paths: tuple[str, ...] = ()
-    turned: Callable[[tuple[bool, bool]], tuple[Any, Any]] = tuple  # type: ignore[assignment]
-
-    @classmethod
-    def of(
-        cls,
-        function: Callable[..., Any],
-        pushforward: Callable[..., Any],
-        args: Any,
-        surrogate: Callable[..., Any] | None,
-        reference: Callable[..., Any] | None,
-        wrt: Chosen,
-    ) -> _Home:
-        """Return them as they are given, with a ``surrogate`` if there is one."""
-        computes = None if surrogate is None else function
-        function = function if surrogate is None else surrogate
-        if isinstance(args, Mapping):
-            args = in_order(function, args)
-            function, computes = by_keyword(function, args), None if computes is None else by_keyword(computes, args)
-        point = tuple(args.values()) if isinstance(args, Mapping) else as_tuple(function, args)
-        if not is_foreign(point):
-            out = call(function, Arguments.of(function, point, wrt).fresh())
-            if not is_foreign(out):
-                return cls(function, pushforward, computes, point, reference, out)
-        home = at_home(function, pushforward, point, reference)
-        if computes is not None:
-            computes, _ = at_home(computes, pushforward, point).rule()
-        return cls(*home.rule(), computes, home.args, home.reference, None, home.paths, home.rule)
 
 
 def _examined(examination: Examination, calls: Calls) -> tuple[Examination, Array, Findings, list[Breach]]:

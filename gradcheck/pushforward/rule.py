@@ -94,6 +94,11 @@ class Rule:
         return [np.asarray(leaf) for path, leaf in leaves(self.out, "out") if path in self.layout.paths]
 
     @property
+    def left_out(self) -> list[str]:
+        """The paths of the leaves of the output that have no tangent."""
+        return [path for path in self._paths if path not in self.layout.paths]
+
+    @property
     def _paths(self) -> list[str]:
         return [path for path, _ in leaves(self.out, "out")]
 

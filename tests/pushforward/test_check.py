@@ -317,3 +317,20 @@ def test_what_no_conjugate_mends_is_not_called_one():
     z = X[0] + 1j * X[1]
     report = examine_pushforward(lambda z: z**2, lambda p, t: (p[0] ** 2, 3 * p[0] * t[0]), (z,), seed=0)
     assert "C9" not in {each.mistake for each in report.explanations}
+
+
+def test_a_wrong_conjugate_is_named_where_only_the_output_is_complex():
+    def wave(x):
+        return np.exp(1j * x)
+
+    report = examine_pushforward(wave, lambda p, t: np.conj(1j * wave(p[0]) * t[0]), (X,), seed=0)
+    assert [each.mistake for each in report.explanations] == ["C9"]
+
+
+def test_an_output_without_a_tangent_is_named_and_fails_nobody():
+    def ordered(x):
+        return np.sort(x), np.argsort(x)
+
+    report = examine_pushforward(ordered, lambda p, t: (t[0][np.argsort(p[0])], None), (B,), seed=0, strict=True)
+    assert report
+    assert "out[1] is left out" in report.remarks[0]

@@ -1,3 +1,5 @@
+"""The backward of a backward: right ones pass, wrong ones fail at their argument."""
+
 import numpy as np
 import pytest
 
