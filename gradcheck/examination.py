@@ -24,7 +24,6 @@ from gradcheck.verdict.trial import Breach
 
 __all__ = [
     "PASS",
-    "PATIENCE",
     "STREAM",
     "Settings",
     "examined",
@@ -32,6 +31,7 @@ __all__ = [
     "oracles_of",
     "passed",
     "strictly",
+    "undecided",
     "under",
 ]
 
@@ -92,10 +92,7 @@ def examined(
     try:
         claim, findings, laws = within(settings.timeout, calls, lambda: _examined(subject, arguments, calls, settings))
     except TookTooLongError as late:
-        lost = {
-            path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=f"{late}. {PATIENCE}")
-            for path, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True)
-        }
+        lost = undecided(late, arguments.layout)
         return withheld(told(lost, evaluations=calls.count), hints), arguments
     if settings.strict:
         laws = [law._replace(verdict=Verdict.FAIL) if law.verdict is Verdict.PASS else law for law in laws]
@@ -152,6 +149,14 @@ def _findings(
     for path, (shape, reason) in claim.gradients.uncompared.items():
         findings[path] = Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=reason)
     return findings
+
+
+def undecided(late: TookTooLongError, layout: Layout) -> dict[str, Finding]:
+    """Return what is found of every argument where a call did not return in time."""
+    return {
+        path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=f"{late}. {PATIENCE}")
+        for path, shape in zip(layout.paths, layout.shapes, strict=True)
+    }
 
 
 def under(laws: Iterable[Breach], findings: Mapping[str, Finding]) -> dict[str, Finding]:

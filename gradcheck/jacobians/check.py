@@ -10,7 +10,7 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from gradcheck.adapters.blocks import blocks_of
 from gradcheck.adapters.jacobians import from_jacobian
 from gradcheck.adapters.signatures import by_keyword, in_order
 from gradcheck.arguments import Arguments, Chosen, as_tuple, must_accept, name_of
+from gradcheck.calls import Calls, TookTooLongError, within
 from gradcheck.check import examine_backward
 from gradcheck.complexes import joined
-from gradcheck.examination import oracles_of, passed
+from gradcheck.examination import oracles_of, passed, undecided
 from gradcheck.hints import Hints, Sentence, withheld
 from gradcheck.inquiry import replay
 from gradcheck.jacobians.entries import Matrix
@@ -34,6 +35,8 @@ from gradcheck.trees import describe
 from gradcheck.witness import tell, unwitnessed
 
 __all__ = ["check_hessian", "check_jacobian", "examine_hessian", "examine_jacobian"]
+
+T = TypeVar("T")
 
 
 def check_jacobian(
@@ -245,30 +248,49 @@ def _examined(
         args = in_order(function, args)
         function, jacobian = by_keyword(function, args), by_keyword(jacobian, args)
     point = tuple(args.values()) if isinstance(args, Mapping) else as_tuple(function, args)
-    home = at_home(function, jacobian, point)
-    measured, claimed = home.rule()[0], home.of_arguments(jacobian)
-    arguments = Arguments.of(measured, home.args, settings["wrt"])
-    out = call(function, home.form.made(arguments.fresh()))
-    if symmetric:
-        _must_be_gradient(function, out, arguments)
-    given = (said.call.replace("examine", "check"), function, jacobian, args)
-    with of_that_kind(*given):
-        must_accept(jacobian, len(point))
-        breached = _breach(out, jacobian, home, arguments)
-    if breached:
-        must_be_for(*given)
-        oracles = tuple(map(name_of, oracles_of(settings["oracle"], settings["reference"])))
-        report = Report(name_of(function), joined(breached, home.paths), oracles, seed, replay=again, noun="block")
+    home, given = at_home(function, jacobian, point), (said.call.replace("examine", "check"), function, jacobian, args)
+    arguments, timeout = Arguments.of(home.rule()[0], home.args, settings["wrt"]), settings["timeout"]
+    oracles = tuple(map(name_of, oracles_of(settings["oracle"], settings["reference"])))
+
+    def told(report: Report) -> Report:
         return tell(function, None, arguments, withheld(report, settings["hints"]))
-    with unwitnessed():
-        report = examine_backward(*from_jacobian(function, jacobian), point, seed=seed, **settings)
-    report = replace(report, replay=again, noun="block")
-    if report.convention is None:  # entries of complex matrices are known by their column alone
-        matrix = Matrix(measured, claimed, arguments)
+
+    def blocks(findings: dict[str, Finding]) -> Report:
+        return Report(name_of(function), joined(findings, home.paths), oracles, seed, replay=again, noun="block")
+
+    def breached(home: Home) -> dict[str, Finding]:
+        out = call(home.forward, home.form.made(arguments.fresh()))
+        if symmetric:
+            _must_be_gradient(function, out, arguments)
+        with of_that_kind(*given):
+            must_accept(jacobian, len(point))
+            return _breach(out, home, arguments)
+
+    def entered(home: Home) -> Report:
+        matrix = Matrix(home.rule()[0], home.of_arguments(home.backward), arguments)
         located = {path: matrix.located(path, finding) for path, finding in report.arguments.items()}
         broken = (*report.broken, *matrix.laws(seed, symmetric=symmetric))
-        report = replace(report, arguments=located, broken=broken)
-    return tell(function, None, arguments, withheld(report, settings["hints"]))
+        return replace(report, arguments=located, broken=broken)
+
+    try:
+        if breach := _timed(timeout, home, breached):
+            must_be_for(*given)
+            return told(blocks(breach))
+        with unwitnessed():
+            report = examine_backward(*from_jacobian(function, jacobian), point, seed=seed, **settings)
+        report = replace(report, replay=again, noun="block")
+        if report.convention is None:  # entries of complex matrices are known by their column alone
+            report = _timed(timeout, home, entered)
+    except TookTooLongError as late:
+        report = blocks(undecided(late, arguments.layout))
+    return told(report)
+
+
+def _timed(timeout: float | None, home: Home, work: Callable[[Home], T]) -> T:
+    """Return ``work`` of the two functions at ``home``, of which no call may last longer than ``timeout``."""
+    calls = Calls()
+    watched = replace(home, forward=calls.called(home.forward), backward=calls.called(home.backward))
+    return within(timeout, calls, lambda: work(watched))
 
 
 def _must_be_gradient(gradient: Callable[..., Any], out: Any, arguments: Arguments) -> None:
@@ -280,11 +302,11 @@ def _must_be_gradient(gradient: Callable[..., Any], out: Any, arguments: Argumen
         )
 
 
-def _breach(out: Any, jacobian: Callable[..., Any], home: Home, arguments: Arguments) -> dict[str, Finding]:
+def _breach(out: Any, home: Home, arguments: Arguments) -> dict[str, Finding]:
     """Return the findings where what was returned is no matrix of the output and its arguments; none where it is."""
-    point, returned = home.form.made(arguments.fresh()), call(jacobian, home.form.made(arguments.fresh()))
+    point, returned = home.form.made(arguments.fresh()), call(home.backward, home.form.made(arguments.fresh()))
     try:
-        list(blocks_of(name_of(jacobian), returned, out, arguments.names, point))
+        list(blocks_of(name_of(home.backward), returned, out, arguments.names, point))
     except (TypeError, ValueError) as breach:
         layout = arguments.layout
         return {

@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.adapters.arrays import is_foreign
 from gradcheck.arguments import Arguments, Chosen, name_of
 from gradcheck.calls import Calls, TookTooLongError, within
 from gradcheck.complexes import conjugate, joined, of_wholes, passed_of
-from gradcheck.examination import PASS, PATIENCE, STREAM, left_out, oracles_of, passed, strictly, under
+from gradcheck.examination import PASS, STREAM, left_out, oracles_of, passed, strictly, undecided, under
 from gradcheck.hints import Hints, must_be_hints, tolerance_for, withheld
 from gradcheck.inquiry import replay
 from gradcheck.kinds import must_be_for, of_that_kind
 from gradcheck.oracles import Oracle
+from gradcheck.pairing import call
 from gradcheck.pushforward.examine import Examination, Findings
 from gradcheck.pushforward.laws import laws
 from gradcheck.pushforward.place import Place
@@ -132,35 +134,35 @@ def examine_pushforward(
     settings = {"oracle": oracle, "reference": reference, "wrt": wrt, "tol": tol, "strict": bool(strict) or None}
     settings |= {"timeout": timeout, "surrogate": surrogate}
     again = replay(function, pushforward, seed, settings, "examine_pushforward", ("function", "pushforward"))
-    place = Place.of(function, pushforward, args, surrogate, reference, wrt)
-    function, pushforward = place.function, place.pushforward
+    place = Place.of(function, pushforward, args, surrogate, reference)
     oracles = oracles_of(oracle, place.reference)
     calls = Calls(progress, PASS * len(oracles))
-    rng = np.random.default_rng((seed, STREAM))
-    arguments = Arguments.of(function, place.args, wrt)
+    arguments = Arguments.of(place.function, place.args, wrt)
     told = functools.partial(
-        Report, name_of(function), oracles=tuple(map(name_of, oracles)), seed=seed, replay=again, noun="term"
+        Report, name_of(place.function), oracles=tuple(map(name_of, oracles)), seed=seed, replay=again, noun="term"
     )
 
-    def examined() -> tuple[Examination, Array, Findings, list[Breach]]:
-        counted, called = calls.counted(function), calls.called(pushforward)
-        at_point = Examination.at(counted, called, arguments, oracles, tol, rng, place.computes, place.out)
-        return _examined(at_point, calls)
+    def examined(place: Place) -> tuple[Place, Examination, Array, Findings, list[Breach]]:
+        counted, called = calls.counted(place.function), calls.called(place.pushforward)
+        out = call(counted, arguments.fresh())
+        if place.home is None and is_foreign(out):  # of real arguments, as that of a Fourier transform
+            return examined(place.at_home())
+        computes, rng = place.computes and calls.called(place.computes), np.random.default_rng((seed, STREAM))
+        measure = oracles_of(oracle, place.reference)
+        at_point = Examination.at(counted, called, arguments, measure, tol, rng, computes, out)
+        return place, *_examined(at_point, calls)
 
-    try:
-        with of_that_kind("check_pushforward", *given):
-            examination, tangent, findings, broken = within(timeout, calls, examined)
-    except TookTooLongError as late:
-        lost = {
-            path: Finding(Verdict.INCONCLUSIVE, shape, math.nan, math.inf, reason=f"{late}. {PATIENCE}")
-            for path, shape in zip(arguments.layout.paths, arguments.layout.shapes, strict=True)
-        }
-        return tell(function, None, arguments, withheld(told(lost, evaluations=calls.count), hints))
+    with of_that_kind("check_pushforward", *given):
+        try:
+            place, examination, tangent, findings, broken = within(timeout, calls, lambda: examined(place))
+        except TookTooLongError as late:
+            lost = joined(undecided(late, arguments.layout), place.paths)
+            return tell(place.function, None, arguments, withheld(told(lost, evaluations=calls.count), hints))
     if strict:
         findings = {path: strictly(finding) for path, finding in findings.items()}
     findings = under(broken, findings)
     wrong = [path for path, finding in findings.items() if finding.verdict is Verdict.FAIL]
-    rule = replace(examination.rule, function=function, pushforward=pushforward)
+    rule = replace(examination.rule, function=place.function, pushforward=place.pushforward)
 
     def explained() -> Answers:
         def passing(turned: tuple[bool, bool]) -> set[str]:
@@ -182,7 +184,7 @@ def examine_pushforward(
     )
     if report.breached:
         must_be_for("check_pushforward", *given)
-    return tell(function, None, arguments, withheld(report, hints))
+    return tell(place.function, None, arguments, withheld(report, hints))
 
 
 def _examined(examination: Examination, calls: Calls) -> tuple[Examination, Array, Findings, list[Breach]]:

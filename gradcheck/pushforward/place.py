@@ -8,8 +8,7 @@ from typing import Any
 
 from gradcheck.adapters.arrays import Home, at_home, is_foreign
 from gradcheck.adapters.signatures import by_keyword, in_order
-from gradcheck.arguments import Arguments, Chosen, as_tuple
-from gradcheck.pairing import call
+from gradcheck.arguments import as_tuple
 
 __all__ = ["Place"]
 
@@ -20,7 +19,6 @@ class Place:
 
     Attributes:
         computes: what the pushforward computes as the output, where its tangent is that of another function.
-        out: the output, if it is known.
         home: where arrays are complex, or of another library.
     """
 
@@ -29,7 +27,6 @@ class Place:
     computes: Callable[..., Any] | None
     args: tuple[Any, ...]
     reference: Callable[..., Any] | None
-    out: Any = None
     home: Home | None = None
 
     @classmethod
@@ -40,7 +37,6 @@ class Place:
         args: Any,
         surrogate: Callable[..., Any] | None,
         reference: Callable[..., Any] | None,
-        wrt: Chosen,
     ) -> Place:
         """Return them as they are given, with a ``surrogate`` if there is one."""
         computes = None if surrogate is None else function
@@ -49,14 +45,15 @@ class Place:
             args = in_order(function, args)
             function, computes = by_keyword(function, args), None if computes is None else by_keyword(computes, args)
         point = tuple(args.values()) if isinstance(args, Mapping) else as_tuple(function, args)
-        if not is_foreign(point):
-            out = call(function, Arguments.of(function, point, wrt).fresh())
-            if not is_foreign(out):
-                return cls(function, pushforward, computes, point, reference, out)
-        home = at_home(function, pushforward, point, reference)
+        given = cls(function, pushforward, computes, point, reference)
+        return given.at_home() if is_foreign(point) else given
+
+    def at_home(self) -> Place:
+        """Return the same of real arrays of NumPy, where these are complex or of another library."""
+        home, computes = at_home(self.function, self.pushforward, self.args, self.reference), self.computes
         if computes is not None:
-            computes, _ = at_home(computes, pushforward, point).rule()
-        return cls(*home.rule(), computes, home.args, home.reference, home=home)
+            computes, _ = at_home(computes, self.pushforward, self.args).rule()
+        return Place(*home.rule(), computes, home.args, home.reference, home)
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Derivative matrices are judged by what they pull back, and the entry that is wrong is named."""
 
+import time
 import tracemalloc
 
 import jax.numpy as jnp
@@ -289,3 +290,30 @@ def test_an_argument_that_does_not_move_may_be_anything():
 def test_blocks_that_are_missing_or_too_many_are_refused(returned, said):
     with pytest.raises(ContractError, match=said):
         check_jacobian(outputs, returned, (X, X[::-1].copy()), seed=0)
+
+
+def never(*_):
+    time.sleep(60)
+
+
+@pytest.mark.parametrize(("function", "matrix"), [(f, never), (never, lambda x: np.cos(A @ x)[:, None] * A)])
+def test_a_call_that_does_not_return_in_time_is_undecided(function, matrix):
+    report = examine_jacobian(function, matrix, (X,), timeout=0.05, seed=0)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert "never did not return within 0.05 s" in str(report)
+
+
+def test_a_call_for_the_entries_that_does_not_return_in_time_is_undecided():
+    calls = []
+
+    def late(x):
+        calls.append(1)
+        if len(calls) > given:
+            time.sleep(60)
+        return 1.1 * np.cos(A @ x)[:, None] * A
+
+    given = float("inf")
+    assert examine_jacobian(f, late, (X,), seed=0).verdict is Verdict.FAIL
+    given = len(calls) - 1
+    calls.clear()
+    assert examine_jacobian(f, late, (X,), timeout=0.3, seed=0).verdict is Verdict.INCONCLUSIVE

@@ -1,5 +1,7 @@
 """A pushforward is judged by the same identity with the sides exchanged."""
 
+import time
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -227,14 +229,21 @@ def test_a_surrogate_is_the_function_whose_derivative_the_rule_claims():
     assert "must return what round returns as out" in str(spoilt_primal)
 
 
-def test_a_call_that_does_not_return_in_time_is_undecided():
-    import time
+def never(*_):
+    time.sleep(60)
 
-    def slow(primals, tangents):
-        time.sleep(0.2)
-        return layer_jvp(primals, tangents)
 
-    assert examine_pushforward(layer, slow, (X, W, B), timeout=0.05, seed=0).verdict is Verdict.INCONCLUSIVE
+@pytest.mark.parametrize(("function", "rule"), [(layer, never), (never, layer_jvp)])
+def test_a_call_that_does_not_return_in_time_is_undecided(function, rule):
+    report = examine_pushforward(function, rule, (X, W, B), timeout=0.05, seed=0)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert "never did not return within 0.05 s" in str(report)
+
+
+def test_a_first_call_that_does_not_return_in_time_is_undecided_for_complex_arguments_too():
+    report = examine_pushforward(lambda z: never(), lambda p, t: t[0], (X + 1j,), timeout=0.05, seed=0)
+    assert list(report.arguments) == ["z"]
+    assert report.verdict is Verdict.INCONCLUSIVE
 
 
 def test_without_hints_nothing_is_explained_and_without_places_nothing_measured_is_told():
